@@ -1,0 +1,44 @@
+PYTHON ?= python3
+VENV ?= .venv
+EXTRA ?= cpu# or gpu: FAISS for CUDA
+BIN := $(abspath $(VENV))/bin
+READY := $(VENV)/ready
+export PATH := $(BIN):$(PATH)
+FASHION_FILES := /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: $(READY)  ## the whole chain on scikit-learn's digits: nothing to download, under 3 minutes
+	dvc repro
+	@dvc metrics show
+	@echo "the page: data/report/index.html"
+
+fashion: $(READY)  ## the same chain on Fashion-MNIST's 60,000 images, in runs/fashion
+	@test -f $(FASHION_FILES) || ! command -v apt-get >/dev/null || apt-get install -y dataset-fashion-mnist \
+		|| echo "the package dataset-fashion-mnist did not install: ingest will try a download"
+	python -m stages.new_run runs/fashion --preset presets/fashion-mnist/laptop.yaml
+	cd runs/fashion && dvc repro && dvc metrics show
+	@echo "the page: runs/fashion/data/report/index.html"
+
+test: $(READY)  ## all tests
+	python -m pytest
+
+check: $(READY)  ## format, lint, types, import contracts
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+
+bench: $(READY)  ## speed, each figure beside its floor and its limit
+	python -m benchmarks.training
+	python -m benchmarks.select
+
+setup: $(READY)  ## the environment alone
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),fast,test]'
+	touch $(READY)
+
+.PHONY: help demo fashion test check bench setup

@@ -1,0 +1,349 @@
+"""The files between stages, one class each: the pipeline's public interface and the only code that knows their formats.
+
+Invariants are checked when a value is made, so they hold for the stage that writes it and the one that reads it.
+Nothing here imports torch: a selector runs on NumPy and FAISS alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.numpy
+from jaxtyping import Float, Float32, Int64
+from numpy import ndarray
+from safetensors import SafetensorError
+
+from pipeline.errors import ArtifactError
+from pipeline.files import read_csv, read_json, sha256, whole_file, write_csv, write_json
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file: its path, size and digest when it was ingested, and how many images of the split lie in it."""
+
+    path: str
+    bytes: int
+    sha256: str
+    count: int
+
+    def check(self, *, digest: bool) -> None:
+        """Refuses a shard that is missing or changed; `digest=False` compares its size only."""
+        file = Path(self.path)
+        if not file.is_file():
+            found = "none"
+        elif file.stat().st_size != self.bytes:
+            found = f"one of {file.stat().st_size} bytes"
+        elif digest and sha256(file) != self.sha256:
+            found = "other bytes"
+        else:
+            return
+        raise ArtifactError(
+            f"{self.path}: expected the shard of {self.bytes} bytes that was ingested, found {found}; "
+            "`dvc repro -f ingest` makes it anew"
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`manifest.json`: what was ingested. `size` is (height, width) of the images that networks see."""
+
+    source: str
+    channels: int
+    size: tuple[int, int]
+    splits: Mapping[str, Sequence[Shard]]
+    bad: Sequence[Mapping[str, str]]  # {"path", "reason"} of each image that was left out
+
+    def count(self, split: str) -> int:
+        """Number of images in a split."""
+        return sum(shard.count for shard in self.splits[split])
+
+    def write(self, file: Path) -> None:
+        """Writes the manifest as JSON."""
+        splits = {
+            name: {"count": self.count(name), "shards": [vars(shard) for shard in shards]}
+            for name, shards in self.splits.items()
+        }
+        head = {"source": self.source, "channels": self.channels, "size": list(self.size)}
+        write_json(file, {**head, "splits": splits, "bad": list(self.bad)})
+
+    @classmethod
+    def read(cls, file: Path) -> "Manifest":
+        """Reads a manifest."""
+        raw = read_json(file)
+        try:
+            splits = {name: [Shard(**shard) for shard in split["shards"]] for name, split in raw["splits"].items()}
+            height, width = raw["size"]
+            return cls(raw["source"], raw["channels"], (height, width), splits, raw["bad"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{file}: expected a manifest written by ingest, got: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class Index:
+    """`index.parquet`: where each image lies, `size` bytes from `offset` in the shard; rows sorted by key.
+
+    Image members only: a reader of the index cannot reach a label that lies in an existing tar.
+    """
+
+    key: Sequence[str]
+    split: Sequence[str]
+    shard: Sequence[str]
+    offset: Int64[ndarray, " n"]
+    size: Int64[ndarray, " n"]
+
+    def __post_init__(self) -> None:
+        _check_keys(self.key, "index.parquet")
+
+    def write(self, file: Path) -> None:
+        """Writes the index as Parquet."""
+        columns = {"key": pa.array(self.key, pa.string())}
+        columns |= {name: pa.array(getattr(self, name), pa.string()) for name in ("split", "shard")}
+        columns |= {name: pa.array(getattr(self, name), pa.int64()) for name in ("offset", "size")}
+        with whole_file(file) as part:
+            pq.write_table(pa.table(columns), part)
+
+    @classmethod
+    def read(cls, file: Path, split: str | None = None) -> "Index":
+        """Reads the index, or the rows of one split."""
+        filters = None if split is None else [("split", "=", split)]
+        try:
+            table = pq.read_table(file, filters=filters)
+            names = [table.column(name).to_pylist() for name in ("key", "split", "shard")]
+            numbers = [table.column(name).to_numpy().astype(np.int64) for name in ("offset", "size")]
+        except (OSError, KeyError, pa.ArrowException) as error:
+            raise ArtifactError(f"{file}: expected an index written by ingest, got: {_line(error)}") from error
+        return cls(*names, *numbers)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """`sources.csv`: the path of each key within its source. For `label`, `evaluate` and `report` only."""
+
+    path: Mapping[str, str]
+
+    def write(self, file: Path) -> None:
+        """Writes `key,path`, sorted by key."""
+        write_csv(file, ("key", "path"), sorted(self.path.items()))
+
+    @classmethod
+    def read(cls, file: Path) -> "Sources":
+        """Reads the table."""
+        return cls({row[0]: row[1] for row in read_csv(file, ("key", "path"))[1]})
+
+
+@dataclass(frozen=True)
+class Labels:
+    """`answers.csv` and `labels.csv`: for each key its class name at each level, finest first; "" is not labelled."""
+
+    levels: Sequence[str]  # the first is "label"
+    rows: Mapping[str, Sequence[str]]
+
+    def write(self, file: Path) -> None:
+        """Writes `key,label[,coarser levels]`, sorted by key."""
+        write_csv(file, ("key", *self.levels), [(key, *names) for key, names in sorted(self.rows.items())])
+
+    @classmethod
+    def read(cls, file: Path) -> "Labels":
+        """Reads the table; a key with two rows that differ is refused."""
+        header, body = read_csv(file, ("key", "label"))
+        rows: dict[str, Sequence[str]] = {}
+        for key, *names in body:
+            if rows.setdefault(key, names) != names:
+                raise ArtifactError(f"{file}: key {key}: expected one label, got {rows[key][0]!r} and {names[0]!r}")
+        return cls(header[1:], rows)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """`classes.json`: the names of the classes at each level, in the order of a model's outputs; may be empty."""
+
+    names: Mapping[str, Sequence[str]]
+
+    def write(self, file: Path) -> None:
+        """Writes the names as JSON."""
+        write_json(file, {level: list(names) for level, names in self.names.items()})
+
+    @classmethod
+    def read(cls, file: Path) -> "Classes":
+        """Reads the names."""
+        return cls(read_json(file))
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """`vectors.npy` and `keys.txt`: row i is the unit vector of the image `keys[i]`; keys are sorted and unique."""
+
+    keys: Sequence[str]
+    vectors: Float32[ndarray, "n d"]
+
+    def __post_init__(self) -> None:
+        if len(self.keys) != len(self.vectors):
+            raise ArtifactError(f"keys.txt: expected {len(self.vectors)} keys, one a vector, got {len(self.keys)}")
+        _check_keys(self.keys, "keys.txt")
+
+    def write(self, folder: Path) -> None:
+        """Writes both files into an existing folder."""
+        with whole_file(folder / "vectors.npy") as part, part.open("wb") as file:
+            np.save(file, self.vectors)
+        with whole_file(folder / "keys.txt") as part:
+            part.write_text("".join(f"{key}\n" for key in self.keys), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Embeddings":
+        """Reads both files."""
+        try:
+            keys = (folder / "keys.txt").read_text(encoding="utf-8").split()
+        except FileNotFoundError as error:
+            raise ArtifactError(f"{folder / 'keys.txt'}: expected a file, found none") from error
+        return cls(keys, read_vectors(folder / "vectors.npy"))
+
+
+def read_vectors(file: Path) -> Float32[ndarray, "n d"]:
+    """A matrix of finite floats from a `.npy` file as float32; refuses any other shape, type or value."""
+    try:
+        x = np.load(file, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{file}: expected a .npy file, found none") from error
+    except (ValueError, EOFError) as error:
+        raise ArtifactError(f"{file}: expected a .npy array of numbers, got: {_line(error)}") from error
+    if x.ndim != 2 or not np.issubdtype(x.dtype, np.floating) or 0 in x.shape:
+        raise ArtifactError(f"{file}: expected floats of shape (n, d), n and d at least 1, got {x.dtype} {x.shape}")
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
+    if bad.size:
+        raise ArtifactError(
+            f"{file}: expected finite numbers, got {bad.size} rows with NaN or infinity, first {bad[0]}"
+        )
+    return x.astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """`picks.csv`: the images to label, best first. What a score means is said by the selector."""
+
+    keys: Sequence[str]
+    scores: Float[ndarray, " b"]
+
+    def write(self, file: Path) -> None:
+        """Writes `rank,key,score`, rank from 0."""
+        rows = [
+            (rank, key, f"{score:.9g}") for rank, (key, score) in enumerate(zip(self.keys, self.scores, strict=True))
+        ]
+        write_csv(file, ("rank", "key", "score"), rows)
+
+    @classmethod
+    def read(cls, file: Path) -> "Selection":
+        """Reads the picks in rank order."""
+        rows = read_csv(file, ("rank", "key", "score"))[1]
+        return cls([row[1] for row in rows], np.array([float(row[2]) for row in rows]))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """`predictions.csv`: each key of a split, sorted, its answer ("" is unknown), what the model says, how sure it is.
+
+    Names of classes as strings; confidence is the probability of the predicted class, in [0, 1].
+    """
+
+    keys: Sequence[str]
+    answers: Sequence[str]
+    predictions: Sequence[str]
+    confidence: Float[ndarray, " n"]
+
+    def write(self, file: Path) -> None:
+        """Writes `key,answer,prediction,confidence`; nine digits give a float32 back as it was."""
+        sure = [f"{value:.9g}" for value in self.confidence]
+        rows = zip(self.keys, self.answers, self.predictions, sure, strict=True)
+        write_csv(file, ("key", "answer", "prediction", "confidence"), rows)
+
+    @classmethod
+    def read(cls, file: Path) -> "Predictions":
+        """Reads the table."""
+        rows = read_csv(file, ("key", "answer", "prediction", "confidence"))[1]
+        keys, answers, predictions, sure = (
+            (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [], [])
+        )
+        return cls(keys, answers, predictions, np.array([_number(file, value) for value in sure], dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """`pseudo_labels.csv`: what the model says of every training image that has no label, and how sure it is."""
+
+    keys: Sequence[str]
+    predictions: Sequence[str]
+    confidence: Float[ndarray, " n"]
+
+    def write(self, file: Path) -> None:
+        """Writes `key,prediction,confidence`."""
+        sure = [f"{value:.9g}" for value in self.confidence]
+        write_csv(file, ("key", "prediction", "confidence"), zip(self.keys, self.predictions, sure, strict=True))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network: `<name>.safetensors` holds its tensors, `<name>.json` what is needed to build it again."""
+
+    arrays: Mapping[str, ndarray]
+    about: Mapping[str, Any]
+
+    def write(self, folder: Path, name: str) -> None:
+        """Writes both files into an existing folder."""
+        arrays = {key: np.asarray(self.arrays[key], order="C") for key in sorted(self.arrays)}
+        with whole_file(folder / f"{name}.safetensors") as part:
+            safetensors.numpy.save_file(arrays, part)
+        write_json(folder / f"{name}.json", dict(self.about))
+
+    @classmethod
+    def read(cls, folder: Path, name: str) -> "Weights":
+        """Reads both files."""
+        return cls(read_tensors(folder / f"{name}.safetensors"), read_json(folder / f"{name}.json"))
+
+
+def read_tensors(file: Path) -> dict[str, ndarray]:
+    """The arrays in a safetensors file; nothing in it is ever executed."""
+    try:
+        return safetensors.numpy.load_file(file)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{file}: expected a safetensors file, found none") from error
+    except SafetensorError as error:
+        raise ArtifactError(f"{file}: expected a safetensors file, got: {_line(error)}") from error
+
+
+def write_rows(file: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Writes a curve: a column for each name, `step` first; numbers with nine significant digits."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    write_csv(file, names, [[f"{row[name]:.9g}" if name in row else "" for name in names] for row in rows])
+
+
+def read_rows(file: Path) -> dict[str, Float[ndarray, " n"]]:
+    """The columns of a curve that `write_rows` wrote, by name; NaN where a row has no value, nothing of no curve."""
+    header, body = read_csv(file, ())
+    if header[:1] not in ([], ["step"]):
+        raise ArtifactError(f"{file}: expected the column step first, got {header[0]}")
+    columns = zip(*body, strict=True) if body else [()] * len(header)
+    return {
+        name: np.array([_number(file, value) if value else np.nan for value in column], dtype=np.float64)
+        for name, column in zip(header, columns, strict=True)
+    }
+
+
+def _check_keys(keys: Sequence[str], where: str) -> None:
+    for before, after in pairwise(keys):
+        if before >= after:
+            raise ArtifactError(f"{where}: expected keys that are sorted and unique, got {before} before {after}")
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _number(file: Path, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ArtifactError(f"{file}: expected a number, got {text!r}") from error

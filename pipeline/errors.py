@@ -1,0 +1,21 @@
+"""What a user may do wrong, as exceptions of one line: where, what was expected, what came."""
+
+
+class PipelineError(Exception):
+    """Base of every error that is shown to a user as one line and ends the command with exit code 1."""
+
+
+class ParamsError(PipelineError):
+    """A value in params.yaml or `--set` is missing, unknown, of the wrong type or out of range."""
+
+
+class ArtifactError(PipelineError):
+    """A file between stages is missing, spoilt, or does not belong to the others."""
+
+
+class SourceError(PipelineError):
+    """The images or labels that a user brought cannot be used as they are."""
+
+
+class TrainingError(PipelineError):
+    """Training cannot go on: the loss is not finite, or another process writes the same state."""

@@ -1,0 +1,1 @@
+"""One click command for each stage of the chain: read, call the library, write."""

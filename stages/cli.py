@@ -1,0 +1,63 @@
+"""What all stage commands share: the options `--params` and `--set`, and errors as one line with exit code 1."""
+
+import functools
+import logging
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.errors import PipelineError
+from pipeline.files import write_json
+from pipeline.params import Params
+
+DATA = Path("data")  # each stage's folder below it bears the stage's name
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """The body of every command: its log goes to stderr, and a user's mistake ends it with one line and exit code 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        yield
+    except (PipelineError, OSError) as error:
+        raise click.ClickException(" ".join(str(error).split())) from error
+
+
+def command(doc: str | None) -> Callable[[Callable[..., None]], click.Command]:
+    """Makes a click command of a function whose first argument is the `Params` of the run."""
+
+    def wrap(body: Callable[..., None]) -> click.Command:
+        @click.option(
+            "--params", "file", type=click.Path(path_type=Path), default=Path("params.yaml"), show_default=True
+        )
+        @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Lay a value over params.yaml.")
+        @functools.wraps(body)
+        def run(file: Path, sets: tuple[str, ...], **options: Any) -> None:
+            with one_line_errors():
+                body(Params.read(file, sets), **options)
+
+        return click.command(help=doc)(run)
+
+    return wrap
+
+
+save_seconds_option = click.option(
+    "--save-seconds", type=float, default=30.0, show_default=True, help="How often the state to resume from is saved."
+)
+
+
+@contextmanager
+def write_log(data: Path, stage: str, about: Mapping[str, Any]) -> Iterator[None]:
+    """Writes `logs/<stage>.json` when the block ends well: its seconds, images a second, peak memory, and `about`."""
+    started = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - started
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    speed = {"images_per_second": round(about["images"] / seconds, 1)} if "images" in about else {}
+    record = {"seconds": round(seconds, 2), "peak_mb": round(peak_mb), **speed, **about}
+    write_json(data / "logs" / f"{stage}.json", record)

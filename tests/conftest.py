@@ -1,0 +1,21 @@
+"""Shapes in signatures are checked in the tests only: the hook must be in place before pipeline is first imported."""
+
+import os
+
+# Tests are many small computations: threads that wait for each other cost more than they bring.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+from jaxtyping import install_import_hook
+
+import tests.shapes  # noqa: F401 - the hook names it in the code that it adds, without importing it
+
+install_import_hook("pipeline", "tests.shapes.typecheck").__enter__()
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory):
+    """The data folder of a small real run, up to but without `evaluate`; copy it before you change it."""
+    from tests.digits_tree import build
+
+    return build(tmp_path_factory.mktemp("run") / "data")
