@@ -1,0 +1,25 @@
+"""Work on a stream of things in threads, results in the order of the things, few of them in memory at a time."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def map_in_order(work: Callable[[T], R], things: Iterable[T], chunk: int = 16) -> Iterator[R]:
+    """`map`, over chunks in one thread for each core; at most two chunks a thread are ahead of the reader."""
+    threads = os.cpu_count() or 1
+    source = iter(things)
+    ahead: deque[Future[list[R]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        while part := list(islice(source, chunk)):
+            ahead.append(pool.submit(lambda part: [work(thing) for thing in part], part))
+            if len(ahead) > 2 * threads:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()

@@ -1,0 +1,1 @@
+"""Networks and what moves their weights; no method, no data."""

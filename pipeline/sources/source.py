@@ -1,0 +1,69 @@
+"""What a source of images says of itself: a list of items that are small, as their pixels stay where they are."""
+
+import os
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from pipeline.data.images import BadImage, encode
+from pipeline.params import Block
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An image that lies in a tar: `size` bytes from `offset` of the file. It is indexed there, never copied."""
+
+    tar: Path
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image. `path` is its own name within the source; `split` is None where the source has none."""
+
+    path: str
+    split: str | None
+    answer: tuple[str, ...] | None  # a class name for each level, finest first; None: not known
+    image: UInt8[ndarray, "c h w"] | Path | Span
+
+    def read(self) -> bytes:
+        """The image's bytes, an array as PNG. Raises BadImage where there are none to be had."""
+        if isinstance(self.image, Span):
+            with self.image.tar.open("rb") as file:
+                return os.pread(file.fileno(), self.image.size, self.image.offset)
+        if not isinstance(self.image, Path):
+            return encode(self.image)
+        try:
+            if not stat.S_ISREG(self.image.stat().st_mode):
+                raise BadImage("it is neither a file nor a folder")  # reading a pipe would wait for ever
+            return self.image.read_bytes()
+        except OSError as error:
+            raise BadImage(f"the file cannot be read: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All items of a source, the names of its levels of answers, and the order of the classes where it has its own."""
+
+    levels: Sequence[str]
+    items: Sequence[Item]
+    classes: Mapping[str, Sequence[str]] | None = None
+
+
+class Source(Block, ABC):
+    """A params block `ingest.<name>` that can list its images; raises SourceError where they cannot be used."""
+
+    @abstractmethod
+    def listing(self) -> Listing:
+        """All images, their splits and answers; reads names and arrays, no image files."""
+
+
+def level_names(depth: int) -> tuple[str, ...]:
+    """Names for `depth` levels, finest first: label, coarse, coarse2 and so on."""
+    return ("label", "coarse", *(f"coarse{n}" for n in range(2, depth)))[:depth]

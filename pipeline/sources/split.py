@@ -1,0 +1,81 @@
+"""Which images are for the test: those that the source says, or a part that is drawn here."""
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+from numpy import ndarray
+from numpy.random import Generator
+
+from pipeline import rng
+from pipeline.errors import SourceError
+from pipeline.files import read_csv
+from pipeline.sources.source import Item
+
+
+def splits_of(items: Mapping[str, Item], attributes: str, fraction: float, seed: int) -> dict[str, str]:
+    """The split of each key: the source's own, or `choose_test`; `attributes` is "" or a CSV with path,group."""
+    groups = _groups(items, attributes)
+    own = [item.split for item in items.values()]
+    if None not in own:
+        splits = {key: str(split) for key, split in zip(items, own, strict=True)}
+        first: dict[Hashable, str] = {}
+        for key, split in splits.items():
+            if first.setdefault(groups[key], split) != split:
+                raise SourceError(f"{attributes}: {groups[key]}: expected a group in one split, got it in both")
+        return splits
+    classes = [item.answer[0] if item.answer else None for item in items.values()]
+    test = choose_test(classes, list(groups.values()), fraction, rng.stream(seed, "ingest", "split"))
+    return {key: "test" if chosen else "train" for key, chosen in zip(items, test, strict=True)}
+
+
+def choose_test(
+    classes: Sequence[Hashable], groups: Sequence[Hashable], fraction: float, chance: Generator
+) -> Bool[ndarray, " n"]:
+    """True for the images of the test split: `fraction` of each class and of all images, as near as whole ones allow.
+
+    Every class keeps an image for training, so one with a single image is not tested. A group goes to one split as a
+    whole; large ones are placed first, each where it brings the classes nearer to their numbers. The class None is that
+    of images without an answer. A function of the order of the images, so the caller sorts them.
+    """
+    held = Counter(classes)
+    wanted = _wanted(held, fraction, chance)
+    members: dict[Hashable, list[int]] = {}
+    for row, group in enumerate(groups):
+        members.setdefault(group, []).append(row)
+    by_group = list(members.values())
+    chosen = np.zeros(len(classes), bool)
+    for rows in sorted((by_group[at] for at in chance.permutation(len(by_group))), key=len, reverse=True):
+        inside = Counter(classes[row] for row in rows)
+        # The change in the sum over classes of (wanted - chosen)^2, were the group to go to the test split.
+        change = sum(count * (count - 2 * wanted[name]) for name, count in inside.items())
+        if change < 0 and all(count < held[name] for name, count in inside.items()):
+            chosen[rows] = True
+            wanted.subtract(inside)
+            held.subtract(inside)
+    return chosen
+
+
+def _wanted(counts: Counter[Hashable], fraction: float, chance: Generator) -> Counter[Hashable]:
+    """Numbers of test images for each class that sum to `fraction` of all: the largest remainders are rounded up."""
+    classes = list(counts)
+    classes = [classes[at] for at in chance.permutation(len(classes))]  # chance decides between equal remainders
+    wanted = Counter({name: min(int(fraction * counts[name]), counts[name] - 1) for name in classes})
+    spare = [name for name in classes if wanted[name] < counts[name] - 1]
+    short = max(0, round(fraction * counts.total()) - wanted.total())
+    for name in sorted(spare, key=lambda name: wanted[name] - fraction * counts[name])[:short]:
+        wanted[name] += 1
+    return wanted
+
+
+def _groups(items: Mapping[str, Item], attributes: str) -> dict[str, Hashable]:
+    """The group of each key; an image that the CSV does not name is a group of its own."""
+    groups: dict[str, Hashable] = {key: (key,) for key in items}
+    if attributes:
+        keys = {item.path: key for key, item in items.items()}
+        for path, group, *_ in read_csv(Path(attributes), ("path", "group"))[1]:
+            if path in keys:
+                groups[keys[path]] = group
+    return groups

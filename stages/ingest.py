@@ -1,0 +1,33 @@
+"""Bring a source of images into shards, with an index and, apart from both, the answers."""
+
+import logging
+from pathlib import Path
+
+import click
+
+from pipeline.params import Params
+from pipeline.sources import SOURCES
+from pipeline.sources.ingest import IngestParams, ingest
+from stages.cli import DATA, command
+
+log = logging.getLogger(__name__)
+
+
+@command(__doc__)
+@click.option("--out", type=click.Path(path_type=Path), default=DATA / "ingest", show_default=True)
+def main(params: Params, out: Path) -> None:
+    """Reads the source that `ingest.source` names; the shards go below `ingest.shards_dir`."""
+    own = params.stage("ingest", IngestParams, SOURCES)
+    name = params.method("ingest.source", SOURCES)
+    source = params.block(f"ingest.{name}", SOURCES[name])
+    manifest = ingest(own, source, params.seed, out)
+    counts = ", ".join(f"{manifest.count(split)} to {split}" for split in manifest.splits)
+    height, width = manifest.size
+    log.info(
+        "ingest: %s: %s; %s, %d x %d; %d left out",
+        name, counts, "grey" if manifest.channels == 1 else "rgb", height, width, len(manifest.bad),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
