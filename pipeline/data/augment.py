@@ -1,0 +1,135 @@
+"""Operations on a whole batch with parameters for each image, on the device where the images are.
+
+Images are floats in [0, 1] of shape (b, c, h, w); each parameter is a tensor of shape (b,), drawn by the caller.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Images = Float[Tensor, "b c h w"]
+Each = Float[Tensor, " b"]
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def uniform(count: int, low: float, high: float, chance: torch.Generator) -> Each:
+    """`count` numbers from U(low, high); the generator is the CPU's, so every device draws the same."""
+    return torch.rand(count, generator=chance) * (high - low) + low
+
+
+def warp(images: Images, matrix: Float[Tensor, "b 2 3"]) -> Images:
+    """Samples each image through an affine map of output to input coordinates, both in [-1, 1]; mirrors at the border.
+
+    One bilinear pass, whatever crop, flip, rotation, shear and shift the maps are made of.
+    """
+    grid = F.affine_grid(matrix.to(images.device), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def crop_matrix(area: Each, log_ratio: Each, across: Each, down: Each) -> Float[Tensor, "b 2 3"]:
+    """Maps to a crop of share `area` of the image and aspect ratio exp(log_ratio), resized to the whole.
+
+    `across` and `down` in [0, 1] place it. A side that would leave the image is cut to the image's own.
+    """
+    wide = (area.sqrt() * (log_ratio / 2).exp()).clamp(max=1)
+    high = (area.sqrt() * (-log_ratio / 2).exp()).clamp(max=1)
+    zero = torch.zeros_like(area)
+    rows = [wide, zero, (2 * across - 1) * (1 - wide), zero, high, (2 * down - 1) * (1 - high)]
+    return torch.stack(rows, 1).reshape(-1, 2, 3)
+
+
+def turn_matrix(radians: Each, shear_x: Each, shear_y: Each, shift_x: Each, shift_y: Each) -> Float[Tensor, "b 2 3"]:
+    """Maps that rotate, shear and shift about the centre; shifts are in half-sides."""
+    cos, sin = radians.cos(), radians.sin()
+    rows = [cos - shear_x * sin, shear_x * cos - sin, shift_x, sin + shear_y * cos, cos - shear_y * sin, shift_y]
+    return torch.stack(rows, 1).reshape(-1, 2, 3)
+
+
+def flip_matrix(matrix: Float[Tensor, "b 2 3"], flipped: Bool[Tensor, " b"]) -> Float[Tensor, "b 2 3"]:
+    """The same maps with left and right exchanged in the output where `flipped`."""
+    sign = torch.where(flipped, -1.0, 1.0)
+    return torch.stack([matrix[:, :, 0] * sign[:, None], matrix[:, :, 1], matrix[:, :, 2]], 2)
+
+
+def grey(images: Images) -> Float[Tensor, "b 1 h w"]:
+    """Luma of RGB images; a single channel is its own."""
+    if images.shape[1] != len(LUMA):
+        return images[:, :1]
+    return torch.einsum("bchw,c->bhw", images, images.new_tensor(LUMA))[:, None]
+
+
+def blend(images: Images, other: Tensor, factor: Each) -> Images:
+    """`other` at factor 0, the images at 1, beyond them above 1; not clamped."""
+    return torch.lerp(other.expand_as(images), images, _spread(factor, images))
+
+
+def brightness(images: Images, factor: Each) -> Images:
+    """Scales towards black."""
+    return (images * _spread(factor, images)).clamp(0, 1)
+
+
+def contrast(images: Images, factor: Each) -> Images:
+    """Scales the distance to each image's mean luma."""
+    return blend(images, grey(images).mean((1, 2, 3), keepdim=True), factor).clamp(0, 1)
+
+
+def saturation(images: Images, factor: Each) -> Images:
+    """Scales the distance to each pixel's luma; nothing happens to one channel."""
+    return blend(images, grey(images), factor).clamp(0, 1)
+
+
+def hue(images: Images, turns: Each) -> Images:
+    """Rotates RGB about the grey axis by a share of a full turn; other channel counts are left alone.
+
+    Departure: torchvision shifts the hue of HSV, which is not linear; this keeps each pixel's mean instead.
+    """
+    if images.shape[1] != len(LUMA):
+        return images
+    angle = turns * 2 * torch.pi
+    cos, sin = angle.cos(), angle.sin() / 3**0.5
+    diagonal, before, after = (1 + 2 * cos) / 3, (1 - cos) / 3 - sin, (1 - cos) / 3 + sin
+    rows = [diagonal, before, after, after, diagonal, before, before, after, diagonal]
+    rotation = torch.stack(rows, 1).reshape(-1, 3, 3).to(images.device)
+    return torch.einsum("bij,bjhw->bihw", rotation, images).clamp(0, 1)
+
+
+def blur(images: Images, sigma: Each) -> Images:
+    """Gaussian blur of standard deviation `sigma` pixels, cut at a tenth of the shorter side; none where sigma is 0."""
+    reach = max(1, round(min(images.shape[2:]) / 20))
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    weights = torch.exp(-offsets.square() / (2 * sigma.clamp(min=1e-3).square())[:, None])
+    weights = (weights / weights.sum(1, keepdim=True)).to(images.device)
+    for axis in (2, 3):
+        pad = [0, 0, reach, reach] if axis == 2 else [reach, reach, 0, 0]
+        padded = F.pad(images, pad, mode="reflect" if min(images.shape[2:]) > reach else "replicate")
+        parts = [
+            padded.narrow(axis, i, images.shape[axis]) * weights[:, i, None, None, None] for i in range(len(offsets))
+        ]
+        images = torch.stack(parts).sum(0)
+    return images
+
+
+def solarize(images: Images, threshold: Each) -> Images:
+    """Inverts the pixels at or above the threshold; above 1 nothing happens."""
+    return torch.where(images >= _spread(threshold, images), 1 - images, images)
+
+
+def posterize(images: Images, levels: Each) -> Images:
+    """Rounds down to 1 / levels."""
+    levels = _spread(levels, images)
+    return ((images * levels).floor() / levels).clamp(0, 1)
+
+
+def cutout(images: Images, across: Each, down: Each, side: Each, fill: float) -> Images:
+    """Fills a square centred at (across, down) of `side`, all as shares of the image (DeVries and Taylor 2017)."""
+    h, w = images.shape[2:]
+    ys = (torch.arange(h, device=images.device) + 0.5) / h
+    xs = (torch.arange(w, device=images.device) + 0.5) / w
+    across, down, side = (v.to(images.device)[:, None] for v in (across, down, side))
+    hit_y, hit_x = (ys - down).abs() < side / 2, (xs - across).abs() < side / 2
+    return images.masked_fill((hit_y[:, :, None] & hit_x[:, None, :])[:, None], fill)
+
+
+def _spread(values: Each, images: Images) -> Float[Tensor, "b 1 1 1"]:
+    return values.to(images.device)[:, None, None, None]

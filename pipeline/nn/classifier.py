@@ -1,0 +1,104 @@
+"""A backbone with one linear layer on top, and the files that both travel in."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from pipeline.artifacts import Weights
+from pipeline.errors import ArtifactError
+from pipeline.nn.backbones import BACKBONES, Backbone
+from pipeline.nn.device import channels_last
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class Classifier(nn.Module):
+    """Logits for images; `classes[i]` is the name of output i, `size` the (height, width) it was trained on."""
+
+    def __init__(self, backbone: Backbone, classes: Sequence[str], size: tuple[int, int]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.classes, self.size = list(classes), size
+        self.head = nn.Linear(backbone.dim, len(classes))
+        nn.init.zeros_(self.head.bias)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the images it takes."""
+        return self.backbone.about["channels"]
+
+    def forward(self, images: Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
+        """Logits; images are uint8 or floats in [0, 1]."""
+        return self.head(self.backbone(images))
+
+    @torch.inference_mode()
+    def probabilities(self, pixels: UInt8[Tensor, "n c h w"], batch_size: int) -> Float[Tensor, "n k"]:
+        """Softmax outputs in eval mode and float32, a batch at a time, on the CPU."""
+        self.eval()
+        device = self.head.weight.device
+        parts = [self(part.to(device)).float().softmax(dim=1).cpu() for part in pixels.split(batch_size)]
+        return torch.cat(parts) if parts else torch.empty(0, len(self.classes))
+
+    def write(self, folder: Path, extra: dict[str, Any]) -> None:
+        """Writes model.safetensors and model.json into an existing folder; `extra` joins the JSON."""
+        about = {"backbone": self.backbone.about, "classes": self.classes, "size": list(self.size), **extra}
+        Weights(to_arrays(self), about).write(folder, "model")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Classifier":
+        """The model in a folder that `train` wrote, on the CPU and in eval mode."""
+        weights = Weights.read(folder, "model")
+        about = weights.about
+        try:
+            model = cls(build(about["backbone"]), about["classes"], tuple(about["size"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"{folder / 'model.json'}: expected a model written by train, got: {error!r}"
+            ) from error
+        return from_arrays(model, weights, folder / "model.safetensors").eval()
+
+
+def build(about: dict[str, Any]) -> Backbone:
+    """A backbone with fresh weights from the description that travels with it."""
+    options = BACKBONES[about["name"]](**about["options"])
+    unset = torch.zeros(about["channels"]), torch.ones(about["channels"])
+    return Backbone(about["name"], options, *unset)
+
+
+def read_backbone(folder: Path) -> Backbone:
+    """The backbone that `pretrain` wrote."""
+    weights = Weights.read(folder, "backbone")
+    try:
+        backbone = build(dict(weights.about["backbone"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{folder / 'backbone.json'}: expected what pretrain wrote, got: {error!r}") from error
+    return from_arrays(backbone, weights, folder / "backbone.safetensors")
+
+
+def untrained(backbone: Backbone) -> Backbone:
+    """The same network with fresh weights (torch's own chance) and the same normalisation."""
+    net = build(backbone.about)
+    net.mean.copy_(backbone.mean)
+    net.std.copy_(backbone.std)
+    return channels_last(net)
+
+
+def to_arrays(net: nn.Module) -> dict[str, Any]:
+    """The network's parameters and buffers as NumPy arrays, float32 where they are floats."""
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in net.state_dict().items()}
+
+
+def from_arrays(net: M, weights: Weights, where: Path) -> M:
+    """Fills the network; tensors that are missing, left over or of another shape are refused."""
+    state = {name: torch.from_numpy(array) for name, array in weights.arrays.items()}
+    wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    odd = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if odd:
+        raise ArtifactError(f"{where}: {odd[0]}: expected shape {wanted.get(odd[0])}, got {found.get(odd[0])}")
+    net.load_state_dict(state)
+    return channels_last(net)

@@ -1,0 +1,77 @@
+"""Optimisers and learning-rate schedules as one params block."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from pipeline.params import Block
+
+
+class OptimParams(Block):
+    """An optimiser and its schedule; `warmup` is the share of all steps in which the rate rises linearly from 0."""
+
+    name: Literal["sgd", "lars"]
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(ge=0, lt=1)
+    nesterov: bool
+    weight_decay: float = Field(ge=0)
+    warmup: float = Field(ge=0, lt=1)
+    schedule: Literal["cosine", "cosine_7_16", "constant"]
+
+    def optimiser(self, net: nn.Module) -> Optimizer:
+        """The optimiser over the trainable parameters; biases and norms get neither decay nor LARS's adaptation."""
+        trained = [p for p in net.parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        if self.name == "sgd":
+            return SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.nesterov)
+        return Lars(groups, lr=self.learning_rate, momentum=self.momentum)
+
+    def rate(self, progress: float) -> float:
+        """The learning rate at `progress` in [0, 1), the share of the steps that are done."""
+        if progress < self.warmup:
+            return self.learning_rate * progress / self.warmup
+        t = (progress - self.warmup) / (1 - self.warmup)
+        factor = {
+            "cosine": (1 + math.cos(math.pi * t)) / 2,
+            "cosine_7_16": math.cos(7 * math.pi * t / 16),  # FixMatch, Sohn et al. 2020, section 2.3
+            "constant": 1.0,
+        }[self.schedule]
+        return self.learning_rate * factor
+
+
+class Lars(Optimizer):
+    """Layer-wise adaptive rate scaling (You et al. 2017): v <- m v + trust |w| / |g + wd w| (g + wd w); w <- w - lr v.
+
+    Weights only: parameters of one dimension take plain momentum steps, without decay. Departure: the rate multiplies
+    outside the momentum, as torch's SGD has it, so a change of rate acts at once.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float, momentum: float, trust: float = 1e-3) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "trust": trust, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]  # no method here evaluates its loss again
+        """One step on all parameters that have a gradient."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._move(p, p.grad, group)
+
+    def _move(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        grad = grad.add(p, alpha=group["weight_decay"])
+        if p.ndim > 1:
+            w, g = p.norm(), grad.norm()
+            grad = grad * torch.where((w > 0) & (g > 0), group["trust"] * w / g, torch.ones_like(w))
+        state = self.state[p]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        velocity = state["momentum_buffer"].mul_(group["momentum"]).add_(grad)
+        p.add_(velocity, alpha=-group["lr"])

@@ -1,0 +1,80 @@
+"""Train a classifier on the few labels and all the other images."""
+
+import logging
+from pathlib import Path
+
+import click
+import torch
+
+from pipeline import rng
+from pipeline.artifacts import Classes, Index, Labels, Manifest, PseudoLabels, write_rows
+from pipeline.data.reader import load
+from pipeline.files import sha256, whole_folder
+from pipeline.fit import fit
+from pipeline.nn.classifier import Classifier, read_backbone, untrained
+from pipeline.nn.device import Device, channels_last
+from pipeline.params import Params
+from pipeline.scratch import scratch
+from pipeline.semisup import METHODS, TrainParams
+from pipeline.semisup.batch import Feed
+from pipeline.semisup.targets import Targets
+from stages.cli import DATA, command, save_seconds_option, write_log
+
+log = logging.getLogger(__name__)
+
+
+@command(__doc__)
+@click.option("--ingest", type=click.Path(path_type=Path), default=DATA / "ingest", show_default=True)
+@click.option("--labels", type=click.Path(path_type=Path), default=DATA / "label" / "labels.csv", show_default=True)
+@click.option("--backbone", type=click.Path(path_type=Path), default=DATA / "pretrain", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=DATA / "train", show_default=True)
+@save_seconds_option
+def main(params: Params, ingest: Path, labels: Path, backbone: Path, out: Path, save_seconds: float) -> None:
+    """See the module's docstring, which is the command's help."""
+    method = params.method("train.method", METHODS)
+    block = params.block(f"train.{method}", METHODS[method].Params)
+    common = params.stage("train", TrainParams, METHODS)
+    manifest = Manifest.read(ingest / "manifest.json")
+    images = load(manifest, Index.read(ingest / "index.parquet", "train"), "train", "train")
+    targets = Targets.match(Labels.read(labels), Classes.read(ingest / "classes.json"), images.keys)
+    if targets.unreached:
+        log.info("no label for %d classes: %s", len(targets.unreached), ", ".join(targets.unreached))
+    torch.manual_seed(rng.number(params.seed, "train", "init"))
+    body = read_backbone(backbone) if common.start == "pretrained" else untrained(read_backbone(backbone))
+    device = Device.choose(common.precision)
+    learner = METHODS[method](Classifier(body, targets.classes, manifest.size), block)
+    learner = channels_last(learner.to(device.device))
+    sizes = common.batch_size, common.batch_size * learner.ratio
+    pixels = images.pixels.to(device.device)
+    views = common.weak, common.strong
+    feed = Feed(pixels, targets.rows, targets.labels, sizes=sizes, views=views, seed=params.seed)
+    inputs = ingest / "manifest.json", ingest / "index.parquet", labels, backbone / "backbone.safetensors"
+    ingredients = {
+        "params": [params.seed, common.model_dump(), block.model_dump()],
+        "inputs": [targets.classes, *map(sha256, inputs)],
+    }
+    count = common.steps * (sizes[0] + 2 * sizes[1])
+    with scratch(out.parent / "scratch", "train", ingredients) as state:
+        with write_log(out.parent, "train", {"images": count, **device.about()}):
+            rows = fit(
+                learner,
+                feed,
+                common.optim,
+                num_steps=common.steps,
+                seed=params.seed,
+                device=device,
+                state=state,
+                save_seconds=save_seconds,
+            )
+        model = learner.result
+        with whole_folder(out) as part:
+            model.write(part, {"method": method, "unreached": targets.unreached})
+            write_rows(part / "curve.csv", rows)
+            rest = sorted(set(range(len(images.keys))) - set(targets.rows))
+            sure, guess = model.probabilities(pixels[rest], batch_size=1000).max(dim=1)
+            names = [model.classes[i] for i in guess.tolist()]
+            PseudoLabels([images.keys[i] for i in rest], names, sure.double().numpy()).write(part / "pseudo_labels.csv")
+
+
+if __name__ == "__main__":
+    main()

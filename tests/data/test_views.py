@@ -1,0 +1,129 @@
+"""Operations on a batch against the same on one image in plain NumPy, and views as functions of their generator."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data import augment
+from pipeline.data.views import ContrastiveView, StrongView, WeakView
+from tests.digits import CONTRASTIVE, STRONG, WEAK
+
+NEUTRAL = ContrastiveView(
+    crop_min=1.0, flip=0.0, jitter_prob=0.0, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grey_prob=0.0,
+    blur_prob=0.0,
+)  # fmt: skip
+
+
+def chance(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def raw(b=6, c=3, h=12, w=10):
+    return torch.randint(0, 256, (b, c, h, w), generator=chance(9), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("view", [CONTRASTIVE, WEAK, STRONG], ids=lambda view: type(view).__name__)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_same_generator_same_view_and_each_image_its_own(view, channels):
+    images = raw(c=channels)
+    out = view(images, chance(1))
+    assert torch.equal(out, view(images, chance(1)))
+    assert not torch.equal(out, view(images, chance(2)))
+    assert out.shape == images.shape
+    assert out.dtype == torch.float32
+    assert out.min() >= 0
+    assert out.max() <= 1 + 1e-6
+    same = view(images[:1].expand(6, -1, -1, -1), chance(1))
+    assert len({tuple(image.flatten().tolist()) for image in same}) > 3  # few whole-pixel shifts: some are alike
+
+
+def test_a_view_that_does_nothing_gives_the_image():
+    images = raw()
+    no_log_ratio = augment.crop_matrix(torch.ones(6), torch.zeros(6), torch.rand(6), torch.rand(6))
+    torch.testing.assert_close(augment.warp(images / 255, no_log_ratio), images / 255, atol=1e-5, rtol=0)
+    still = WeakView(flip=0.0, shift=0.0)(images, chance())
+    torch.testing.assert_close(still, images / 255, atol=1e-5, rtol=0)
+    nothing = StrongView(
+        flip=0.0, op_prob=0.0, rotate=30, shear=0.3, shift=0.3, colour=0.9, solarize=True, posterize=True, cutout=0.0
+    )
+    torch.testing.assert_close(nothing(images, chance()), images / 255, atol=1 / 255 + 1e-5, rtol=0)
+    assert NEUTRAL(images, chance()).shape == images.shape
+
+
+def test_crop_is_the_part_it_says():
+    """A quarter of the area at the top left of a ramp spans the first half of it on both axes."""
+    ramp = torch.linspace(0, 1, 40).expand(1, 1, 40, 40)
+    matrix = augment.crop_matrix(*(torch.tensor([v]) for v in (0.25, 0.0, 0.0, 1.0)))
+    out = augment.warp(ramp, matrix)[0, 0, 0]
+    assert out[0].item() == pytest.approx(0, abs=0.02)
+    assert out[-1].item() == pytest.approx(0.5, abs=0.02)
+    columns = augment.warp(ramp.transpose(2, 3), matrix)[0, 0, :, 0]
+    assert columns[0].item() == pytest.approx(0.5, abs=0.02)
+    assert columns[-1].item() == pytest.approx(1, abs=0.02)
+
+
+def test_flip_and_shift_are_exact():
+    images = raw()
+    flipped = WeakView(flip=1.0, shift=0.0)(images, chance())
+    torch.testing.assert_close(flipped, images.flip(3) / 255, atol=1e-5, rtol=0)
+    matrix = augment.turn_matrix(*[torch.zeros(1)] * 3, torch.tensor([2 * 2 / 10]), torch.tensor([3 * 2 / 12]))
+    moved = augment.warp(images[:1] / 255, matrix)  # output (y, x) shows input (y + 3, x + 2)
+    torch.testing.assert_close(moved[:, :, :9, :8], images[:1, :, 3:, 2:] / 255, atol=1e-5, rtol=0)
+
+
+def test_a_quarter_turn_is_rot90():
+    square = torch.rand(1, 1, 9, 9, generator=chance())
+    matrix = augment.turn_matrix(torch.tensor([math.pi / 2]), *[torch.zeros(1)] * 4)
+    torch.testing.assert_close(augment.warp(square, matrix), square.rot90(1, (2, 3)), atol=1e-5, rtol=0)
+
+
+def test_colour_operations_against_one_pixel_at_a_time():
+    images = raw(b=2).float() / 255
+    factor = torch.tensor([0.5, 1.4])
+    luma = (images * torch.tensor(augment.LUMA)[:, None, None]).sum(1)
+    for i in range(2):
+        f = factor[i].item()
+        x = images[i].numpy()
+        grey, mean = luma[i].numpy()[None], luma[i].mean().item()
+        for op, other in ((augment.brightness, 0.0), (augment.contrast, mean), (augment.saturation, grey)):
+            expected = np.clip(other + f * (x - other), 0, 1)
+            np.testing.assert_allclose(op(images, factor)[i].numpy(), expected, atol=1e-5)
+
+
+def test_hue_keeps_grey_and_mean_and_a_third_of_a_turn_permutes_the_channels():
+    images = raw(b=2).float() / 255
+    turned = augment.hue(images, torch.tensor([1 / 3, 0.0]))
+    torch.testing.assert_close(turned[1], images[1], atol=1e-6, rtol=0)
+    torch.testing.assert_close(turned[0].sort(0).values, images[0].sort(0).values, atol=1e-5, rtol=0)
+    assert not torch.allclose(turned[0], images[0])
+    grey = images[:, :1].expand(-1, 3, -1, -1)
+    torch.testing.assert_close(augment.hue(grey, torch.tensor([0.2, 0.4])), grey, atol=1e-5, rtol=0)
+
+
+def test_blur_against_loops():
+    images = torch.rand(2, 1, 25, 20, generator=chance())
+    sigma = torch.tensor([0.0, 1.3])
+    out = augment.blur(images, sigma)
+    torch.testing.assert_close(out[0], images[0])
+    weights = [math.exp(-(o**2) / (2 * 1.3**2)) for o in (-1, 0, 1)]
+    x = images[1, 0]
+    expected = sum(
+        weights[i] * weights[j] / sum(weights) ** 2 * x[10 + i - 1, 7 + j - 1].item()
+        for i in range(3)
+        for j in range(3)
+    )
+    assert out[1, 0, 10, 7].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_solarize_posterize_cutout():
+    images = torch.tensor([0.1, 0.6, 0.9]).reshape(1, 1, 1, 3).repeat(2, 1, 4, 1)
+    assert augment.solarize(images, torch.tensor([0.5, 2.0]))[:, 0, 0].tolist() == [
+        pytest.approx([0.1, 0.4, 0.1]), pytest.approx([0.1, 0.6, 0.9])
+    ]  # fmt: skip
+    assert augment.posterize(images, torch.tensor([4.0, 2.0]))[:, 0, 0].tolist() == [
+        pytest.approx([0, 0.5, 0.75]), pytest.approx([0, 0.5, 0.5])
+    ]  # fmt: skip
+    hole = augment.cutout(torch.ones(1, 1, 8, 8), *(torch.tensor([v]) for v in (0.5, 0.25, 0.5)), fill=0.0)
+    assert (hole == 0).nonzero()[:, 2:].tolist() == [[y, x] for y in range(4) for x in range(2, 6)]

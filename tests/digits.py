@@ -1,0 +1,65 @@
+"""Real images for tests: scikit-learn's 1,797 scans of digits, and small learners on them."""
+
+from functools import cache
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+
+from pipeline.data.views import ContrastiveView, StrongView, WeakView
+from pipeline.nn.backbones import Backbone, SmallResNet, fresh
+from pipeline.nn.classifier import Classifier
+from pipeline.nn.optim import OptimParams
+from pipeline.selfsup import METHODS as SELFSUP
+from pipeline.selfsup.feed import TwoViews
+from pipeline.semisup import METHODS as SEMISUP
+from pipeline.semisup.batch import Feed
+
+CONTRASTIVE = ContrastiveView(
+    crop_min=0.4, flip=0.5, jitter_prob=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grey_prob=0.2,
+    blur_prob=0.5,
+)  # fmt: skip
+WEAK = WeakView(flip=0.0, shift=0.125)
+STRONG = StrongView(
+    flip=0.0, op_prob=0.3, rotate=30, shear=0.3, shift=0.2, colour=0.9, solarize=True, posterize=True, cutout=0.5
+)  # fmt: skip
+OPTIM = OptimParams(
+    name="sgd", learning_rate=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4, warmup=0.2, schedule="cosine"
+)
+# What each method's block holds in these tests; a method without a line here fails the contract tests.
+PARAMS = {
+    "moco": {
+        "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "keep_start": 0.9, "keep_end": 1.0,
+        "bn_groups": 2, "symmetric": True,
+    },
+    "fixmatch": {"ratio": 2, "threshold": 0.12, "weight": 1.0, "keep": 0.9},
+    "supervised": {"keep": 0.9},
+}  # fmt: skip
+
+
+@cache
+def digits() -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels, uint8 (1797, 1, 8, 8), and classes."""
+    data = load_digits()
+    return torch.from_numpy(np.round(data.images * 255 / 16).astype(np.uint8))[:, None], torch.from_numpy(data.target)
+
+
+def backbone(seed: int = 0) -> Backbone:
+    """A small ResNet of width 4."""
+    torch.manual_seed(seed)
+    return fresh("small_resnet", SmallResNet(width=4, stem_stride=1), digits()[0])
+
+
+def learner(name: str):
+    """A method with fresh weights and the function that gives its batches, eight (labelled) images a step."""
+    pixels, labels = digits()
+    if name in SELFSUP:
+        method = SELFSUP[name](backbone(), SELFSUP[name].Params(**PARAMS[name]), torch.Generator().manual_seed(0))
+        return method, TwoViews(pixels[:300], CONTRASTIVE, 8, seed=0)
+    net = Classifier(backbone(), [str(i) for i in range(10)], (8, 8))
+    method = SEMISUP[name](net, SEMISUP[name].Params(**PARAMS[name]))
+    rows = list(range(20))
+    return method, Feed(pixels[:300], rows, labels[rows], sizes=(8, 8 * method.ratio), views=(WEAK, STRONG), seed=0)
+
+
+METHODS = sorted([*SELFSUP, *SEMISUP])

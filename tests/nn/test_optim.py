@@ -1,0 +1,77 @@
+"""Schedules at their corners, LARS against its equation, slow copies against theirs."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.nn import ema, schedule
+from pipeline.nn.optim import OptimParams
+
+
+def params(**changes):
+    base = {
+        "name": "sgd", "learning_rate": 0.5, "momentum": 0.9, "nesterov": False, "weight_decay": 0.1, "warmup": 0.0,
+        "schedule": "cosine",
+    }  # fmt: skip
+    return OptimParams(**{**base, **changes})
+
+
+def test_rates():
+    assert [params().rate(t) for t in (0, 0.5, 1)] == pytest.approx([0.5, 0.25, 0.0])
+    assert [params(schedule="constant").rate(t) for t in (0, 1)] == [0.5, 0.5]
+    assert params(schedule="cosine_7_16").rate(1) == pytest.approx(0.5 * math.cos(7 * math.pi / 16))
+    warm = params(warmup=0.2)
+    assert [warm.rate(t) for t in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, 0.25, 0.5, 0.25, 0])
+    assert [schedule.cosine(0.9, 1.0, t) for t in (0, 0.5, 1)] == pytest.approx([0.9, 0.95, 1.0])
+
+
+def test_biases_and_norms_get_no_decay():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
+    decayed, free = params().optimiser(net).param_groups
+    assert [p.ndim for p in decayed["params"]] == [4, 2]
+    assert [p.ndim for p in free["params"]] == [1, 1, 1, 1]
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
+
+
+def test_lars_against_its_equation():
+    torch.manual_seed(0)
+    net = nn.Linear(3, 2)
+    optimiser = params(name="lars").optimiser(net)
+    weight, bias = net.weight.detach().clone(), net.bias.detach().clone()
+    v_weight, v_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+    for step in range(3):
+        x = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+        optimiser.zero_grad()
+        net(x).square().sum().backward()
+        g = net.weight.grad + 0.1 * weight
+        v_weight = 0.9 * v_weight + 1e-3 * weight.norm() / g.norm() * g
+        v_bias = 0.9 * v_bias + net.bias.grad
+        weight, bias = weight - 0.5 * v_weight, bias - 0.5 * v_bias
+        optimiser.step()
+        torch.testing.assert_close(net.weight.detach(), weight)
+        torch.testing.assert_close(net.bias.detach(), bias)
+
+
+def test_lars_with_a_weight_of_zero_takes_a_plain_step():
+    net = nn.Linear(2, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    optimiser = params(name="lars").optimiser(net)
+    net(torch.ones(1, 2)).sum().backward()
+    optimiser.step()
+    assert net.weight.tolist() == [[-0.5, -0.5]]
+
+
+@pytest.mark.parametrize("buffers", [True, False])
+def test_ema_over_parameters_and_only_if_asked_over_buffers(buffers):
+    slow, fast = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    nn.init.constant_(fast.weight, 3.0)
+    fast.running_mean.fill_(10.0)
+    ema.update(slow, fast, 0.75, buffers=buffers)
+    assert slow.weight.tolist() == [1.5, 1.5]
+    assert slow.running_mean.tolist() == ([2.5, 2.5] if buffers else [0.0, 0.0])
+
+
+def test_ema_is_warmed_up():
+    assert [ema.warm_keep(0.999, step) for step in (0, 8, 10**6)] == [0.1, 0.5, 0.999]

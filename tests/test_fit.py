@@ -1,0 +1,93 @@
+"""The loop: an interrupted run ends in the same bytes, the curve is what happened, a bad loss is named by its step."""
+
+import pytest
+import torch
+
+from pipeline.errors import TrainingError
+from pipeline.fit import Step, fit
+from pipeline.nn.device import Device
+from tests.digits import METHODS, OPTIM, learner
+
+CPU = Device(torch.device("cpu"), bf16=False)
+
+
+def run(name, state, steps=12, stop_at=None, save_seconds=0.0):
+    """Trains; with `stop_at`, dies in the middle of that step as a killed process would: after its last save."""
+    method, feed = learner(name)
+
+    def batch_at(step):
+        if step == stop_at:
+            raise KeyboardInterrupt
+        return feed(step)
+
+    try:
+        rows = fit(method, batch_at, OPTIM, num_steps=steps, seed=0, device=CPU, state=state, save_seconds=save_seconds)
+    except KeyboardInterrupt:
+        return None
+    return method.state_dict(), rows
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("stop_at", [1, 7, 11])
+def test_resumed_ends_in_the_same_bytes(name, stop_at, tmp_path):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole, rows = run(name, tmp_path / "whole", save_seconds=1e9)
+    assert run(name, tmp_path / "parts", stop_at=stop_at) is None
+    parts, again = run(name, tmp_path / "parts")
+    assert rows == again
+    assert whole.keys() == parts.keys()
+    for key, tensor in whole.items():
+        assert torch.equal(tensor, parts[key]), key
+
+
+def test_resume_does_not_start_anew(tmp_path):
+    run("moco", tmp_path, stop_at=7)
+    seen = []
+    method, feed = learner("moco")
+
+    def batch_at(step):
+        seen.append(step)
+        return feed(step)
+
+    fit(method, batch_at, OPTIM, num_steps=12, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
+    assert seen == [7, 8, 9, 10, 11]
+
+
+class Constant(torch.nn.Module):
+    """Its loss at step t is losses[t]."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.ones(1, 1))
+        self.losses = losses
+
+    def loss(self, batch):
+        return Step(self.w.sum() * 0 + self.losses[batch], {"twice": torch.tensor(2.0 * self.losses[batch])})
+
+    def after_step(self, step, num_steps):
+        pass
+
+
+def test_curve_rows_are_means_over_the_steps_since_the_last(tmp_path):
+    losses = [float(i) for i in range(401)]
+    rows = fit(Constant(losses), int, OPTIM, num_steps=401, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
+    assert [row["step"] for row in rows] == [*range(2, 401, 2), 401]
+    assert [row["loss"] for row in rows] == [*(i + 0.5 for i in range(0, 400, 2)), 400.0]
+    assert [row["twice"] for row in rows] == [2 * row["loss"] for row in rows]
+    assert rows[0]["learning_rate"] == pytest.approx(0.05 * (1 / 401) / 0.2)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("at", [0, 3, 400])
+def test_a_loss_that_is_not_finite_is_refused_by_its_step(bad, at, tmp_path):
+    losses = [1.0] * 401
+    losses[at] = bad
+    with pytest.raises(TrainingError, match=f"^step {at + 1} of 401: expected a finite loss, got {bad}$"):
+        fit(Constant(losses), int, OPTIM, num_steps=401, seed=0, device=CPU, state=tmp_path, save_seconds=0)
+
+
+def test_nothing_is_saved_after_a_bad_loss(tmp_path):
+    with pytest.raises(TrainingError):
+        fit(Constant([float("nan")] * 9), int, OPTIM, num_steps=9, seed=0, device=CPU, state=tmp_path, save_seconds=0)
+    assert list(tmp_path.iterdir()) == []
