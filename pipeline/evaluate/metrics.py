@@ -1,0 +1,161 @@
+"""The flat dictionary of a run's metrics, and the reason for each one that is absent.
+
+A metric that cannot be known is absent, never zero: answers may be missing, or cover a part of the images. Only the
+finest level of a class hierarchy is measured.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int64
+from numpy import ndarray
+from pydantic import Field
+
+from pipeline.artifacts import Embeddings, Labels, Predictions
+from pipeline.errors import ArtifactError
+from pipeline.evaluate import accuracy, coverage, probes
+from pipeline.params import Block
+
+TEST = "no test image has an answer"
+DRAWS = "they need answers for test images, and for at least as many training images as were labelled"
+NEEDS = {  # why each metric that may be absent is so
+    **dict.fromkeys(("top1", "top1_low", "top1_high", "macro_f1", "ece", "n_test_answered", "probe_top1"), TEST),
+    "knn_top1": "it needs answers for test images and for training images",
+    **dict.fromkeys(
+        ("random_probe_top1_mean", "random_probe_top1_std", "random_probe_classes_covered_mean"),
+        DRAWS,
+    ),
+    "classes_total": "no image has an answer, so how many classes there are is not known",
+}
+
+
+class EvaluateParams(Block):
+    """The block `evaluate` of params.yaml."""
+
+    neighbours: int = Field(ge=1)
+    random_draws: int = Field(ge=2)
+    batch_size: int = Field(ge=1)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Flat names to numbers, and every random draw behind `random_probe_*`."""
+
+    values: Mapping[str, float | int]
+    draws: Sequence[probes.Draw]
+
+
+def gather(
+    predictions: Predictions,
+    labels: Labels,
+    answers: Labels,
+    unreached: Sequence[str],
+    train: Embeddings,
+    test: Embeddings,
+    params: EvaluateParams,
+    seed: int,
+) -> Metrics:
+    """Everything that can be known of a run.
+
+    `labels` are the picks'; `answers` all that are known, of both splits; `unreached` the classes without a label.
+    A test answer of a class that no label reached is a mistake like any other. Raises ArtifactError where the tables
+    do not belong together.
+    """
+    label, answer = finest(labels), finest(answers)
+    _check(predictions, label, train, test)
+    number = {name: i for i, name in enumerate(sorted({*label.values(), *answer.values(), *predictions.predictions}))}
+    of_train, of_test = encode(train.keys, answer, number), encode(test.keys, answer, number)
+    of_picks = encode(train.keys, label, number)
+    picked, known, told = of_picks >= 0, of_train >= 0, of_test >= 0
+    given = of_picks[picked]
+    values: dict[str, float | int] = {
+        "n_train": len(train.keys),
+        "n_test": len(test.keys),
+        "n_labels": len(given),
+        "classes_covered": coverage.covered(given),
+        "classes_unreached": len(unreached),
+        "label_balance": coverage.balance(given),
+        "mean_confidence": float(predictions.confidence.mean()),
+    }
+    if answer:
+        values["classes_total"] = len({*label.values(), *answer.values()})
+    if not told.any():
+        return Metrics(values, [])
+    truth, queries = of_test[told], test.vectors[told]
+    said = np.array([number[name] for name in predictions.predictions])[told]
+    values |= _of_model(truth, said, predictions.confidence[told], len(number))
+    guess = probes.linear_probe(train.vectors[picked], given, queries)
+    values["probe_top1"] = accuracy.top1(truth, guess)
+    if known.any():
+        guess = probes.nearest_vote(train.vectors[known], of_train[known], queries, params.neighbours)
+        values["knn_top1"] = accuracy.top1(truth, guess)
+    if known.sum() < len(given):
+        return Metrics(values, [])
+    draws = probes.random_draws(
+        train.vectors[known],
+        of_train[known],
+        queries,
+        truth,
+        size=len(given),
+        draws=params.random_draws,
+        seed=seed,
+    )
+    return Metrics(values | _of_draws(draws), draws)
+
+
+def finest(table: Labels) -> dict[str, str]:
+    """The class of each key at the finest level, less the keys that have none there."""
+    return {key: names[0] for key, names in table.rows.items() if names[0]}
+
+
+def encode(keys: Sequence[str], table: Mapping[str, str], number: Mapping[str, int]) -> Int64[ndarray, " n"]:
+    """The number of each key's class, -1 where the table has no such key."""
+    return np.array([number[table[key]] if key in table else -1 for key in keys], dtype=np.int64)
+
+
+def absent(values: Mapping[str, object]) -> list[tuple[str, list[str]]]:
+    """Why metrics are absent from `values`: each reason with the names that it holds for."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in NEEDS.items():
+        if name not in values:
+            reasons.setdefault(why, []).append(name)
+    return list(reasons.items())
+
+
+def _of_model(
+    truth: Int64[ndarray, " n"], said: Int64[ndarray, " n"], confidence: Float[ndarray, " n"], k: int
+) -> dict[str, float | int]:
+    share = accuracy.top1(truth, said)
+    low, high = accuracy.wilson(share, len(truth))
+    return {
+        "n_test_answered": len(truth),
+        "top1": share,
+        "top1_low": low,
+        "top1_high": high,
+        "macro_f1": accuracy.macro_f1(accuracy.confusion(truth, said, k)),
+        "ece": accuracy.calibration(confidence, truth == said).ece,
+    }
+
+
+def _of_draws(draws: Sequence[probes.Draw]) -> dict[str, float | int]:
+    shares = np.array([draw.top1 for draw in draws])
+    return {
+        "random_probe_top1_mean": float(shares.mean()),
+        "random_probe_top1_std": float(shares.std(ddof=1)),
+        "random_probe_classes_covered_mean": float(np.mean([draw.classes_covered for draw in draws])),
+    }
+
+
+def _check(predictions: Predictions, label: Mapping[str, str], train: Embeddings, test: Embeddings) -> None:
+    if not label:
+        raise ArtifactError("labels.csv: expected at least one label, got none")
+    strange = sorted(label.keys() - set(train.keys))
+    if strange:
+        raise ArtifactError(f"labels.csv: expected keys of embedded training images, got {strange[0]}")
+    if list(predictions.keys) != list(test.keys):
+        both = set(predictions.keys) & set(test.keys)
+        raise ArtifactError(
+            f"embed/test: expected vectors of the {len(predictions.keys)} test images, got {len(test.keys)}, "
+            f"{len(both)} of them the same; `dvc repro -f embed` makes them anew"
+        )

@@ -1,0 +1,88 @@
+"""What frozen vectors know of the classes: a nearest-neighbour probe, and a linear probe fitted on few labels.
+
+The linear probe is fitted on the picks and on random draws of the same size: their difference is what the selection
+bought, free of the chance of training a network.
+"""
+
+import logging
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from numpy import ndarray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from pipeline import rng
+from pipeline.evaluate.accuracy import top1
+from pipeline.evaluate.coverage import covered
+
+C = 10.0  # inverse of the linear probe's penalty: part of what `probe_top1` means, as is the number of steps
+MAX_ITER = 1000
+BLOCK = 1 << 26  # similarities held at a time: 256 MB
+
+log = logging.getLogger(__name__)
+
+
+@torch.no_grad()
+def nearest_vote(
+    x: Float32[ndarray, "n d"], y: Int64[ndarray, " n"], queries: Float32[ndarray, "q d"], neighbours: int
+) -> Int64[ndarray, " q"]:
+    """For each query the class most common among its most similar rows of x by dot product; all are unit vectors.
+
+    Of classes with equally many votes, the one whose votes are the more similar; n may be smaller than `neighbours`.
+    """
+    base, classes, k = torch.from_numpy(x).T.contiguous(), torch.from_numpy(y), int(y.max()) + 1
+    neighbours = min(neighbours, len(x))
+    rows = max(1, BLOCK // len(x))
+    found = []
+    for part in torch.from_numpy(queries).split(rows):
+        similar, row = (part @ base).topk(neighbours, dim=1)
+        # Less than one vote in all, so that similarity decides between equal counts and nothing else.
+        extra = (1 + similar.clamp(-1, 1)) / (2 * neighbours + 1)
+        votes = torch.zeros(len(part), k, dtype=torch.float64).scatter_add_(1, classes[row], 1.0 + extra.double())
+        found.append(votes.argmax(dim=1))
+    return torch.cat(found).numpy()
+
+
+def linear_probe(
+    x: Float32[ndarray, "b d"], y: Int64[ndarray, " b"], queries: Float32[ndarray, "q d"]
+) -> Int64[ndarray, " q"]:
+    """The classes that a logistic regression fitted on (x, y) gives to the queries; of one class only, that class."""
+    if covered(y) == 1:
+        return np.full(len(queries), y[0])
+    model = LogisticRegression(C=C, max_iter=MAX_ITER)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # said below, as a line of the log
+        model.fit(x, y)
+    if model.n_iter_.max() >= MAX_ITER:
+        log.info("linear probe on %d labels: not converged after %d steps", len(y), MAX_ITER)
+    return model.predict(queries)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One random draw of training images, labelled: the probe's accuracy, and how many classes the draw covers."""
+
+    top1: float
+    classes_covered: int
+
+
+def random_draws(
+    x: Float32[ndarray, "n d"],
+    y: Int64[ndarray, " n"],
+    queries: Float32[ndarray, "q d"],
+    answers: Int64[ndarray, " q"],
+    *,
+    size: int,
+    draws: int,
+    seed: int,
+) -> list[Draw]:
+    """The linear probe fitted on random draws of `size` of the n images, without replacement; every draw is kept."""
+    found = []
+    for i in range(draws):
+        rows = rng.stream(seed, "evaluate", "draw", i).choice(len(x), size, replace=False)
+        found.append(Draw(top1(answers, linear_probe(x[rows], y[rows], queries)), covered(y[rows])))
+    return found

@@ -1,0 +1,88 @@
+"""The page's tables: class by class, who is taken for whom, and records as flat rows."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+from numpy import ndarray
+
+from pipeline.evaluate import accuracy
+from pipeline.evaluate.metrics import encode
+from pipeline.report.run import Run
+
+SQUARES = 25  # classes, beyond which the confusion matrix gives way to the list of the most frequent mistakes
+ROWS = 50  # of the table of classes
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class: its labels, test images and predictions; the share of its images that is right, None where unknown."""
+
+    name: str
+    labels: int
+    images: int
+    predicted: int
+    recall: float | None
+    taken_for: str  # the most frequent mistake, "" where there is none
+
+
+def class_rows(run: Run, label: Mapping[str, str]) -> list[ClassRow]:
+    """Every class in order or, of more than 50, those found least."""
+    counts = _confusion(run)
+    recall = accuracy.recall(counts)
+    given, said = Counter(label.values()), Counter(run.predictions.predictions)
+    rows = []
+    for i, name in enumerate(run.classes):
+        wrong = counts[i].copy()
+        wrong[i] = 0
+        share = None if np.isnan(recall[i]) else float(recall[i])
+        taken_for = run.classes[int(wrong.argmax())] if wrong.any() else ""
+        rows.append(ClassRow(name, given[name], int(counts[i].sum()), said[name], share, taken_for))
+    if len(rows) > ROWS:
+        rows = sorted(rows, key=lambda row: 2.0 if row.recall is None else row.recall)[:ROWS]
+    return rows
+
+
+def squares(run: Run) -> list[list[tuple[int, float]]]:
+    """The confusion matrix as (count, share of the row); empty where there are too many classes or no answers."""
+    counts = _confusion(run)
+    if not counts.any() or len(run.classes) > SQUARES:
+        return []
+    total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return [list(zip(*pair, strict=True)) for pair in zip(counts.tolist(), (counts / total).tolist(), strict=True)]
+
+
+def mixups(run: Run, most: int = 12) -> list[tuple[str, str, int]]:
+    """The most frequent mistakes as (answer, prediction, images)."""
+    counts = _confusion(run)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:most]
+    pairs = [(int(at) // len(counts), int(at) % len(counts)) for at in order]
+    return [(run.classes[i], run.classes[j], int(counts[i, j])) for i, j in pairs if counts[i, j]]
+
+
+def flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
+    """A nested record as dotted names and short text; lists of more than eight values are told by their length."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            rows += flat(value, f"{before}{key}.")
+        elif isinstance(value, list) and len(value) > 8:
+            rows.append((before + key, f"{len(value)} values"))
+        elif isinstance(value, float):
+            rows.append((before + key, f"{value:.6g}"))
+        else:
+            rows.append((before + key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return rows
+
+
+def _confusion(run: Run) -> Int64[ndarray, "k k"]:
+    number = {name: i for i, name in enumerate(run.classes)}
+    p = run.predictions
+    answers = encode(p.keys, {k: a for k, a in zip(p.keys, p.answers, strict=True) if a}, number)
+    said = np.array([number[name] for name in p.predictions], dtype=np.int64)
+    told = answers >= 0
+    return accuracy.confusion(answers[told], said[told], len(number))

@@ -1,0 +1,109 @@
+"""Builds the data folder of a small real run on scikit-learn's digits, up to but without `evaluate` and `report`."""
+
+import io
+import tarfile
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+
+from pipeline.artifacts import (
+    Classes,
+    Embeddings,
+    Index,
+    Labels,
+    Manifest,
+    Selection,
+    Shard,
+    Sources,
+    Weights,
+    write_rows,
+)
+from pipeline.data.images import encode
+from pipeline.files import sha256, write_json
+from pipeline.nn.backbones import Backbone, SmallResNet
+from pipeline.nn.classifier import Classifier, to_arrays
+
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def digit_images():
+    """All 1,797 scans as grey bytes, 8 x 8."""
+    return np.rint(load_digits().images * 255 / 16).astype(np.uint8)
+
+
+def build(data, *, images=500, budget=30, names=NAMES, known=None, unlabelled=(), steps=40, bad=()):
+    """`known(split, place)` says whether an image has an answer; classes in `unlabelled` get no label."""
+    classes = load_digits().target
+    pixels = digit_images()[:images, None]
+    keys = np.array([blake2b(f"digits/{i}".encode(), digest_size=8).hexdigest() for i in range(images)])
+    order = np.argsort(keys)
+    keys, pixels, classes = keys[order], pixels[order], classes[order]
+    split = np.where(np.arange(images) % 5 == 0, "test", "train")
+    _ingest(data, keys, pixels, split, [f"digits/{i:04d}.png" for i in order], names, bad)
+    rows = {}
+    for name in ("train", "test"):
+        own = np.flatnonzero(split == name)
+        vectors = pixels[own].reshape(len(own), -1).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        (data / "embed" / name).mkdir(parents=True)
+        Embeddings(keys[own].tolist(), vectors).write(data / "embed" / name)
+        rows |= {keys[i]: [names[classes[i]]] for place, i in enumerate(own) if known is None or known(name, place)}
+    Labels(["label"], rows).write(data / "ingest/answers.csv")
+    train = np.flatnonzero(split == "train")
+    allowed = np.array([i for i in train if names[classes[i]] not in unlabelled])
+    flat = pixels[allowed].reshape(len(allowed), -1) / 255
+    means = KMeans(budget, n_init=1, random_state=0).fit(flat)
+    picks = allowed[np.unique([np.argmin(((flat - mean) ** 2).sum(axis=1)) for mean in means.cluster_centers_])]
+    Selection(keys[picks].tolist(), np.linspace(1, 0, len(picks))).write(data / "select/picks.csv")
+    write_json(data / "select/record.json", {"method": "kmeans", "budget": len(picks), "seed": 0})
+    Labels(["label"], {keys[i]: [names[classes[i]]] for i in picks}).write(data / "label/labels.csv")
+    _train(data, pixels, picks, classes, names, steps)
+    return data
+
+
+def _ingest(data, keys, pixels, split, paths, names, bad):
+    (data / "shards").mkdir(parents=True)
+    (data / "ingest").mkdir()
+    places, shards = {}, {}
+    for name in ("train", "test"):
+        file = data / "shards" / f"{name}-000000.tar"
+        with tarfile.open(file, "w") as tar:
+            for i in np.flatnonzero(split == name):
+                member = tarfile.TarInfo(f"{keys[i]}.png")
+                png = encode(pixels[i])
+                member.size = len(png)
+                tar.addfile(member, io.BytesIO(png))
+        with tarfile.open(file) as tar:
+            places |= {member.name[:-4]: (str(file), member.offset_data, member.size) for member in tar}
+        shards[name] = [Shard(str(file), file.stat().st_size, sha256(file), int((split == name).sum()))]
+    Manifest("digits", 1, (8, 8), shards, list(bad)).write(data / "ingest/manifest.json")
+    shard, offset, size = zip(*(places[key] for key in keys), strict=True)
+    Index(keys.tolist(), split.tolist(), shard, np.array(offset), np.array(size)).write(data / "ingest/index.parquet")
+    Sources(dict(zip(keys.tolist(), paths, strict=True))).write(data / "ingest/sources.csv")
+    Classes({"label": list(names)}).write(data / "ingest/classes.json")
+
+
+def _train(data, pixels, picks, classes, names, steps):
+    """A small network trained on the picks; its curve stands for both curves of a run."""
+    torch.manual_seed(0)
+    images, target = torch.from_numpy(pixels[picks]), torch.from_numpy(classes[picks])
+    backbone = Backbone("small_resnet", SmallResNet(width=8, stem_stride=1), torch.tensor([0.3]), torch.tensor([0.4]))
+    model = Classifier(backbone, names, (8, 8))
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    curve = []
+    for step in range(1, steps + 1):
+        logits = model(images)
+        loss = torch.nn.functional.cross_entropy(logits, target)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        curve.append({"step": step, "loss": loss.item(), "learning_rate": 1e-2, "feature_std": logits.std().item()})
+    unreached = [name for i, name in enumerate(names) if i not in classes[picks]]
+    for stage in ("pretrain", "train"):
+        (data / stage).mkdir()
+        write_rows(data / stage / "curve.csv", curve)
+    model.write(data / "train", {"method": "supervised", "unreached": unreached})
+    Weights(to_arrays(backbone), {"backbone": backbone.about, "method": "none"}).write(data / "pretrain", "backbone")
