@@ -1,0 +1,165 @@
+"""The whole chain through DVC on real images: same bytes twice, nothing runs twice, a kill loses nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from ruamel.yaml import YAML
+
+from pipeline.files import sha256
+from pipeline.params import STAGES, Params
+from stages.new_run import main as new_run
+from tests.graph import ROOT
+
+# Small, but with every stage real.
+SMALL = ("pretrain.steps=30", "pretrain.batch_size=64", "train.steps=20", "train.batch_size=8", "select.budget=20")
+ENV = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+ENV.pop("PYTHONPATH", None)
+
+
+def run(folder: Path, *command: str) -> str:
+    done = subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def laid_out(folder: Path, *sets: str) -> Path:
+    arguments = [str(folder), *(part for item in (*SMALL, *sets) for part in ("--set", item))]
+    os.environ["PATH"] = ENV["PATH"]
+    result = CliRunner().invoke(new_run, arguments)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory) -> Path:
+    """A folder in which `dvc repro` has run once."""
+    folder = laid_out(tmp_path_factory.mktemp("chain") / "run")
+    run(folder, "dvc", "repro")
+    return folder
+
+
+def stage_lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("Running stage")]
+
+
+def test_every_output_is_there_and_the_metrics_are_shown(chain):
+    graph = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    outputs = [out for stage in graph.values() for out in (*stage["outs"], *stage.get("metrics", []))]
+    assert [out for out in outputs if not (chain / out).exists()] == []
+    shown = run(chain, "dvc", "metrics", "show")
+    for name in ("top1", "top1_low", "top1_high", "macro_f1", "ece", "n_labels", "knn_top1", "probe_top1",
+                 "random_probe_top1_mean", "random_probe_top1_std", "classes_covered"):  # fmt: skip
+        assert name in shown
+    run(chain, "dvc", "plots", "show")
+    page = (chain / "dvc_plots" / "index.html").read_text()
+    for plot in ("pretraining", "training", "confusion"):
+        assert plot in page
+
+
+def test_nothing_runs_twice_and_an_unused_block_runs_nothing(chain):
+    assert stage_lines(run(chain, "dvc", "repro")) == []
+    params = chain / "params.yaml"
+    text = params.read_text()
+    try:
+        params.write_text(text.replace("resnet50:\n      small_stem: false", "resnet50:\n      small_stem: true"))
+        assert params.read_text() != text
+        assert stage_lines(run(chain, "dvc", "repro")) == []
+        params.write_text(text.replace("pictures: ", "pictures: 1"))
+        assert stage_lines(run(chain, "dvc", "repro")) == ["Running stage 'report':"]
+    finally:
+        params.write_text(text)
+        run(chain, "dvc", "repro")
+
+
+def test_again_elsewhere_gives_the_same_bytes(chain, tmp_path):
+    other = laid_out(tmp_path / "run")
+    run(other, "dvc", "repro", "--no-run-cache")
+
+    def outs(folder):
+        lock = YAML(typ="safe").load((folder / "dvc.lock").read_text())["stages"]
+        return {name: stage["outs"] for name, stage in lock.items()}
+
+    assert outs(other) == outs(chain)
+
+
+def test_killed_in_training_and_started_again_gives_the_same_bytes(chain, tmp_path):
+    """A real SIGKILL, once some steps are done; `--save-seconds 0` saves after each."""
+    command = [sys.executable, "-m", "stages.pretrain", "--save-seconds", "0", "--out", str(tmp_path / "pretrain")]
+    process = subprocess.Popen(command, cwd=chain, env=ENV, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("scratch/pretrain-*/state.safetensors")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "pretrain").exists()
+    run(chain, *command)
+    for name in ("backbone.safetensors", "backbone.json", "curve.csv"):
+        assert sha256(tmp_path / "pretrain" / name) == sha256(chain / "data" / "pretrain" / name)
+    assert list(tmp_path.glob("scratch/pretrain-*")) == []
+
+
+def test_each_stage_reads_the_params_that_the_graph_names(chain, tmp_path, monkeypatch):
+    """Records what each command asks of params.yaml, and holds it against dvc.yaml with its templates filled in."""
+    graph = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    tree = YAML(typ="safe").load((chain / "params.yaml").read_text())
+    reads: set[str] = set()
+    check, method, seed = Params._check, Params.method, Params.seed.fget
+    monkeypatch.setattr(
+        Params, "_check",
+        lambda self, dotted, values, model: (
+            reads.update({dotted, *(f"{dotted}.{field}" for field in model.model_fields)}),
+            check(self, dotted, values, model),
+        )[1],
+    )  # fmt: skip
+    monkeypatch.setattr(
+        Params, "method", lambda self, dotted, table: (reads.add(dotted), method(self, dotted, table))[1]
+    )
+    monkeypatch.setattr(Params, "seed", property(lambda self: (reads.add("seed"), seed(self))[1]))
+    monkeypatch.chdir(chain)
+    for name in STAGES:
+        reads.clear()
+        command = __import__(f"stages.{name}", fromlist=["main"]).main
+        result = CliRunner().invoke(command, ["--out", str(tmp_path / name)], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        named = {filled(param, tree) for param in graph[name]["params"]}
+        whole_stage = reads - {name}  # a stage's own block is named by its leaves
+        assert {r for r in whole_stage if not any(r == p or r.startswith(f"{p}.") for p in named)} == set(), name
+        assert {p for p in named if not any(r == p or r.startswith(f"{p}.") for r in whole_stage)} == set(), name
+
+
+def filled(param: str, tree: dict) -> str:
+    """`select.${select.method}` with the value of `select.method` in place of the template."""
+    before, template, after = param.partition("${")
+    if not template:
+        return param
+    dotted, _, rest = after.partition("}")
+    value = tree
+    for part in dotted.split("."):
+        value = value[part]
+    return f"{before}{value}{rest}"
+
+
+def test_experiments_run_and_are_shown(tmp_path):
+    """`dvc exp run -S` in a git checkout, with another selector, after one repro."""
+    folder = laid_out(tmp_path / "run")
+    (folder / ".gitignore").write_text("/data/*\n!/data/images/\n!/data/annotations/\n__pycache__/\n")
+    for name in ("images", "annotations"):
+        (folder / "data" / name / ".gitkeep").touch()
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    run(folder, "git", "init", "--quiet")
+    (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    run(folder, *git, "add", ".")
+    run(folder, *git, "commit", "--quiet", "-m", "start")
+    run(folder, "dvc", "exp", "run", "-n", "typical", "-S", "select.method=kmeans")
+    shown = run(folder, "dvc", "exp", "show", "--csv")
+    assert "typical" in shown
+    assert "kmeans" in shown
+    assert "top1" in shown

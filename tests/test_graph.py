@@ -1,0 +1,72 @@
+"""dvc.yaml tells the truth: its deps are what the code imports and reads, its params are those that it asks for."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.params import STAGES
+from tests.graph import ROOT, closure
+
+GRAPH = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+ANSWERS = {"data/ingest/answers.csv", "data/ingest/sources.csv"}
+
+
+def outputs(stage: dict) -> set[str]:
+    return {*stage.get("outs", []), *stage.get("metrics", [])}
+
+
+def test_one_word_names_stage_command_folder_and_block():
+    assert tuple(GRAPH) == STAGES
+    for name, stage in GRAPH.items():
+        assert stage["cmd"] == f"python -m stages.{name}"
+        assert stage["desc"].endswith(".")
+        assert all(out.startswith(f"data/{name}/") for out in outputs(stage))
+        assert {param.split(".")[0] for param in stage["params"]} <= {name, "seed"}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_code_deps_are_what_is_imported(name):
+    code = {dep for dep in GRAPH[name]["deps"] if not dep.startswith("data/")}
+    assert code == closure(ROOT / "stages" / f"{name}.py")
+
+
+def test_data_deps_are_outputs_of_earlier_stages_or_a_persons_folder():
+    made: set[str] = {"data/images", "data/annotations"}
+    for name, stage in GRAPH.items():
+        data = {dep for dep in stage["deps"] if dep.startswith("data/")}
+        folders = {str(Path(out).parent) for out in made}
+        assert data <= made | folders, name
+        made |= outputs(stage)
+
+
+def upstream(name: str) -> set[str]:
+    """All data that a stage depends on, directly or not; a dep on a folder is one on all that is made in it."""
+    found: set[str] = set()
+    todo = [dep for dep in GRAPH[name]["deps"] if dep.startswith("data/")]
+    while todo:
+        dep = todo.pop()
+        for stage in GRAPH.values():
+            made = {out for out in outputs(stage) if out == dep or out.startswith(f"{dep}/")}
+            if made - found:
+                found |= made
+                todo += [d for d in stage["deps"] if d.startswith("data/")]
+    return found
+
+
+@pytest.mark.parametrize("name", ["pretrain", "embed", "select"])
+def test_the_wall(name):
+    """No answer is upstream of what learns without labels or selects."""
+    reached = upstream(name)
+    assert not reached & (ANSWERS | {"data/label/labels.csv", "data/ingest/classes.json"})
+    assert "data/ingest/index.parquet" in reached
+
+
+def test_only_label_evaluate_and_report_read_answers():
+    readers = {name for name, stage in GRAPH.items() if set(stage["deps"]) & ANSWERS}
+    assert readers == {"label", "evaluate", "report"}
+
+
+def test_the_test_split_is_read_by_embed_evaluate_and_report_only():
+    readers = {name for name, stage in GRAPH.items() if "data/embed/test" in stage["deps"]}
+    assert readers == {"evaluate"}
