@@ -295,7 +295,7 @@ class Weights:
         """Writes both files into an existing folder."""
         arrays = {key: np.asarray(self.arrays[key], order="C") for key in sorted(self.arrays)}
         with whole_file(folder / f"{name}.safetensors") as part:
-            safetensors.numpy.save_file(arrays, part)
+            part.write_bytes(safetensors.numpy.save(arrays))  # by way of bytes: a full disk is then an OSError
         write_json(folder / f"{name}.json", dict(self.about))
 
     @classmethod
@@ -316,7 +316,7 @@ def read_tensors(file: Path) -> dict[str, ndarray]:
 
 def write_rows(file: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Writes a curve: a column for each name, `step` first; numbers with nine significant digits."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = list(dict.fromkeys(("step", "loss", "learning_rate", *(name for row in rows for name in row))))
     write_csv(file, names, [[f"{row[name]:.9g}" if name in row else "" for name in names] for row in rows])
 
 

@@ -132,7 +132,8 @@ def save(file: Path, method: nn.Module, optimiser: Optimizer, curve: Curve, step
         tensors["waiting"] = torch.stack(curve.waiting)
     about = {"step": str(step), "names": json.dumps(curve.names), "rows": json.dumps(curve.rows)}
     with whole_file(file) as part:
-        safetensors.torch.save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, part, about)
+        # By way of bytes: a full disk is then an OSError like any other.
+        part.write_bytes(safetensors.torch.save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, about))
 
 
 def restore(file: Path, method: nn.Module, optimiser: Optimizer, curve: Curve) -> int:

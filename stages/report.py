@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 from pydantic import Field
 
+from pipeline.data.pictures import pictures
 from pipeline.files import whole_folder
 from pipeline.params import Block, Params
-from pipeline.report.page import Shown, render
-from pipeline.report.pictures import pictures
+from pipeline.report.page import PICTURE_SIDE, Shown, render
 from pipeline.report.run import Run
 from stages.cli import DATA, command
 
@@ -30,7 +30,7 @@ def main(params: Params, data: Path, out: Path) -> None:
     options = params.stage("report", ReportParams)
     run = Run.read(data)
     shown = Shown.choose(run, options.pictures)
-    page = render(run, shown, pictures(run.manifest, run.index, shown.keys()), params.seed)
+    page = render(run, shown, pictures(run.manifest, run.index, shown.keys(), PICTURE_SIDE), params.seed)
     with whole_folder(out) as part:
         (part / "index.html").write_text(page, encoding="utf-8")
     log.info("the page is %s", out / "index.html")

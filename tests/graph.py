@@ -26,13 +26,15 @@ def imported(file: Path) -> set[Path]:
 
 
 def closure(file: Path) -> set[str]:
-    """The file and all that it imports, directly or not; packages whose `__init__` is only a docstring left out."""
+    """The file, all that it imports, directly or not, and their templates; no `__init__` that is only a docstring."""
     seen, todo = set(), {file}
     while todo:
         here = todo.pop()
         seen.add(here)
         todo |= imported(here) - seen
-    files = {str(path.relative_to(ROOT)) for path in seen if imported(path) or path.name != "__init__.py"}
+    modules = {path for path in seen if imported(path) or path.name != "__init__.py"}
+    templates = {page for path in modules for page in (path.with_suffix(".html"), path.with_suffix(".css"))}
+    files = {str(path.relative_to(ROOT)) for path in modules | templates if path.is_file()}
     kinds = {kind for kind in KINDS if any(name.startswith(f"{kind}/") for name in files)}
     return {name for name in files if not any(name.startswith(f"{kind}/") for kind in kinds)} | kinds
 

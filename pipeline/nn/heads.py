@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pipeline.errors import ParamsError
+
 
 class UnitMlp(nn.Module):
     """Linear, ReLU, Linear, then unit length: the projection head of MoCo v2, without batch norm."""
@@ -22,10 +24,13 @@ def in_groups(net: nn.Module, images: Float[Tensor, "b c h w"], groups: int, shu
     """The network on each of `groups` parts of the batch in turn, so that batch norm sees one part at a time.
 
     On one device this does what MoCo's shuffled batch norm does across several: with `shuffled`, a batch's parts are
-    drawn anew (torch's own chance), so keys and queries do not share their statistics.
+    drawn anew (torch's own chance), so keys and queries do not share their statistics. Raises ParamsError if a group
+    would hold fewer than two images, which have no deviation.
     """
     if groups == 1:
         return net(images)
+    if len(images) < 2 * groups:
+        raise ParamsError(f"bn_groups: expected at most {len(images) // 2}, half of a batch, got {groups}")
     order = torch.randperm(len(images)) if shuffled else torch.arange(len(images))
     order = order.to(images.device)
     out = torch.cat([net(part) for part in images[order].chunk(groups)])

@@ -20,7 +20,7 @@ class TrainParams(Block):
     method: str
     start: Literal["pretrained", "scratch"]
     steps: int = Field(ge=1)
-    batch_size: int = Field(ge=1)  # labelled images a step
+    batch_size: int = Field(ge=2)  # labelled images a step
     precision: Precision
     weak: WeakView
     strong: StrongView

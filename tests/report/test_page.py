@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.artifacts import Index, Manifest, Predictions
+from pipeline.data.pictures import pictures
 from pipeline.report import tables
-from pipeline.report.page import Shown
-from pipeline.report.pictures import pictures
+from pipeline.report.page import PICTURE_SIDE, Shown
 from pipeline.report.run import Run
 from stages.evaluate import main as evaluate
 from stages.report import main as report
@@ -109,7 +109,7 @@ def test_the_pictures_are_the_picks_in_rank_order(data):
     run = Run.read(data)
     shown = Shown.choose(run, 8)
     assert shown.picks == list(run.picks.keys[:8])
-    found = pictures(run.manifest, run.index, shown.keys())
+    found = pictures(run.manifest, run.index, shown.keys(), PICTURE_SIDE)
     order = [image["src"] for image in Outline(page_of(data)).images[:8]]
     assert order == [found[key].uri for key in shown.picks]
 
@@ -206,7 +206,7 @@ def test_a_large_picture_is_made_small_and_kept_smooth(data, tmp_path):
     shard = m.splits["train"][0]
     large = Manifest(m.source, 1, m.size, {"train": [type(shard)(str(file), file.stat().st_size, "", 1)]}, [])
     here = Index(["k"], ["train"], [str(file)], index.offset[:1] * 0, np.array([file.stat().st_size]))
-    found = pictures(large, here, ["k"])["k"]
+    found = pictures(large, here, ["k"], PICTURE_SIDE)["k"]
     with Image.open(BytesIO(b64decode(found.uri.partition(",")[2]))) as picture:
         assert (picture.size, found.tiny) == ((112, 28), False)
 

@@ -4,6 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pipeline.errors import ParamsError
+from pipeline.nn.heads import in_groups
 from pipeline.selfsup.moco import Moco, MocoParams, moco_loss, spread
 from tests.digits import PARAMS, backbone, learner
 from tests.oracles import losses
@@ -90,16 +92,12 @@ def test_batch_norm_sees_each_group_apart():
     other[4:] = 1 - other[4:]
     for groups, same in ((1, False), (2, True)):
         method = Moco(backbone(), MocoParams(**{**PARAMS["moco"], "bn_groups": groups}), torch.Generator())
-        from pipeline.nn.heads import in_groups
-
         a = in_groups(method.online, view, groups, shuffled=False)[:4]
         b = in_groups(method.online, other, groups, shuffled=False)[:4]
         assert torch.equal(a, b) is same
 
 
 def test_shuffled_groups_give_back_each_image_its_own_vector():
-    from pipeline.nn.heads import in_groups
-
     images = torch.arange(10.0).reshape(10, 1, 1, 1)
     torch.manual_seed(3)
     out = in_groups(torch.nn.Flatten(), images, groups=3, shuffled=True)
@@ -109,3 +107,8 @@ def test_shuffled_groups_give_back_each_image_its_own_vector():
 def test_spread_is_zero_when_collapsed_and_one_when_even():
     assert spread(unit(1, 4, 0).repeat(9, 1)).item() == pytest.approx(0, abs=1e-6)
     assert spread(unit(20000, 16, 0)).item() == pytest.approx(1, abs=0.01)
+
+
+def test_groups_that_are_too_small_are_refused():
+    with pytest.raises(ParamsError, match=r"^bn_groups: expected at most 2, half of a batch, got 3$"):
+        in_groups(torch.nn.Flatten(), torch.rand(5, 1, 2, 2), groups=3, shuffled=False)

@@ -1,0 +1,56 @@
+"""A folder of its own for a run: params laid over with their comments kept, and mistakes refused."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from ruamel.yaml import YAML
+
+from stages.new_run import main
+from tests.graph import ROOT
+
+
+@pytest.fixture(autouse=True)
+def dvc_on_path(monkeypatch):
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+
+
+def test_presets_and_values_are_laid_over_in_order_and_data_stays(tmp_path):
+    (tmp_path / "preset.yaml").write_text("seed: 5\nselect: {budget: 7, usl: {alpha: 1.0}}\n")
+    for _ in range(2):
+        arguments = [str(tmp_path / "run"), "--preset", str(tmp_path / "preset.yaml"), "--set", "seed=6"]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        (tmp_path / "run/data/mine").write_text("stays")
+    text = (tmp_path / "run/params.yaml").read_text()
+    params = YAML(typ="safe").load(text)
+    default = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    assert (params["seed"], params["select"]["budget"], params["select"]["usl"]["alpha"]) == (6, 7, 1.0)
+    assert params["train"] == default["train"]
+    assert "# Every number that changes a result, once." in text
+    assert (tmp_path / "run/data/mine").read_text() == "stays"
+    assert (tmp_path / "run/pipeline/fit.py").read_bytes() == (ROOT / "pipeline/fit.py").read_bytes()
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "presets").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_fits(preset, tmp_path):
+    result = CliRunner().invoke(main, [str(tmp_path / "run"), "--preset", str(preset)])
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("select: {buget: 7}", "preset.yaml: select: buget: expected a key of params.yaml, found none of that name"),
+        ("select: 7", "preset.yaml: select: expected a block, got 7"),
+        ("[", "preset.yaml: line 1: expected YAML, got: expected the node content, but found '<stream end>'"),
+    ],
+)
+def test_refusals(content, message, tmp_path):
+    (tmp_path / "preset.yaml").write_text(content)
+    result = CliRunner().invoke(main, [str(tmp_path / "run"), "--preset", str(tmp_path / "preset.yaml")])
+    assert result.exit_code == 1
+    assert result.output == f"Error: {tmp_path}/{message}\n"
+    assert not (tmp_path / "run").exists()

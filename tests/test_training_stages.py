@@ -1,0 +1,185 @@
+"""The commands `pretrain`, `embed` and `train` on real digits: what they write, what they refuse, what they leave."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from pipeline.artifacts import Embeddings, Index, Labels, Manifest
+from pipeline.data.reader import load
+from pipeline.embed import EmbedParams, embed_split
+from pipeline.files import read_csv, sha256
+from pipeline.nn.classifier import Classifier, read_backbone
+from pipeline.nn.device import Device
+from stages.embed import main as embed
+from stages.pretrain import main as pretrain
+from stages.train import main as train
+from tests.graph import ROOT
+
+FEW = ("train.steps=4", "train.batch_size=4", "pretrain.steps=4", "pretrain.batch_size=16")
+
+
+@pytest.fixture
+def run(digits_run, tmp_path, monkeypatch):
+    """A copy of a small real run's data folder, and the folder that holds it as working directory."""
+    shutil.copytree(digits_run, tmp_path / "data")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return Path("data")
+
+
+def call(command, *sets, **options):
+    arguments = [part for item in (*FEW, *sets) for part in ("--set", item)]
+    arguments += [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return CliRunner().invoke(command, arguments)
+
+
+def refusal(result):
+    assert result.exit_code == 1, result.output
+    lines = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1
+    return lines[0].removeprefix("Error: ")
+
+
+def test_train_writes_a_model_and_a_guess_for_every_image_without_label(run):
+    result = call(train, out="data/out")
+    assert result.exit_code == 0, result.output
+    labels = Labels.read(run / "label/labels.csv").rows
+    keys = Index.read(run / "ingest/index.parquet", "train").key
+    body = read_csv(run / "out/pseudo_labels.csv", ("key", "prediction", "confidence"))[1]
+    assert [row[0] for row in body] == sorted(set(keys) - set(labels))
+    model = Classifier.read(run / "out")
+    images = load(Manifest.read(run / "ingest/manifest.json"), Index.read(run / "ingest/index.parquet"), "train", "")
+    sure, guess = model.probabilities(images.pixels[images.keys.index(body[5][0])][None], 1).max(dim=1)
+    assert body[5][1] == model.classes[guess]
+    assert float(body[5][2]) == pytest.approx(sure.item(), rel=1e-4)
+    assert not list(run.glob("scratch/train-*"))
+    log = json.loads((run / "logs/train.json").read_text())
+    assert log["images"] == 4 * 4 * 15
+    assert {"seconds", "images_per_second", "precision", "threads"} <= set(log)
+
+
+@pytest.mark.parametrize("method", ["fixmatch", "supervised"])
+@pytest.mark.parametrize("start", ["pretrained", "scratch"])
+def test_one_label_in_a_class_and_none_in_others(run, method, start, caplog):
+    rows = dict(list(Labels.read(run / "label/labels.csv").rows.items()))
+    names = {row[0]: key for key, row in rows.items()}
+    two = sorted(names)[:2]
+    Labels(["label"], {names[name]: [name] for name in two}).write(run / "label/labels.csv")
+    with caplog.at_level("INFO"):
+        result = call(train, f"train.method={method}", f"train.start={start}", out="data/out")
+    assert result.exit_code == 0, result.output
+    unreached = json.loads((run / "out/model.json").read_text())["unreached"]
+    assert sorted([*unreached, *two]) == sorted(Classifier.read(run / "out").classes)
+    assert f"no label for 8 classes: {', '.join(unreached)}" in caplog.messages
+
+
+def test_from_scratch_is_not_from_the_pretrained_weights(run):
+    for start in ("pretrained", "scratch"):
+        sets = (f"train.start={start}", "train.optim.learning_rate=1e-9", "train.method=supervised")
+        assert call(train, *sets, out=f"data/from-{start}").exit_code == 0
+    body = read_backbone(run / "pretrain").body[0].weight
+    torch.testing.assert_close(Classifier.read(run / "from-pretrained").backbone.body[0].weight, body)
+    assert not torch.allclose(Classifier.read(run / "from-scratch").backbone.body[0].weight, body)
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_line_and_leaves_nothing(run):
+    before = sha256(run / "train/model.safetensors")
+    message = refusal(call(train, "train.optim.learning_rate=1e30", "train.method=supervised"))
+    assert message == "step 2 of 4: expected a finite loss, got nan"
+    assert sha256(run / "train/model.safetensors") == before
+    shutil.rmtree(run / "pretrain")
+    message = refusal(call(pretrain, "pretrain.optim.learning_rate=1e30", "pretrain.optim.warmup=0"))
+    assert message == "step 2 of 4: expected a finite loss, got nan"
+    assert not (run / "pretrain").exists()
+
+
+def test_labels_that_do_not_fit(run):
+    key = Index.read(run / "ingest/index.parquet", "test").key[0]
+    Labels(["label"], {key: ["one"]}).write(run / "label/labels.csv")
+    assert refusal(call(train)) == f"labels.csv: key {key}: expected a training image, found none of that key"
+    key = Index.read(run / "ingest/index.parquet", "train").key[0]
+    Labels(["label"], {key: ["eleven"]}).write(run / "label/labels.csv")
+    assert refusal(call(train)) == f"labels.csv: key {key}: expected a class of classes.json, got 'eleven'"
+    Labels(["label"], {key: [""]}).write(run / "label/labels.csv")
+    assert refusal(call(train)) == "labels.csv: expected at least one label, got none"
+
+
+@pytest.mark.usefixtures("run")
+def test_methods_that_do_not_exist():
+    assert refusal(call(train, "train.method=fixmach")) == (
+        "params.yaml: train.method: expected one of fixmatch, supervised, got 'fixmach'"
+    )
+    assert refusal(call(pretrain, "pretrain.method=mocco")) == (
+        "params.yaml: pretrain.method: expected one of moco, none, got 'mocco'"
+    )
+    assert refusal(call(pretrain, "pretrain.backbone=vgg")) == (
+        "params.yaml: pretrain.backbone: expected one of resnet18, resnet50, small_resnet, wide_resnet28_2, got 'vgg'"
+    )
+
+
+def test_a_changed_shard_is_named(run):
+    manifest = Manifest.read(run / "ingest/manifest.json")
+    shard = manifest.splits["train"][0]
+    data = bytearray(Path(shard.path).read_bytes())
+    data[1000] ^= 1
+    Path(shard.path).write_bytes(data)
+    try:
+        for command in (pretrain, embed, train):
+            assert refusal(call(command)) == (
+                f"{shard.path}: expected the shard of {shard.bytes} bytes that was ingested, found other bytes; "
+                "`dvc repro -f ingest` makes it anew"
+            )
+    finally:
+        data[1000] ^= 1
+        Path(shard.path).write_bytes(data)
+
+
+def test_a_missing_backbone_is_named(run):
+    (run / "pretrain/backbone.safetensors").unlink()
+    message = "data/pretrain/backbone.safetensors: expected a safetensors file, found none"
+    assert refusal(call(embed)) == message
+    assert refusal(call(train)) == message
+
+
+def test_pretrain_none_is_the_fresh_network(run):
+    result = call(pretrain, "pretrain.method=none", "pretrain.none.weights=random", out="data/none")
+    assert result.exit_code == 0, result.output
+    assert (run / "none/curve.csv").read_text() == "step,loss,learning_rate\n"
+    assert read_backbone(run / "none").dim == 128
+
+
+def test_embed_gives_each_image_once_as_a_unit_vector(run):
+    result = call(embed, "embed.batch_size=7", out="data/again")
+    assert result.exit_code == 0, result.output
+    manifest, index = Manifest.read(run / "ingest/manifest.json"), Index.read(run / "ingest/index.parquet")
+    net = read_backbone(run / "pretrain").eval()
+    for split in ("train", "test"):
+        table = Embeddings.read(run / "again" / split)
+        images = load(manifest, index, split, "")
+        assert list(table.keys) == list(images.keys)
+        with torch.inference_mode():
+            features = net(images.pixels)
+        expected = features / features.norm(dim=1, keepdim=True)
+        np.testing.assert_allclose(table.vectors, expected.numpy(), atol=1e-5)
+
+
+def test_embed_goes_on_after_the_shards_that_are_done(run, tmp_path):
+    """A part that is there is taken as it is, and its shard is not read again: here it is gone."""
+    manifest, index = Manifest.read(run / "ingest/manifest.json"), Index.read(run / "ingest/index.parquet")
+    device, params = Device(torch.device("cpu"), bf16=False), EmbedParams(batch_size=50, precision="fp32")
+    net = read_backbone(run / "pretrain").eval()
+    (tmp_path / "parts").mkdir()
+    first = embed_split(net, manifest, index, "train", params, device, tmp_path / "parts")
+    path = Path(manifest.splits["train"][0].path)
+    path.rename(path.with_suffix(".away"))
+    try:
+        again = embed_split(net, manifest, index, "train", params, device, tmp_path / "parts")
+    finally:
+        path.with_suffix(".away").rename(path)
+    np.testing.assert_array_equal(first.vectors, again.vectors)
+    assert first.keys == again.keys
