@@ -1,0 +1,54 @@
+"""Get labels for the picks: from the answers that came with the images, or from a person."""
+
+from pathlib import Path
+
+import click
+
+from pipeline.artifacts import Classes, Index, Labels, Manifest, Selection, Sources
+from pipeline.errors import ArtifactError, SourceError
+from pipeline.files import whole_folder
+from pipeline.label import LABELLERS, FileParams, LabelParams, look_up, offer_template, read_labels, render
+from pipeline.params import Params
+from stages.cli import DATA, command
+
+
+@command(__doc__)
+@click.option("--ingest", type=click.Path(path_type=Path), default=DATA / "ingest", show_default=True)
+@click.option("--select", type=click.Path(path_type=Path), default=DATA / "select", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=DATA / "label", show_default=True)
+def main(params: Params, ingest: Path, select: Path, out: Path) -> None:
+    """See the module's docstring, which is the command's help."""
+    source = params.method("label.source", LABELLERS)
+    params.stage("label", LabelParams, LABELLERS)
+    block = params.block(f"label.{source}", LABELLERS[source])
+    picks = Selection.read(select / "picks.csv").keys
+    manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet", "train")
+    sources, classes = Sources.read(ingest / "sources.csv"), Classes.read(ingest / "classes.json")
+    strange = sorted(set(picks) - set(index.key))
+    if strange:
+        where = f"{select / 'picks.csv'}: key {strange[0]}"
+        raise ArtifactError(f"{where}: expected a training image of {ingest}, got one that is not there")
+    file = Path(block.path) if isinstance(block, FileParams) else None
+    labels = None
+    if file is None:
+        labels = look_up(picks, Labels.read(ingest / "answers.csv"), ingest / "answers.csv")
+    elif file.is_file():
+        labels = read_labels(file, picks, index.key, classes)
+    with whole_folder(out) as part:
+        (part / "page.html").write_text(render(picks, manifest, index, sources, classes, labels), encoding="utf-8")
+        if labels is not None:
+            labels.write(part / "labels.csv")
+    if file is not None and labels is None:
+        template = file.with_name("template.csv")
+        filled = offer_template(template, picks, sources)
+        why = f"{filled} labels are filled in" if filled > 0 else "it is no table with a column label"
+        kept = f" (kept as it is: {why})" if filled else ""
+        raise SourceError(
+            f"{file}: expected labels for the {len(picks)} picks in {select / 'picks.csv'}, found no file; "
+            f"type them into {out / 'page.html'}, or fill in {template}{kept}, and save as {file}"
+        )
+    click.echo(f"{source}: {len(picks)} labels")
+
+
+if __name__ == "__main__":
+    main()
