@@ -99,7 +99,9 @@ def main() -> int:
         labels = torch.arange(40) % 10
         return Feed(pixels, range(40), labels, sizes=(size, size * ratio), views=(weak, strong), seed=0)
 
-    moco = Moco(network(pixels.cpu()), PARAMS.block("pretrain.moco", MocoParams), torch.Generator().manual_seed(0))
+    moco = Moco(
+        network(pixels.cpu()), PARAMS.block("pretrain.moco", MocoParams), len(pixels), torch.Generator().manual_seed(0)
+    )
     moco.to(device.device)
     fixmatch = FixMatch(classifier(), PARAMS.block("train.fixmatch", FixMatchParams))
     supervised = Supervised(classifier(), PARAMS.block("train.supervised", SupervisedParams))

@@ -61,7 +61,7 @@ def fit(
     """Trains the method in place and returns the curve: about 200 rows, each the mean over the steps since the last.
 
     `state` is a folder where the run is saved every `save_seconds` and taken up again. Raises TrainingError at the
-    first step whose loss is not finite; nothing that follows such a step is ever saved.
+    first step whose loss is not finite, or if a weight is not at the end; nothing of that kind is ever saved.
     """
     optimiser = optim.optimiser(method)
     curve = Curve(max(1, num_steps // CURVE_ROWS))
@@ -75,8 +75,9 @@ def fit(
             rate = optim.rate(step / num_steps)
             for group in optimiser.param_groups:
                 group["lr"] = rate
+            batch = batch_at(step)  # outside autocast: views are float32 whatever the precision
             with device.autocast():
-                out = method.loss(batch_at(step))
+                out = method.loss(batch)
             optimiser.zero_grad()
             out.loss.backward()
             optimiser.step()
@@ -88,6 +89,8 @@ def fit(
             if time.monotonic() - saved >= save_seconds and step + 1 < num_steps:
                 save(file, method, optimiser, curve, step + 1, num_steps)
                 saved = time.monotonic()
+    if not all(tensor.isfinite().all() for tensor in method.state_dict().values()):
+        raise TrainingError(f"step {num_steps} of {num_steps}: expected finite weights, got some that are not")
     return curve.rows
 
 

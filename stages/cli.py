@@ -26,6 +26,13 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (PipelineError, OSError) as error:
         raise click.ClickException(" ".join(str(error).split())) from error
+    except (MemoryError, RuntimeError) as error:
+        # torch raises RuntimeError for all that goes wrong; want of memory is the only one that a user can cause.
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        lines = str(error).splitlines() or [type(error).__name__]
+        message = f"out of memory: {lines[0]}; expected less: a smaller batch_size, ingest.size or network"
+        raise click.ClickException(message) from error
 
 
 def command(doc: str | None) -> Callable[[Callable[..., None]], click.Command]:

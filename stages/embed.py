@@ -24,8 +24,13 @@ def main(params: Params, ingest: Path, backbone: Path, out: Path) -> None:
     manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet")
     device = Device.choose(block.precision)
     net = read_backbone(backbone).to(device.device).eval()
-    inputs = ingest / "manifest.json", ingest / "index.parquet", backbone / "backbone.safetensors"
-    ingredients = {"params": block.model_dump(), "inputs": [sha256(file) for file in inputs]}
+    inputs = (
+        ingest / "manifest.json",
+        ingest / "index.parquet",
+        backbone / "backbone.safetensors",
+        backbone / "backbone.json",
+    )
+    ingredients = {"params": [block.model_dump(), device.about()], "inputs": [sha256(file) for file in inputs]}
     count = sum(manifest.count(split) for split in manifest.splits)
     with (
         scratch(out.parent / "scratch", "embed", ingredients) as parts,

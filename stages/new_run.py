@@ -17,6 +17,7 @@ from pipeline.files import whole_file
 from pipeline.params import overlay, parse_yaml
 
 HOME = Path(__file__).parent.parent
+MARK = ".run"  # an empty file that says that a folder was laid out here
 EMPTY = ("data/images", "data/annotations")  # folders that the graph depends on, for what a person brings
 
 
@@ -27,6 +28,13 @@ EMPTY = ("data/images", "data/annotations")  # folders that the graph depends on
 def main(folder: Path, presets: tuple[Path, ...], sets: tuple[str, ...]) -> None:
     """See the module's docstring, which is the command's help."""
     try:
+        own = HOME.resolve(), *HOME.resolve().parents, HOME.resolve() / "pipeline", HOME.resolve() / "stages"
+        if folder.resolve() in own:
+            raise ParamsError(f"{folder}: expected a folder for a run, got one of the code's own")
+        if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
+            raise ParamsError(
+                f"{folder}: expected a new folder or one laid out before, found other files in it"
+            )
         yaml = YAML()  # keeps the comments
         yaml.width = 1000
         params = yaml.load((HOME / "params.yaml").read_text(encoding="utf-8"))
@@ -34,6 +42,8 @@ def main(folder: Path, presets: tuple[Path, ...], sets: tuple[str, ...]) -> None
             merge(params, parse_yaml(preset.read_text(encoding="utf-8"), str(preset)), str(preset))
         for item in sets:
             overlay(params, item)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARK).touch()
         for package in ("pipeline", "stages"):
             shutil.rmtree(folder / package, ignore_errors=True)
             shutil.copytree(HOME / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -44,7 +54,7 @@ def main(folder: Path, presets: tuple[Path, ...], sets: tuple[str, ...]) -> None
             yaml.dump(params, part)
         if not (folder / ".dvc").is_dir():
             subprocess.run(["dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)
-    except (PipelineError, OSError, subprocess.CalledProcessError) as error:
+    except (PipelineError, OSError, UnicodeDecodeError, subprocess.CalledProcessError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"cd {folder} && dvc repro")
 

@@ -36,8 +36,9 @@ def main(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
     pixels = load(manifest, Index.read(ingest / "index.parquet", "train"), "train", "pretrain").pixels
     torch.manual_seed(rng.number(params.seed, "pretrain", "init"))
     backbone = fresh(name, options, pixels)
+    device = Device.choose(common.precision)
     ingredients = {
-        "params": [params.seed, common.model_dump(), block.model_dump(), backbone.about],
+        "params": [params.seed, common.model_dump(), block.model_dump(), backbone.about, device.about()],
         "inputs": [sha256(ingest / file) for file in ("manifest.json", "index.parquet")],
     }
     with scratch(out.parent / "scratch", "pretrain", ingredients) as state:
@@ -45,9 +46,8 @@ def main(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
         if isinstance(block, NoneParams):
             fill(backbone, block)
         else:
-            device = Device.choose(common.precision)
             chance = torch.Generator().manual_seed(rng.number(params.seed, "pretrain", "method"))
-            learner = METHODS[method](backbone, block, chance).to(device.device)
+            learner = METHODS[method](backbone, block, len(pixels), chance).to(device.device)
             feed = TwoViews(pixels.to(device.device), common.view, common.batch_size, params.seed)
             with write_log(out.parent, "pretrain", {"images": common.steps * common.batch_size, **device.about()}):
                 rows = fit(

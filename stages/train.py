@@ -39,6 +39,8 @@ def main(params: Params, ingest: Path, labels: Path, backbone: Path, out: Path, 
     targets = Targets.match(Labels.read(labels), Classes.read(ingest / "classes.json"), images.keys)
     if targets.unreached:
         log.info("no label for %d classes: %s", len(targets.unreached), ", ".join(targets.unreached))
+    if len(targets.classes) - len(targets.unreached) == 1:
+        log.info("all labels are of one class: the model will know no other")
     torch.manual_seed(rng.number(params.seed, "train", "init"))
     body = read_backbone(backbone) if common.start == "pretrained" else untrained(read_backbone(backbone))
     device = Device.choose(common.precision)
@@ -48,9 +50,10 @@ def main(params: Params, ingest: Path, labels: Path, backbone: Path, out: Path, 
     pixels = images.pixels.to(device.device)
     views = common.weak, common.strong
     feed = Feed(pixels, targets.rows, targets.labels, sizes=sizes, views=views, seed=params.seed)
-    inputs = ingest / "manifest.json", ingest / "index.parquet", labels, backbone / "backbone.safetensors"
+    inputs = [ingest / "manifest.json", ingest / "index.parquet", labels]
+    inputs += [backbone / "backbone.safetensors", backbone / "backbone.json"]
     ingredients = {
-        "params": [params.seed, common.model_dump(), block.model_dump()],
+        "params": [params.seed, common.model_dump(), block.model_dump(), device.about()],
         "inputs": [targets.classes, *map(sha256, inputs)],
     }
     count = common.steps * (sizes[0] + 2 * sizes[1])
@@ -71,7 +74,7 @@ def main(params: Params, ingest: Path, labels: Path, backbone: Path, out: Path, 
             model.write(part, {"method": method, "unreached": targets.unreached})
             write_rows(part / "curve.csv", rows)
             rest = sorted(set(range(len(images.keys))) - set(targets.rows))
-            sure, guess = model.probabilities(pixels[rest], batch_size=1000).max(dim=1)
+            sure, guess = model.probabilities(pixels, sizes[0] + 2 * sizes[1])[rest].max(dim=1)
             names = [model.classes[i] for i in guess.tolist()]
             PseudoLabels([images.keys[i] for i in rest], names, sure.double().numpy()).write(part / "pseudo_labels.csv")
 

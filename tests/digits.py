@@ -44,19 +44,22 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(np.round(data.images * 255 / 16).astype(np.uint8))[:, None], torch.from_numpy(data.target)
 
 
-def backbone(seed: int = 0) -> Backbone:
-    """A small ResNet of width 4."""
+def backbone(seed: int = 0, channels: int = 1) -> Backbone:
+    """A small ResNet of width 16."""
     torch.manual_seed(seed)
-    return fresh("small_resnet", SmallResNet(width=4, stem_stride=1), digits()[0])
+    return fresh("small_resnet", SmallResNet(width=16, stem_stride=1), digits()[0].expand(-1, channels, -1, -1))
 
 
-def learner(name: str):
+def learner(name: str, channels: int = 1):
     """A method with fresh weights and the function that gives its batches, eight (labelled) images a step."""
     pixels, labels = digits()
+    pixels = pixels.expand(-1, channels, -1, -1)
     if name in SELFSUP:
-        method = SELFSUP[name](backbone(), SELFSUP[name].Params(**PARAMS[name]), torch.Generator().manual_seed(0))
+        method = SELFSUP[name](
+            backbone(channels=channels), SELFSUP[name].Params(**PARAMS[name]), 300, torch.Generator().manual_seed(0)
+        )
         return method, TwoViews(pixels[:300], CONTRASTIVE, 8, seed=0)
-    net = Classifier(backbone(), [str(i) for i in range(10)], (8, 8))
+    net = Classifier(backbone(channels=channels), [str(i) for i in range(10)], (8, 8))
     method = SEMISUP[name](net, SEMISUP[name].Params(**PARAMS[name]))
     rows = list(range(20))
     return method, Feed(pixels[:300], rows, labels[rows], sizes=(8, 8 * method.ratio), views=(WEAK, STRONG), seed=0)

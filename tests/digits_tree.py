@@ -90,7 +90,7 @@ def _train(data, pixels, picks, classes, names, steps):
     """A small network trained on the picks; its curve stands for both curves of a run."""
     torch.manual_seed(0)
     images, target = torch.from_numpy(pixels[picks]), torch.from_numpy(classes[picks])
-    backbone = Backbone("small_resnet", SmallResNet(width=8, stem_stride=1), torch.tensor([0.3]), torch.tensor([0.4]))
+    backbone = Backbone("small_resnet", SmallResNet(width=16, stem_stride=1), torch.tensor([0.3]), torch.tensor([0.4]))
     model = Classifier(backbone, names, (8, 8))
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)
     curve = []

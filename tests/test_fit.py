@@ -87,6 +87,39 @@ def test_a_loss_that_is_not_finite_is_refused_by_its_step(bad, at, tmp_path):
         fit(Constant(losses), int, OPTIM, num_steps=401, seed=0, device=CPU, state=tmp_path, save_seconds=0)
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_bf16_trains_on_colour_images_with_views_in_float32(name, tmp_path):
+    method, feed = learner(name, channels=3)
+    views = []
+
+    def batch_at(step):
+        batch = feed(step)
+        views.extend(batch if isinstance(batch, tuple) else (batch.labelled, batch.strong))
+        return batch
+
+    device = Device(torch.device("cpu"), bf16=True)
+    rows = fit(method, batch_at, OPTIM, num_steps=3, seed=0, device=device, state=tmp_path, save_seconds=1e9)
+    assert {view.dtype for view in views} == {torch.float32}
+    assert {p.dtype for p in method.parameters()} == {torch.float32}
+    other, feed = learner(name, channels=3)
+    exact = fit(other, feed, OPTIM, num_steps=3, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
+    assert rows != exact
+    assert rows[0]["loss"] == pytest.approx(exact[0]["loss"], rel=0.05)
+
+
+class Steep(Constant):
+    """A loss of 0 whose gradient is 1e10."""
+
+    def loss(self, batch):
+        return Step((self.w.sum() - 1) * 1e10)
+
+
+def test_weights_that_are_not_finite_are_refused_at_the_end(tmp_path):
+    wild = OPTIM.model_copy(update={"learning_rate": 1e30, "warmup": 0.0})
+    with pytest.raises(TrainingError, match=r"^step 1 of 1: expected finite weights, got some that are not$"):
+        fit(Steep([]), int, wild, num_steps=1, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
+
+
 def test_nothing_is_saved_after_a_bad_loss(tmp_path):
     with pytest.raises(TrainingError):
         fit(Constant([float("nan")] * 9), int, OPTIM, num_steps=9, seed=0, device=CPU, state=tmp_path, save_seconds=0)

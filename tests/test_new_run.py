@@ -34,6 +34,18 @@ def test_presets_and_values_are_laid_over_in_order_and_data_stays(tmp_path):
     assert (tmp_path / "run/pipeline/fit.py").read_bytes() == (ROOT / "pipeline/fit.py").read_bytes()
 
 
+def test_the_code_and_other_peoples_folders_are_refused(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    own = "expected a folder for a run, got one of the code's own"
+    other = "expected a new folder or one laid out before, found other files in it"
+    for folder, why in ((ROOT, own), (ROOT.parent, own), (ROOT / "stages", own), (tmp_path / "mine", other)):
+        result = CliRunner().invoke(main, [str(folder)])
+        assert result.exit_code == 1
+        assert result.output == f"Error: {folder}: {why}\n"
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
 @pytest.mark.parametrize("preset", sorted((ROOT / "presets").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_preset_fits(preset, tmp_path):
     result = CliRunner().invoke(main, [str(tmp_path / "run"), "--preset", str(preset)])

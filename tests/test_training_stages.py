@@ -98,6 +98,13 @@ def test_a_loss_that_is_not_finite_ends_in_one_line_and_leaves_nothing(run):
     assert not (run / "pretrain").exists()
 
 
+@pytest.mark.usefixtures("run")
+def test_want_of_memory_is_one_line():
+    message = refusal(call(pretrain, "pretrain.moco.hidden_dim=100000000000"))
+    assert message.startswith("out of memory: ")
+    assert message.endswith("; expected less: a smaller batch_size, ingest.size or network")
+
+
 def test_labels_that_do_not_fit(run):
     key = Index.read(run / "ingest/index.parquet", "test").key[0]
     Labels(["label"], {key: ["one"]}).write(run / "label/labels.csv")

@@ -40,9 +40,9 @@ def crop_matrix(area: Each, log_ratio: Each, across: Each, down: Each) -> Float[
 
 
 def turn_matrix(radians: Each, shear_x: Each, shear_y: Each, shift_x: Each, shift_y: Each) -> Float[Tensor, "b 2 3"]:
-    """Maps that rotate, shear and shift about the centre; shifts are in half-sides."""
+    """Maps that rotate about the centre, then shear, then shift; shifts are in half-sides."""
     cos, sin = radians.cos(), radians.sin()
-    rows = [cos - shear_x * sin, shear_x * cos - sin, shift_x, sin + shear_y * cos, cos - shear_y * sin, shift_y]
+    rows = [cos + shear_x * sin, shear_x * cos - sin, shift_x, sin + shear_y * cos, cos - shear_y * sin, shift_y]
     return torch.stack(rows, 1).reshape(-1, 2, 3)
 
 

@@ -79,8 +79,9 @@ class WeakView(Block):
 class StrongView(Block):
     """FixMatch's strong view: RandAugment and Cutout, drawn for a whole batch at once.
 
-    Departure: RandAugment applies 2 operations out of 14; here each of the 9 below acts with probability `op_prob`,
-    and all geometric ones together are one bilinear pass. Equalize, autocontrast and sharpness are left out.
+    Departures: RandAugment applies 2 operations out of 14; here each of rotation, two shears, two shifts, brightness,
+    contrast, saturation (RGB), solarize and posterize acts with probability `op_prob`, and all geometric ones together
+    are one bilinear pass. Equalize, autocontrast and sharpness are left out, and there is no weak shift beneath.
     """
 
     flip: float = Field(ge=0, le=1)
@@ -90,7 +91,7 @@ class StrongView(Block):
     shift: float = Field(ge=0, lt=1)  # share of the side
     colour: float = Field(ge=0, le=1)  # brightness, contrast and saturation factors are drawn from 1 +- this
     solarize: bool
-    posterize: bool
+    posterize: bool  # to 4 to 8 bits
     cutout: float = Field(ge=0, le=1)  # largest side of the grey square as a share of the image's; 0.5 in the paper
 
     def __call__(self, raw: Raw, chance: Generator) -> View:
@@ -112,6 +113,6 @@ class StrongView(Block):
         if self.solarize:
             images = augment.solarize(images, drawn(0, 1, 2))
         if self.posterize:
-            images = augment.posterize(images, drawn(4, 8, 255).round())
+            images = augment.posterize(images, drawn(4, 8, 8).round().exp2())
         across, down, side = (uniform(b, 0, high, chance) for high in (1, 1, self.cutout))
         return augment.cutout(images, across, down, side, fill=0.5)

@@ -57,7 +57,7 @@ class PreactBlock(nn.Module):
 class SmallResNet(Block):
     """Three basic blocks behind one 3x3 convolution: 307,000 parameters at width 32, made for small images on a CPU."""
 
-    width: int = Field(ge=1)
+    width: int = Field(ge=16)  # below 10, torch's 1x1 convolutions of stride 2 were seen to corrupt memory on a CPU
     stem_stride: Literal[1, 2]
 
     def build(self, channels: int) -> tuple[nn.Module, int]:

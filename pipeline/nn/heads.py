@@ -33,5 +33,5 @@ def in_groups(net: nn.Module, images: Float[Tensor, "b c h w"], groups: int, shu
         raise ParamsError(f"bn_groups: expected at most {len(images) // 2}, half of a batch, got {groups}")
     order = torch.randperm(len(images)) if shuffled else torch.arange(len(images))
     order = order.to(images.device)
-    out = torch.cat([net(part) for part in images[order].chunk(groups)])
+    out = torch.cat([net(part) for part in images[order].tensor_split(groups)])
     return out[order.argsort()]

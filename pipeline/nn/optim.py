@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
@@ -16,15 +16,24 @@ class OptimParams(Block):
     """An optimiser and its schedule; `warmup` is the share of all steps in which the rate rises linearly from 0."""
 
     name: Literal["sgd", "lars"]
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0, le=1e30)
     momentum: float = Field(ge=0, lt=1)
     nesterov: bool
     weight_decay: float = Field(ge=0)
     warmup: float = Field(ge=0, lt=1)
     schedule: Literal["cosine", "cosine_7_16", "constant"]
 
+    @model_validator(mode="after")
+    def _nesterov(self) -> "OptimParams":
+        if self.nesterov and (self.name != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov: false, or sgd with momentum above 0")
+        return self
+
     def optimiser(self, net: nn.Module) -> Optimizer:
-        """The optimiser over the trainable parameters; biases and norms get neither decay nor LARS's adaptation."""
+        """The optimiser over the trainable parameters; biases and norms get neither decay nor LARS's adaptation.
+
+        A departure for MoCo, whose code decays all of them.
+        """
         trained = [p for p in net.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.weight_decay},

@@ -17,8 +17,7 @@ from pipeline.nn import ema, schedule
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.heads import UnitMlp, in_groups
 from pipeline.params import Block
-
-Views = tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]
+from pipeline.selfsup.feed import Views
 
 
 class MocoParams(Block):
@@ -26,7 +25,7 @@ class MocoParams(Block):
 
     dim: int = Field(ge=1)
     hidden_dim: int = Field(ge=1)
-    queue_size: int = Field(ge=1)
+    queue_size: int = Field(ge=1)  # never more than there are images
     temperature: float = Field(gt=0)
     keep_start: float = Field(ge=0, lt=1)
     keep_end: float = Field(ge=0, le=1)
@@ -53,12 +52,14 @@ class Moco(nn.Module):
     queue: Tensor
     place: Tensor
 
-    def __init__(self, backbone: Backbone, params: MocoParams, chance: torch.Generator) -> None:
+    def __init__(self, backbone: Backbone, params: MocoParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__()
+        # A longer queue would hold an image's own last key as a negative.
+        queue_size = min(params.queue_size, num_images)
         self.params = params
         self.online = nn.Sequential(backbone, UnitMlp(backbone.dim, params.hidden_dim, params.dim))
         self.slow = copy.deepcopy(self.online).requires_grad_(requires_grad=False)
-        queue = torch.randn(params.queue_size, params.dim, generator=chance)
+        queue = torch.randn(queue_size, params.dim, generator=chance)
         self.register_buffer("queue", F.normalize(queue, dim=1))
         self.register_buffer("place", torch.zeros((), dtype=torch.long))
         self._keys: list[Tensor] = []

@@ -31,6 +31,8 @@ def fill(backbone: Backbone, params: NoneParams) -> None:
     if params.weights == "torchvision":
         _fill_torchvision(backbone)
     elif params.weights == "file":
+        if not Path(params.file).is_file():
+            raise ParamsError(f"pretrain.none.file: expected a safetensors file, got {params.file!r}, which is no file")
         arrays = read_tensors(Path(params.file))
         if "mean" in arrays:
             from_arrays(backbone, Weights(arrays, {}), Path(params.file))

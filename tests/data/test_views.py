@@ -79,6 +79,14 @@ def test_a_quarter_turn_is_rot90():
     torch.testing.assert_close(augment.warp(square, matrix), square.rot90(1, (2, 3)), atol=1e-5, rtol=0)
 
 
+def test_turn_is_shear_after_rotation():
+    angle, shear_x, shear_y = 0.5, 0.3, -0.2
+    rotation = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    expected = torch.tensor([[1, shear_x], [shear_y, 1]]) @ rotation
+    matrix = augment.turn_matrix(*(torch.tensor([v]) for v in (angle, shear_x, shear_y, 0.1, 0.4)))
+    torch.testing.assert_close(matrix[0], torch.cat([expected, torch.tensor([[0.1], [0.4]])], 1))
+
+
 def test_colour_operations_against_one_pixel_at_a_time():
     images = raw(b=2).float() / 255
     factor = torch.tensor([0.5, 1.4])

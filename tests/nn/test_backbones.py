@@ -12,7 +12,7 @@ from pipeline.selfsup.none import NoneParams, fill
 from tests.digits import backbone, digits
 
 OPTIONS = {
-    "small_resnet": {"width": 4, "stem_stride": 2},
+    "small_resnet": {"width": 16, "stem_stride": 2},
     "wide_resnet28_2": {},
     "resnet18": {"small_stem": True},
     "resnet50": {"small_stem": False},
@@ -45,7 +45,7 @@ def test_normalisation_is_of_the_images_and_travels_with_the_weights():
     assert net.std.item() == pytest.approx((pixels.double() / 255).std(correction=0).item(), rel=1e-6)
     assert untrained(net).mean == net.mean
     assert {"mean", "std"} < set(to_arrays(net))
-    assert fresh("small_resnet", SmallResNet(width=4, stem_stride=1), pixels * 0).std.item() == pytest.approx(1 / 255)
+    assert fresh("small_resnet", SmallResNet(width=16, stem_stride=1), pixels * 0).std.item() == pytest.approx(1 / 255)
 
 
 def test_classifier_round_trip(tmp_path):
@@ -86,6 +86,13 @@ def test_none_fills_from_a_file_of_ours_and_from_torchvisions_names(tmp_path):
     before = untouched.body[0].weight.clone()
     fill(untouched, NoneParams(weights="random", file=""))
     assert torch.equal(untouched.body[0].weight, before)
+
+
+def test_none_without_its_file_is_refused():
+    with pytest.raises(
+        ParamsError, match=r"^pretrain.none.file: expected a safetensors file, got '', which is no file$"
+    ):
+        fill(backbone(), NoneParams(weights="file", file=""))
 
 
 def test_torchvision_weights_need_a_torchvision_network():

@@ -73,5 +73,11 @@ def test_ema_over_parameters_and_only_if_asked_over_buffers(buffers):
     assert slow.running_mean.tolist() == ([2.5, 2.5] if buffers else [0.0, 0.0])
 
 
+@pytest.mark.parametrize("changes", [{"momentum": 0.0}, {"name": "lars"}])
+def test_nesterov_needs_sgd_with_momentum(changes):
+    with pytest.raises(ValueError, match="nesterov: false, or sgd with momentum above 0"):
+        params(nesterov=True, **changes)
+
+
 def test_ema_is_warmed_up():
     assert [ema.warm_keep(0.999, step) for step in (0, 8, 10**6)] == [0.1, 0.5, 0.999]

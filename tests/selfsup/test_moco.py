@@ -91,7 +91,7 @@ def test_batch_norm_sees_each_group_apart():
     other = view.clone()
     other[4:] = 1 - other[4:]
     for groups, same in ((1, False), (2, True)):
-        method = Moco(backbone(), MocoParams(**{**PARAMS["moco"], "bn_groups": groups}), torch.Generator())
+        method = Moco(backbone(), MocoParams(**{**PARAMS["moco"], "bn_groups": groups}), 300, torch.Generator())
         a = in_groups(method.online, view, groups, shuffled=False)[:4]
         b = in_groups(method.online, other, groups, shuffled=False)[:4]
         assert torch.equal(a, b) is same
@@ -112,3 +112,23 @@ def test_spread_is_zero_when_collapsed_and_one_when_even():
 def test_groups_that_are_too_small_are_refused():
     with pytest.raises(ParamsError, match=r"^bn_groups: expected at most 2, half of a batch, got 3$"):
         in_groups(torch.nn.Flatten(), torch.rand(5, 1, 2, 2), groups=3, shuffled=False)
+
+
+class Noted(torch.nn.Module):
+    def __init__(self, sizes):
+        super().__init__()
+        self.sizes = sizes
+
+    def forward(self, part):
+        self.sizes.append(len(part))
+        return part.flatten(1)
+
+
+def test_groups_are_of_even_size():
+    sizes = []
+    in_groups(Noted(sizes), torch.rand(10, 1, 1, 1), 4, shuffled=False)
+    assert sizes == [3, 3, 2, 2]
+
+
+def test_the_queue_is_no_longer_than_there_are_images():
+    assert Moco(backbone(), MocoParams(**PARAMS["moco"]), 7, torch.Generator()).queue.shape == (7, 8)
