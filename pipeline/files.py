@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,23 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `path` to fill; it takes the place of `path` only if the block ends well."""
+def whole_folder(path: Path, spare: Collection[str] = ()) -> Iterator[Path]:
+    """Yields an empty folder beside `path` to fill; it takes the place of `path` only if the block ends well.
+
+    Raises ArtifactError rather than replace a folder that holds what the new one does not: it is somebody else's.
+    Hidden files do not count, nor the names in `spare`.
+    """
+    path = path.resolve()
     part = path.with_name(f".{path.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         yield part
         if path.exists():
+            ours = {entry.name for entry in part.iterdir()} | set(spare)
+            foreign = sorted(e.name for e in path.iterdir() if e.name not in ours and not e.name.startswith("."))
+            if foreign:
+                raise ArtifactError(f"{path}: expected a folder of this command's own, found {foreign[0]} in it")
             shutil.rmtree(path)
         part.replace(path)
     finally:

@@ -51,7 +51,10 @@ class Params:
         """Reads `file`, then lays each `dotted.key=value` of `sets` over it; the value is YAML."""
         if not file.is_file():
             raise ParamsError(f"{file}: expected a params file, found none; name one with --params")
-        tree = parse_yaml(file.read_text(encoding="utf-8"), str(file))
+        try:
+            tree = parse_yaml(file.read_text(encoding="utf-8"), str(file))
+        except UnicodeDecodeError as error:
+            raise ParamsError(f"{file}: expected UTF-8 text, got bytes that are not ({error.reason})") from error
         if not isinstance(tree, dict):
             raise ParamsError(f"{file}: expected a mapping of blocks, got {type(tree).__name__}")
         for item in sets:

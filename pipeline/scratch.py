@@ -40,8 +40,9 @@ def scratch(root: Path, stage: str, ingredients: Mapping[str, Any]) -> Iterator[
 
 
 def _code() -> dict[str, str]:
-    """Digests of the pipeline's modules that are loaded, and torch's version."""
-    files = {n: m.__file__ for n, m in sys.modules.items() if n.split(".")[0] == "pipeline" and m.__file__}
-    digests = {name: hashlib.sha256(Path(file).read_bytes()).hexdigest() for name, file in files.items()}
+    """Digests of the modules of this repository that are loaded, the command itself among them, and torch's version."""
+    own = ("pipeline", "stages", "__main__")
+    files = {n: getattr(m, "__file__", None) for n, m in sys.modules.items() if n.split(".")[0] in own}
+    digests = {name: hashlib.sha256(Path(file).read_bytes()).hexdigest() for name, file in files.items() if file}
     torch = sys.modules.get("torch")
     return {**digests, "torch": str(getattr(torch, "__version__", None))}

@@ -34,7 +34,7 @@ def main(params: Params, ingest: Path, select: Path, out: Path) -> None:
         labels = look_up(picks, Labels.read(ingest / "answers.csv"), ingest / "answers.csv")
     elif file.is_file():
         labels = read_labels(file, picks, index.key, classes)
-    with whole_folder(out) as part:
+    with whole_folder(out, spare=("labels.csv",)) as part:
         (part / "page.html").write_text(render(picks, manifest, index, sources, classes, labels), encoding="utf-8")
         if labels is not None:
             labels.write(part / "labels.csv")

@@ -27,8 +27,23 @@ def test_a_block_that_ends_well_replaces(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a").write_text("old")
     with whole_folder(tmp_path / "folder") as part:
+        (part / "a").write_text("new")
         (part / "b").write_text("new")
-    assert [p.name for p in (tmp_path / "folder").iterdir()] == ["b"]
+    assert {p.name: p.read_text() for p in (tmp_path / "folder").iterdir()} == {"a": "new", "b": "new"}
+
+
+def test_a_folder_that_holds_other_files_is_not_replaced(tmp_path):
+    """A folder of our own is, with hidden files in it too; so an `--out` by mistake deletes nothing."""
+    (tmp_path / "folder").mkdir()
+    for name in ("notes.txt", "a", ".DS_Store"):
+        (tmp_path / "folder" / name).write_text("mine")
+    with pytest.raises(ArtifactError) as caught, whole_folder(tmp_path / "folder") as part:
+        (part / "a").write_text("new")
+    assert str(caught.value) == f"{tmp_path}/folder: expected a folder of this command's own, found notes.txt in it"
+    assert (tmp_path / "folder" / "notes.txt").read_text() == (tmp_path / "folder" / "a").read_text() == "mine"
+    with whole_folder(tmp_path / "folder", spare=("notes.txt",)) as part:
+        (part / "a").write_text("new")
+    assert [p.name for p in (tmp_path / "folder").iterdir()] == ["a"]
 
 
 def test_a_full_disk_leaves_nothing(tmp_path):

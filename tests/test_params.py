@@ -87,6 +87,12 @@ def test_no_file(tmp_path):
         Params.read(tmp_path / "none.yaml")
 
 
+def test_a_file_that_is_not_text(tmp_path):
+    (tmp_path / "params.yaml").write_bytes(b"seed: \xff")
+    with pytest.raises(ParamsError, match=r"params.yaml: expected UTF-8 text, got bytes that are not \(invalid start"):
+        Params.read(tmp_path / "params.yaml")
+
+
 def test_broken_yaml_is_one_line(tmp_path):
     assert refusal(tmp_path, "a: [1\nb: 2") == (
         "params.yaml: line 2: expected YAML, got: expected ',' or ']', but got ':'"

@@ -34,7 +34,7 @@ class EvaluateParams(Block):
     """The block `evaluate` of params.yaml."""
 
     neighbours: int = Field(ge=1)
-    random_draws: int = Field(ge=2)
+    random_draws: int = Field(ge=2, le=100)
     batch_size: int = Field(ge=1)
 
 

@@ -58,7 +58,11 @@ def strip(draws: Sequence[float], picks: float) -> Markup:
         while any((x(share) - a) ** 2 + (y - b) ** 2 < (2 * radius) ** 2 for a, b in placed):
             y -= 2
         placed.append((x(share), y))
-        parts.append(tag("circle", tag("title", percent(share, 2)), cx=x(share), cy=y, r=radius - 0.5, class_="draw"))
+    base = floor_y - radius - 2
+    squeeze = min(1.0, (base - 50) / max(1.0, base - min(y for _, y in placed)))  # a tall stack overlaps itself
+    for share, (a, y) in zip(sorted(draws), placed, strict=True):
+        title = tag("title", percent(share, 2))
+        parts.append(tag("circle", title, cx=a, cy=base - squeeze * (base - y), r=radius - 0.5, class_="draw"))
     at = x(picks)
     parts.append(tag("line", x1=at, x2=at, y1=24, y2=floor_y, class_="picks-line"))
     parts.append(tag("path", d=f"M{at:.2f} {floor_y - 25}l11 12-11 12-11-12z", class_="picks-mark"))

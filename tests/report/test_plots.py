@@ -75,3 +75,11 @@ def test_reliability_has_a_bar_for_each_bin_with_images():
     bars = shapes(svg, "bar")
     assert len(bars) == len(shapes(svg, "count")) == 3 - 1 * (np.count_nonzero(found.count) == 2)
     assert [bar[0].text for bar in bars][-1] == "1 images: 95.0\u202f% sure, 100.0\u202f% right"
+
+
+def test_a_tall_stack_of_equal_draws_stays_inside_the_picture():
+    svg = str(plots.strip([0.5] * 100, 0.6))
+    ys = [float(y) for y in re.findall(r'<circle[^>]*cy="([-\d.]+)"', svg)]
+    assert len(ys) == 100
+    assert min(ys) >= 49
+    assert max(ys) == 150
