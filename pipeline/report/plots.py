@@ -53,12 +53,14 @@ def strip(draws: Sequence[float], picks: float) -> Markup:
     parts.append(tag("rect", x=start, y=46, width=end - start, height=floor_y - 46, class_="band"))
     parts.append(tag("line", x1=x(mean), x2=x(mean), y1=46, y2=floor_y, class_="mean"))
     placed: list[tuple[float, float]] = []
-    for share in sorted(draws):
-        y = floor_y - radius - 2
-        while any((x(share) - a) ** 2 + (y - b) ** 2 < (2 * radius) ** 2 for a, b in placed):
-            y -= 2
-        placed.append((x(share), y))
     base = floor_y - radius - 2
+    for share in sorted(draws):
+        y = base
+        for a, b in sorted(placed, key=lambda dot: -dot[1]):  # upwards, resting on each dot that is in the way
+            room = (2 * radius) ** 2 - (x(share) - a) ** 2
+            if (y - b) ** 2 < room - 1e-9:
+                y = b - room**0.5
+        placed.append((x(share), y))
     squeeze = min(1.0, (base - 50) / max(1.0, base - min(y for _, y in placed)))  # a tall stack overlaps itself
     for share, (a, y) in zip(sorted(draws), placed, strict=True):
         title = tag("title", percent(share, 2))
