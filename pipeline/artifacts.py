@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,9 @@ from numpy import ndarray
 from safetensors import SafetensorError
 
 from pipeline.errors import ArtifactError
-from pipeline.files import read_csv, read_json, sha256, whole_file, write_csv, write_json
+from pipeline.files import read_csv, read_json, read_text, sha256, whole_file, write_csv, write_json
+
+MAX_LENGTH = 1e15  # of a vector: a float32 then holds the sum of 80 million squared distances
 
 
 @dataclass(frozen=True)
@@ -170,8 +173,13 @@ class Classes:
 
     @classmethod
     def read(cls, file: Path) -> "Classes":
-        """Reads the names."""
-        return cls(read_json(file))
+        """Reads the names; refuses what is no list of them."""
+        names = read_json(file)
+        for level, own in names.items():
+            wrong = [name for name in own if not isinstance(name, str)] if isinstance(own, list) else [own]
+            if wrong:
+                raise ArtifactError(f"{file}: {level}: expected a list of names, got {wrong[0]!r}")
+        return cls(names)
 
 
 @dataclass(frozen=True)
@@ -196,21 +204,23 @@ class Embeddings:
     @classmethod
     def read(cls, folder: Path) -> "Embeddings":
         """Reads both files."""
-        try:
-            keys = (folder / "keys.txt").read_text(encoding="utf-8").split()
-        except FileNotFoundError as error:
-            raise ArtifactError(f"{folder / 'keys.txt'}: expected a file, found none") from error
-        return cls(keys, read_vectors(folder / "vectors.npy"))
+        return cls(read_text(folder / "keys.txt").split(), read_vectors(folder / "vectors.npy"))
 
 
 def read_vectors(file: Path) -> Float32[ndarray, "n d"]:
-    """A matrix of finite floats from a `.npy` file as float32; refuses any other shape, type or value."""
+    """A matrix of finite floats from a `.npy` file as float32; refuses any other shape, type or value.
+
+    Also refuses vectors so long that a float32 would not hold the sums of their squared distances.
+    """
     try:
-        x = np.load(file, allow_pickle=False)
+        with file.open("rb") as handle:  # NumPy leaves a spoilt archive open
+            x = np.load(handle, allow_pickle=False)
     except FileNotFoundError as error:
         raise ArtifactError(f"{file}: expected a .npy file, found none") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, BadZipFile) as error:
         raise ArtifactError(f"{file}: expected a .npy array of numbers, got: {_line(error)}") from error
+    if not isinstance(x, ndarray):
+        raise ArtifactError(f"{file}: expected a .npy array of numbers, got an archive of arrays (.npz)")
     if x.ndim != 2 or not np.issubdtype(x.dtype, np.floating) or 0 in x.shape:
         raise ArtifactError(f"{file}: expected floats of shape (n, d), n and d at least 1, got {x.dtype} {x.shape}")
     bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
@@ -218,7 +228,14 @@ def read_vectors(file: Path) -> Float32[ndarray, "n d"]:
         raise ArtifactError(
             f"{file}: expected finite numbers, got {bad.size} rows with NaN or infinity, first {bad[0]}"
         )
-    return x.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32, copy=False)
+        long = np.flatnonzero(~(np.einsum("nd,nd->n", x, x) <= MAX_LENGTH**2))
+    if long.size:
+        raise ArtifactError(
+            f"{file}: expected vectors of length {MAX_LENGTH:g} at most, got {long.size} longer, first {long[0]}"
+        )
+    return x
 
 
 @dataclass(frozen=True)
@@ -227,6 +244,11 @@ class Selection:
 
     keys: Sequence[str]
     scores: Float[ndarray, " b"]
+
+    def __post_init__(self) -> None:
+        for before, after in pairwise(sorted(self.keys)):
+            if before == after:
+                raise ArtifactError(f"picks.csv: key {after}: expected each key once, got it twice")
 
     def write(self, file: Path) -> None:
         """Writes `rank,key,score`, rank from 0."""
@@ -239,7 +261,7 @@ class Selection:
     def read(cls, file: Path) -> "Selection":
         """Reads the picks in rank order."""
         rows = read_csv(file, ("rank", "key", "score"))[1]
-        return cls([row[1] for row in rows], np.array([float(row[2]) for row in rows]))
+        return cls([row[1] for row in rows], np.array([number(file, row[2]) for row in rows], dtype=np.float64))
 
 
 @dataclass(frozen=True)
@@ -267,7 +289,7 @@ class Predictions:
         keys, answers, predictions, sure = (
             (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [], [])
         )
-        return cls(keys, answers, predictions, np.array([_number(file, value) for value in sure], dtype=np.float64))
+        return cls(keys, answers, predictions, np.array([number(file, value) for value in sure], dtype=np.float64))
 
 
 @dataclass(frozen=True)
@@ -327,7 +349,7 @@ def read_rows(file: Path) -> dict[str, Float[ndarray, " n"]]:
         raise ArtifactError(f"{file}: expected the column step first, got {header[0]}")
     columns = zip(*body, strict=True) if body else [()] * len(header)
     return {
-        name: np.array([_number(file, value) if value else np.nan for value in column], dtype=np.float64)
+        name: np.array([number(file, value) if value else np.nan for value in column], dtype=np.float64)
         for name, column in zip(header, columns, strict=True)
     }
 
@@ -342,7 +364,8 @@ def _line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _number(file: Path, text: str) -> float:
+def number(file: Path, text: str) -> float:
+    """The number in a cell of a file, or an ArtifactError that names the file."""
     try:
         return float(text)
     except ValueError as error:

@@ -64,7 +64,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The mapping in a JSON file, or an ArtifactError that names the file."""
     try:
-        value = json.loads(_read(path))
+        value = json.loads(read_text(path))
     except ValueError as error:
         raise ArtifactError(f"{path}: expected JSON, got: {error}") from error
     if not isinstance(value, dict):
@@ -81,10 +81,20 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a CSV whose first columns are `columns`; a short or long row is refused by its line."""
+    """Header and rows of a CSV whose first columns are `columns`.
+
+    Raises ArtifactError for a short or long row, by its line, a column of two places and quotes that do not end.
+    """
     # utf-8-sig: spreadsheets put a byte-order mark in front of the first column's name.
-    rows = list(csv.reader(io.StringIO(_read(path, "utf-8-sig"), newline="")))
+    reader = csv.reader(io.StringIO(read_text(path, "utf-8-sig"), newline=""))
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise ArtifactError(f"{path}: line {reader.line_num}: expected a CSV, got: {error}") from error
     header = [name.strip() for name in rows[0]] if rows else []
+    twice = next((name for at, name in enumerate(header) if name and name in header[:at]), None)
+    if twice:
+        raise ArtifactError(f"{path}: expected each column once, got {twice} twice")
     if header[: len(columns)] != list(columns):
         raise ArtifactError(f"{path}: expected the columns {','.join(columns)}, got {','.join(header) or 'nothing'}")
     body = []
@@ -96,7 +106,8 @@ def read_csv(path: Path, columns: Sequence[str]) -> tuple[list[str], list[list[s
     return header, body
 
 
-def _read(path: Path, encoding: str = "utf-8") -> str:
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """The text of a file. Raises ArtifactError for one that is missing, or whose bytes are no such text."""
     if not path.is_file():
         raise ArtifactError(f"{path}: expected a file, found none")
     try:

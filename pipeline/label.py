@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import jinja2
+from pydantic import field_validator
 
 from pipeline.artifacts import Classes, Index, Labels, Manifest, Sources
 from pipeline.data.pictures import pictures
@@ -15,6 +16,7 @@ from pipeline.params import Block
 
 SHOWN = 10  # keys or names in a message, at most
 SIDE = 224  # pixels of a picture's longer side, at most
+TEMPLATE = "template.csv"  # the name of the table to fill in, beside the person's file
 COLUMNS = ("rank", "key", "path", "label")  # of the template, and of the file that the page saves
 
 
@@ -33,6 +35,13 @@ class FileParams(Block):
 
     path: str
 
+    @field_validator("path")
+    @classmethod
+    def _no_template(cls, path: str) -> str:
+        if Path(path).name == TEMPLATE:
+            raise ValueError(f"a file of another name than {TEMPLATE}, which is written beside it")
+        return path
+
 
 LABELLERS: Mapping[str, type[Block]] = {"answers": AnswersParams, "file": FileParams}
 
@@ -43,15 +52,20 @@ def look_up(picks: Sequence[str], answers: Labels, where: Path) -> Labels:
     if without:
         hint = "where there are no answers, set label.source=file"
         raise ArtifactError(f"{where}: expected an answer for every pick, got none for {_some(without)}; {hint}")
-    return Labels(answers.levels, {key: answers.rows[key] for key in picks})
+    return of_picks(answers, picks)
 
 
-def read_labels(file: Path, picks: Sequence[str], known: Collection[str], classes: Classes) -> Labels:
-    """The picks' labels from a person's CSV, with the coarser levels that `classes` names and the file has.
+def of_picks(labels: Labels, picks: Sequence[str]) -> Labels:
+    """Those labels that are a pick's."""
+    return Labels(labels.levels, {key: labels.rows[key] for key in picks if key in labels.rows})
 
-    A row of another training image is left aside: it may be a pick of an earlier selection. Raises SourceError, by key,
-    for a pick without a label, a key in `known` training images that is not there, two labels for one image, and a name
-    that `classes`, where it has names, has not.
+
+def read_labels(file: Path, known: Collection[str], classes: Classes) -> Labels:
+    """The labels in a person's CSV, with the coarser levels that `classes` names and the file has.
+
+    A row without a label counts for none. Images that are no picks may have one: they may be of an earlier selection.
+    Raises SourceError, by key, for a key that is not among the `known` of training images, two labels for one image, a
+    name of two lines, and one that `classes`, where it has names, has not.
     """
     try:
         header, body = read_csv(file, ())
@@ -68,22 +82,21 @@ def read_labels(file: Path, picks: Sequence[str], known: Collection[str], classe
         if key not in known:
             raise SourceError(f"{file}: key {key}: expected a training image's key, got one that no training image has")
         for level, name in zip(levels, names, strict=True):
+            if len(name.splitlines()) > 1:
+                raise SourceError(f"{file}: key {key}: expected a {level} of one line, got {name!r}")
             expected = classes.names.get(level, ())
             if name and expected and name not in expected:
                 raise SourceError(f"{file}: key {key}: expected a {level} among {_some(expected)}, got {name!r}")
         before = rows.setdefault(key, names)
         if before != names:
             raise SourceError(f"{file}: key {key}: expected one label, got {_differing(before, names)}")
-    without = [key for key in picks if not rows.get(key, [""])[0]]
-    if without:
-        raise SourceError(f"{file}: expected a label for every pick, got none for {_some(without)}")
-    return Labels(levels, {key: rows[key] for key in picks})
+    return Labels(levels, {key: names for key, names in rows.items() if names[0]})
 
 
-def offer_template(file: Path, picks: Sequence[str], sources: Sources) -> int:
-    """Writes the table to fill in, unless one lies there that holds labels; gives the number of those that it holds.
+def offer_template(file: Path, picks: Sequence[str], sources: Sources, labels: Labels) -> int:
+    """Writes the table to fill in, with the `labels` that there are, unless one lies there that holds others.
 
-    A file that cannot be read as a table may be somebody's work too, and is kept: -1.
+    Gives the number of those others. A file that cannot be read as a table may be somebody's work too, and is kept: -1.
     """
     if file.exists():
         try:
@@ -92,17 +105,23 @@ def offer_template(file: Path, picks: Sequence[str], sources: Sources) -> int:
             return -1
         if "label" not in header:
             return -1
-        filled = sum(bool(row[header.index("label")].strip()) for row in body)
-        if filled:
-            return filled
-    write_csv(file, COLUMNS, [(rank, key, sources.path.get(key, ""), "") for rank, key in enumerate(picks)])
+        cells = [dict(zip(header, row, strict=True)) for row in body]
+        names = [(labels.rows.get(row.get("key", "").strip(), [""])[0], row["label"].strip()) for row in cells]
+        others = sum(bool(name) and name != known for known, name in names)
+        if others:
+            return others
+    blank = [""] * len(labels.levels)
+    rows = [(rank, key, sources.path.get(key, ""), *labels.rows.get(key, blank)) for rank, key in enumerate(picks)]
+    write_csv(file, (*COLUMNS[:-1], *labels.levels), rows)
     return 0
 
 
 def render(
-    picks: Sequence[str], manifest: Manifest, index: Index, sources: Sources, classes: Classes, labels: Labels | None
+    picks: Sequence[str], manifest: Manifest, index: Index, sources: Sources, classes: Classes, labels: Labels
 ) -> str:
-    """A page that needs no other file: every pick with its picture, and its label or, without `labels`, a field."""
+    """A page that needs no other file: every pick with its picture and its label; fields, where one has none yet."""
+    mode: Literal["shown", "asked"] = "shown" if all(key in labels.rows for key in picks) else "asked"
+    end = None if mode == "shown" else 1  # a field is for the finest level
     shown = pictures(manifest, index, picks, SIDE)
     cards = [
         {
@@ -112,7 +131,7 @@ def render(
             "picture": shown[key],
             # Under this name the browser keeps what was typed: it must not be another data set's image of that key.
             "store": f"{key}-{hashlib.sha256(shown[key].uri.encode()).hexdigest()[:16]}",
-            "label": " / ".join(name for name in labels.rows[key] if name) if labels else "",
+            "label": " / ".join(name for name in labels.rows.get(key, ())[:end] if name),
         }
         for rank, key in enumerate(picks)
     ]
@@ -120,7 +139,6 @@ def render(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
-    mode: Literal["shown", "asked"] = "shown" if labels else "asked"
     names = list(classes.names.get("label", ()))
     return template.render(cards=cards, mode=mode, names=names, columns=COLUMNS, source=manifest.source) + "\n"
 

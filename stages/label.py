@@ -7,7 +7,17 @@ import click
 from pipeline.artifacts import Classes, Index, Labels, Manifest, Selection, Sources
 from pipeline.errors import ArtifactError, SourceError
 from pipeline.files import whole_folder
-from pipeline.label import LABELLERS, FileParams, LabelParams, look_up, offer_template, read_labels, render
+from pipeline.label import (
+    LABELLERS,
+    TEMPLATE,
+    FileParams,
+    LabelParams,
+    look_up,
+    of_picks,
+    offer_template,
+    read_labels,
+    render,
+)
 from pipeline.params import Params
 from stages.cli import DATA, command
 
@@ -29,22 +39,23 @@ def main(params: Params, ingest: Path, select: Path, out: Path) -> None:
         where = f"{select / 'picks.csv'}: key {strange[0]}"
         raise ArtifactError(f"{where}: expected a training image of {ingest}, got one that is not there")
     file = Path(block.path) if isinstance(block, FileParams) else None
-    labels = None
     if file is None:
         labels = look_up(picks, Labels.read(ingest / "answers.csv"), ingest / "answers.csv")
-    elif file.is_file():
-        labels = read_labels(file, picks, index.key, classes)
+    else:
+        labels = read_labels(file, index.key, classes) if file.is_file() else Labels(["label"], {})
+    without = [key for key in picks if key not in labels.rows]
     with whole_folder(out, spare=("labels.csv",)) as part:
         (part / "page.html").write_text(render(picks, manifest, index, sources, classes, labels), encoding="utf-8")
-        if labels is not None:
-            labels.write(part / "labels.csv")
-    if file is not None and labels is None:
-        template = file.with_name("template.csv")
-        filled = offer_template(template, picks, sources)
-        why = f"{filled} labels are filled in" if filled > 0 else "it is no table with a column label"
-        kept = f" (kept as it is: {why})" if filled else ""
+        if not without:
+            of_picks(labels, picks).write(part / "labels.csv")
+    if file is not None and without:
+        template = file.with_name(TEMPLATE)
+        others = offer_template(template, picks, sources, labels)
+        why = f"{others} labels of its own are filled in" if others > 0 else "it is no table with a column label"
+        kept = f" (kept as it is: {why})" if others else ""
+        found = f"got none for {len(without)} of them, such as {without[0]}" if file.is_file() else "found no file"
         raise SourceError(
-            f"{file}: expected labels for the {len(picks)} picks in {select / 'picks.csv'}, found no file; "
+            f"{file}: expected labels for the {len(picks)} picks in {select / 'picks.csv'}, {found}; "
             f"type them into {out / 'page.html'}, or fill in {template}{kept}, and save as {file}"
         )
     click.echo(f"{source}: {len(picks)} labels")

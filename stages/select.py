@@ -43,7 +43,8 @@ def main(params: Params, embeddings: Path, vectors: Path | None, out: Path) -> N
     if common.budget > len(x):
         where = f"{params.where}: select.budget"
         raise ParamsError(f"{where}: expected at most {len(x)}, the rows of {file}, got {common.budget}")
-    with nullcontext() if vectors else write_log(out.parent, "select", {"images": len(x)}):
+    logged = vectors is None and out.suffix != ".csv"  # only then does `out` lie in a data folder
+    with write_log(out.parent, "select", {"images": len(x)}) if logged else nullcontext():
         picks = selector.select(x, common.budget, seed)
     selection = Selection([keys[row] for row in picks.rows], picks.scores)
     if out.suffix == ".csv":

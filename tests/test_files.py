@@ -83,6 +83,11 @@ def test_csv_of_a_spreadsheet(tmp_path):
         (b"", "a.csv: expected the columns key,label, got nothing"),
         (b"label,key\n", "a.csv: expected the columns key,label, got label,key"),
         (b"key,label\nx\n", "a.csv: line 2: expected 2 values, got 1"),
+        (b"key,label,,,label\n", "a.csv: expected each column once, got label twice"),
+        (
+            b'key,label\nx,"' + b"y\n" * 70_000,
+            "a.csv: line 65538: expected a CSV, got: field larger than field limit (131072)",
+        ),
         (b"key,label\nx,\xff\n", "a.csv: expected UTF-8 text, got bytes that are not (invalid start byte)"),
     ],
 )
@@ -91,6 +96,11 @@ def test_csv_refusals(tmp_path, content, message):
     with pytest.raises(ArtifactError) as caught:
         read_csv(tmp_path / "a.csv", ("key", "label"))
     assert str(caught.value) == f"{tmp_path}/{message}"
+
+
+def test_columns_without_a_name_may_be_many(tmp_path):
+    (tmp_path / "a.csv").write_text("key,,\nx,,\n")  # as spreadsheets end a table
+    assert read_csv(tmp_path / "a.csv", ("key",)) == (["key", "", ""], [["x", "", ""]])
 
 
 def test_json_refusals(tmp_path):

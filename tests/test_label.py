@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import html
 import json
 import re
 import shutil
@@ -151,8 +152,9 @@ def test_the_template_filled_in_and_renamed_is_a_labels_file():
 def test_a_template_with_somebodys_labels_is_never_overwritten():
     run(*FROM_FILE)
     TEMPLATE.write_text("rank,key,path,label\n0,key9,a.png,cat\n1,key2,b.png,\n")
-    assert "fill in data/annotations/template.csv (kept as it is: 1 labels are filled in), and save" in refusal(
-        *FROM_FILE
+    assert (
+        "fill in data/annotations/template.csv (kept as it is: 1 labels of its own are filled in), and save"
+        in refusal(*FROM_FILE)
     )
     assert TEMPLATE.read_text() == "rank,key,path,label\n0,key9,a.png,cat\n1,key2,b.png,\n"
     TEMPLATE.write_text("my notes\n")
@@ -162,9 +164,49 @@ def test_a_template_with_somebodys_labels_is_never_overwritten():
 
 def test_a_template_without_labels_follows_the_picks(tmp_path):
     file = tmp_path / "template.csv"
-    assert offer_template(file, ["a"], Sources({"a": "x.png"})) == 0
-    assert offer_template(file, ["b"], Sources({"b": "y.png"})) == 0
+    none = Labels(["label"], {})
+    assert offer_template(file, ["a"], Sources({"a": "x.png"}), none) == 0
+    assert offer_template(file, ["b"], Sources({"b": "y.png"}), none) == 0
     assert file.read_text() == "rank,key,path,label\n0,b,y.png,\n"
+
+
+MISSING = (
+    f"{FILE}: expected labels for the 3 picks in data/select/picks.csv, got none for {{}}; "
+    f"type them into data/label/page.html, or fill in {TEMPLATE}, and save as {FILE}"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "labels"),
+    [
+        ("key,label\nkey1,dog\nkey3,cat\n", "1 of them, such as key4", ["", "dog", "cat"]),
+        ("key,label\nkey1,dog\nkey3, \nkey4,ant & bee\n", "1 of them, such as key3", ["ant & bee", "dog", ""]),
+        ("key,label\nkey0,dog\n", "3 of them, such as key4", ["", "", ""]),
+    ],
+)
+def test_labels_for_a_part_of_the_picks_are_filled_in_on_page_and_template(text, found, labels):
+    labelled(text)
+    assert refusal(*FROM_FILE) == MISSING.format(found)
+    assert FILE.read_text() == text
+    assert [p.name for p in Path("data/label").iterdir()] == ["page.html"]
+    assert [html.unescape(value) for value in re.findall(r'<input [^>]*value="([^"]*)"', page())] == labels
+    with TEMPLATE.open(newline="") as file:
+        assert [(row["key"], row["label"]) for row in csv.DictReader(file)] == list(zip(PICKS, labels, strict=True))
+
+
+def test_a_template_filled_in_from_the_file_follows_the_picks_and_keeps_coarser_levels():
+    Classes({"label": NAMES, "group": ["pet"]}).write(Path("data/ingest/classes.json"))
+    labelled("key,label,group\nkey1,dog,pet\n")
+    refusal(*FROM_FILE)
+    Selection(["key1", "key0"], np.array([3.0, 2.0])).write(Path("data/select/picks.csv"))
+    refusal(*FROM_FILE)
+    path = '"some, ""odd"" <b>/key{}.png"'
+    assert TEMPLATE.read_text() == (
+        f"rank,key,path,label,group\n0,key1,{path.format(1)},dog,pet\n1,key0,{path.format(0)},,\n"
+    )
+    Selection(["key0"], np.array([3.0])).write(Path("data/select/picks.csv"))
+    refusal(*FROM_FILE)  # the label of key1 is in the file still
+    assert TEMPLATE.read_text() == f"rank,key,path,label,group\n0,key0,{path.format(0)},,\n"
 
 
 def test_other_columns_orders_marks_and_images_are_welcome():
@@ -191,13 +233,12 @@ def test_without_known_classes_any_name_will_do():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("key,label\nkey1,dog\nkey3,cat\n", "expected a label for every pick, got none for key4"),
-        ("key,label\n", "expected a label for every pick, got none for key4, key1, key3"),
-        ("key,label\nkey1,dog\nkey3, \nkey4,cat\n", "expected a label for every pick, got none for key3"),
         ("key,label\nkey1,dog\nkey3,cat\nkey4,cat\nkey9,cat\n", f"key key9: {UNKNOWN}"),
         ("key,label\nkey1,dog\nkey3,cat\nkey4,cat\nkey6,cat\n", f"key key6: {UNKNOWN}"),
         ("key,label\nkey1,dog\nkey1,cat\nkey3,cat\nkey4,cat\n", "key key1: expected one label, got 'dog' and 'cat'"),
         ("key,label\nkey1,Dog\n", "key key1: expected a label among ant & bee, cat, dog, got 'Dog'"),
+        ('key,label\nkey1,"a\nb"\n', "key key1: expected a label of one line, got 'a\\nb'"),
+        ("key,label,label\nkey1,dog,cat\n", "expected each column once, got label twice"),
         ("key;label\nkey1;dog\n", "expected the columns key and label, got key;label"),
         ("", "expected the columns key and label, got nothing"),
         ("key,label\nkey1\n", "line 2: expected 2 values, got 1"),
@@ -214,7 +255,7 @@ def test_long_lists_in_messages_are_cut(tmp_path):
     file = tmp_path / "labels.csv"
     file.write_text("key,label\nk0,zebra\n")
     with pytest.raises(SourceError) as error:
-        read_labels(file, ["k0"], ["k0"], Classes({"label": [f"c{i}" for i in range(100)]}))
+        read_labels(file, ["k0"], Classes({"label": [f"c{i}" for i in range(100)]}))
     assert str(error.value).endswith("among c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and 90 more, got 'zebra'")
 
 
@@ -228,6 +269,13 @@ def test_long_lists_in_messages_are_cut(tmp_path):
 )
 def test_params_are_refused(sets, message):
     assert refusal("--set", sets) == message
+
+
+def test_the_file_cannot_have_the_template_s_name():
+    assert refusal(*FROM_FILE, "--set", "label.file.path=a/template.csv") == (
+        "params.yaml: label.file.path: expected a file of another name than template.csv, which is written beside it, "
+        "got 'a/template.csv'"
+    )
 
 
 # The page
@@ -297,8 +345,12 @@ class Element {
 let focused = null;
 const marks = { "&#34;": '"', "&lt;": "<", "&gt;": ">", "&amp;": "&" };
 const unescape = (s) => s.replace(/&#34;|&lt;|&gt;|&amp;/g, (mark) => marks[mark]);
-const inputs = [...text.matchAll(/<input [^>]*>/g)].map(([tag]) => new Element(Object.fromEntries(
-  [...tag.matchAll(/data-(\\w+)="([^"]*)"/g)].map(([, name, value]) => [name, unescape(value)]))));
+const inputs = [...text.matchAll(/<input [^>]*>/g)].map(([tag]) => {
+  const data = [...tag.matchAll(/data-(\\w+)="([^"]*)"/g)].map(([, name, value]) => [name, unescape(value)]);
+  const element = new Element(Object.fromEntries(data));
+  element.value = unescape(tag.match(/ value="([^"]*)"/)[1]);
+  return element;
+});
 const byId = { count: new Element({}), save: new Element({}) };
 const createElement = () => new Element({});
 globalThis.document = { querySelectorAll: () => inputs, getElementById: (id) => byId[id], createElement };
@@ -333,6 +385,11 @@ def test_the_script_keeps_what_is_typed_and_saves_a_file_that_the_stage_reads():
     second = use(first["kept"], [[2, 'dog, the "third"']])
     assert (second["start"], second["end"], second["count"]) == (2, "save", "3 of 3 labelled")
     assert use(second["kept"], [[0, ""]])["count"] == "2 of 3 labelled"
+    labelled("key,label\nkey1,dog\nkey3,cat\n")  # what the browser holds is said last
+    refusal(*FROM_FILE)
+    partial = use(first["kept"], [])
+    assert (partial["start"], partial["count"]) == (0, "3 of 3 labelled")
+    assert re.findall(r",(\S[^,]*)\n", partial["saved"][0][1]) == ["label", "cat", "ant & bee", "cat"]
     [[name, text]] = second["saved"]
     assert name == "labels.csv"
     Classes({"label": []}).write(Path("data/ingest/classes.json"))

@@ -1,6 +1,7 @@
 """The predict command on files of many kinds: what it writes, what it refuses, what it leaves behind."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -60,17 +61,21 @@ def test_batches_of_one_give_the_same_classes(digits_run, images):
 def test_bad_images_are_named_and_the_others_labelled(digits_run, images):
     (images / "c.png").write_bytes(b"")
     (images / "notes.txt").write_text("no image")
+    (images / "gone.png").symlink_to("nowhere.png")
+    os.mkfifo(images / "pipe.png")
     result, out = predict(digits_run, images)
     assert result.exit_code == 1
     lines = [line for line in result.stderr.splitlines() if line.startswith((str(images), "Error"))]
     assert lines == [
         f"{images}/c.png: the file has zero bytes",
+        f"{images}/gone.png: the file cannot be read: No such file or directory",
         f"{images}/notes.txt: the file is no image of a kind that is read ({', '.join(FORMATS)})",
-        f"Error: {images}: expected at most 0 files that cannot be read (--max-bad), got 2; {out} holds the other 5",
+        f"{images}/pipe.png: it is neither a file nor a folder",
+        f"Error: {images}: expected at most 0 files that cannot be read (--max-bad), got 4; {out} holds the other 5",
     ]
     assert len(rows(out)) == 5
-    assert predict(digits_run, images, "--max-bad", "1")[0].exit_code == 1
-    result, out = predict(digits_run, images, "--max-bad", "2")
+    assert predict(digits_run, images, "--max-bad", "3")[0].exit_code == 1
+    result, out = predict(digits_run, images, "--max-bad", "4")
     assert result.exit_code == 0
 
 

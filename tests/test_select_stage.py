@@ -120,6 +120,8 @@ def test_another_methods_broken_block_is_not_read():
         (np.array([[1], [np.nan], [np.inf]]), "bad.npy: expected finite numbers, got 2 rows with NaN or infinity, first 1"),  # noqa: E501
         (np.zeros(3), "bad.npy: expected floats of shape (n, d), n and d at least 1, got float64 (3,)"),
         (np.zeros((0, 4)), "bad.npy: expected floats of shape (n, d), n and d at least 1, got float64 (0, 4)"),
+        (np.array([[1.0], [1e300]]), "bad.npy: expected vectors of length 1e+15 at most, got 1 longer, first 1"),
+        (np.full((50, 8), 1e25, np.float32), "bad.npy: expected vectors of length 1e+15 at most, got 50 longer, first 0"),  # noqa: E501
         (np.zeros((3, 2), int), "bad.npy: expected floats of shape (n, d), n and d at least 1, got int64 (3, 2)"),
     ],
 )  # fmt: skip
@@ -127,6 +129,36 @@ def test_vectors_are_refused(x, message):
     np.save("bad.npy", x)
     assert refusal("--vectors", "bad.npy", "--out", "picks.csv") == message
     assert not Path("picks.csv").exists()
+
+
+@pytest.mark.parametrize("method", ["random", "kmeans", "usl"])
+@pytest.mark.parametrize("length", [1e-18, 9e14])
+def test_vectors_of_every_length_that_is_read_can_be_selected_from(method, length):
+    np.save("x.npy", np.load("x.npy") * np.float32(length))
+    done = run("--vectors", "x.npy", "--out", "picks.csv", "--set", f"select.method={method}")
+    assert done.exit_code == 0, done.output
+    assert np.isfinite(Selection.read(Path("picks.csv")).scores).all()
+
+
+def test_an_archive_of_arrays_is_refused():
+    np.savez("bad.npz", x=np.zeros((3, 2)))
+    says = "bad.npz: expected a .npy array of numbers, got an archive of arrays (.npz)"
+    assert refusal("--vectors", "bad.npz", "--out", "picks.csv") == says
+    Path("bad.npz").write_bytes(Path("bad.npz").read_bytes()[:50])
+    says = "bad.npz: expected a .npy array of numbers, got: File is not a zip file"
+    assert refusal("--vectors", "bad.npz", "--out", "picks.csv") == says
+
+
+def test_keys_that_are_no_text_are_refused():
+    Path("data/embed/train/keys.txt").write_bytes(b"k\xff\n")
+    says = "data/embed/train/keys.txt: expected UTF-8 text, got bytes that are not (invalid start byte)"
+    assert refusal() == says
+
+
+def test_picks_alone_leave_no_log():
+    assert run("--out", "p.csv").exit_code == 0
+    assert {path.name for path in Path().iterdir()} == {"data", "p.csv", "params.yaml", "x.npy"}
+    assert not Path("data/logs").exists()
 
 
 def test_missing_files_are_named():

@@ -5,6 +5,7 @@ decoder, so pixels do not depend on what else is installed. Warnings about odd m
 image is either read or it is a `BadImage`.
 """
 
+import stat
 import struct
 import threading
 import warnings
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,7 +23,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import SourceError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
+FORMATS = {  # each with the extensions that name it, where there is nothing but a name to go by
+    "JPEG": ("jpg", "jpeg", "jpe", "jfif"),
+    "PNG": ("png",),
+    "WEBP": ("webp",),
+    "BMP": ("bmp",),
+    "GIF": ("gif",),
+    "TIFF": ("tif", "tiff"),
+    "PPM": ("ppm", "pgm", "pbm", "pnm"),
+    "JPEG2000": ("jp2", "j2k", "jpx"),
+}
 KEPT = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}  # formats that go into a shard as they are
 MODES = {1: "L", 3: "RGB"}
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # and the family I;16
@@ -62,6 +73,16 @@ class Facts:
 
     grey: bool
     size: tuple[int, int]
+
+
+def read_file(file: Path) -> bytes:
+    """A file's bytes. Raises BadImage for one that cannot be read or is none: a pipe would be waited on for ever."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise BadImage("it is neither a file nor a folder")
+        return file.read_bytes()
+    except OSError as error:
+        raise BadImage(f"the file cannot be read: {error.strerror}") from error
 
 
 def probe(data: bytes, *, whole: bool) -> Facts:
@@ -134,7 +155,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise BadImage("the file has zero bytes")
     with _quiet():
         try:
-            with Image.open(BytesIO(data), formats=FORMATS) as image:
+            with Image.open(BytesIO(data), formats=tuple(FORMATS)) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 yield image

@@ -11,7 +11,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from pipeline.artifacts import Index, Manifest, Predictions
-from pipeline.data.images import BadImage, decode
+from pipeline.data.images import BadImage, decode, read_file
 from pipeline.data.reader import read_shard
 from pipeline.data.threads import map_in_order
 from pipeline.errors import ArtifactError
@@ -52,11 +52,9 @@ def guess_files(
 
     def read(file: Path) -> UInt8[ndarray, "c h w"] | str:
         try:
-            return decode(file.read_bytes(), model.channels, model.size)
+            return decode(read_file(file), model.channels, model.size)
         except BadImage as error:
             return str(error)
-        except OSError as error:
-            return error.strerror or str(error)
 
     rest = iter(files)
     while part := list(islice(rest, batch_size)):

@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Float
 from numpy import ndarray
 
-from pipeline.artifacts import Classes, Index, Labels, Manifest, Predictions, Selection, Sources, read_rows
+from pipeline.artifacts import Classes, Index, Labels, Manifest, Predictions, Selection, Sources, number, read_rows
 from pipeline.files import read_csv, read_json
 
 Curve = Mapping[str, Float[ndarray, " s"]]
@@ -39,6 +39,7 @@ class Run:
         named = Classes.read(data / "ingest/classes.json").names.get("label", [])
         found = {names[0] for names in labels.rows.values()} | {*predictions.answers, *predictions.predictions}
         curves = {stage: data / stage / "curve.csv" for stage in ("pretrain", "train")}
+        draws = data / "evaluate/draws.csv"
         pseudo_labels = data / "train/pseudo_labels.csv"
         records = {"pretrain": "backbone.json", "select": "record.json", "train": "model.json"}
         return cls(
@@ -50,7 +51,7 @@ class Run:
             labels=labels,
             predictions=predictions,
             metrics=read_json(data / "evaluate/metrics.json"),
-            draws=[float(row[1]) for row in read_csv(data / "evaluate/draws.csv", ("draw", "top1"))[1]],
+            draws=[number(draws, row[1]) for row in read_csv(draws, ("draw", "top1"))[1]],
             curves={stage: read_rows(file) for stage, file in curves.items() if file.is_file()},
             about={stage: read_json(data / stage / name) for stage, name in records.items()},
             pseudo_labels=len(read_csv(pseudo_labels, ("key", "prediction"))[1]) if pseudo_labels.is_file() else 0,

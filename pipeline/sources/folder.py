@@ -7,13 +7,13 @@ from pathlib import Path
 from pipeline.errors import SourceError
 from pipeline.files import read_csv
 from pipeline.sources.source import Item, Listing, Source, level_names
-from pipeline.sources.walk import SPLITS, entries, files_below, settle_splits
+from pipeline.sources.walk import entries, files_below, settle_splits, split_in
 
 ANSWERS = "answers.csv"
 
 
 class Folder(Source):
-    """The folder `path`; its sub-folders train and test (or val) are splits where both are there.
+    """The folder `path`; its sub-folders train and test (or val) are splits; one that is alone is none.
 
     Folders of classes may be nested: the last one names the class and those above it its coarser levels. Hidden files
     are passed over, and every other file counts as an image.
@@ -25,8 +25,9 @@ class Folder(Source):
         """Images by the names of files and folders; a file's content is not looked at."""
         root = Path(self.path)
         tops = [path for path in entries(root) if path.name != ANSWERS]
-        splits = settle_splits({str(top): _split(top) for top in tops}, "sub-folders")
-        parts = [top for top in tops if splits[str(top)]] or [root]
+        said = {str(top): split_in(top.name) if top.is_dir() else None for top in tops}
+        splits = settle_splits(said, "sub-folders")
+        parts = [top for top in tops if said[str(top)]] or [root]
         levels: tuple[str, ...] = ()
         items: list[Item] = []
         for part in parts:
@@ -43,10 +44,6 @@ class Folder(Source):
             raise SourceError(f"{root}: expected images, found none")
         _check_tree(root, (item.answer for item in items if item.answer))
         return Listing(levels or ("label",), items)
-
-
-def _split(top: Path) -> str | None:
-    return top.name if top.is_dir() and top.name in SPLITS else None
 
 
 def _answers(root: Path, part: Path, files: list[Path]) -> tuple[tuple[str, ...], Mapping[Path, tuple[str, ...]]]:
@@ -83,7 +80,8 @@ def _table(home: Path, files: list[Path], *, whole: bool) -> tuple[tuple[str, ..
     header, rows = read_csv(file, ("path", "label"))
     known = set(files)
     answers: dict[Path, tuple[str, ...]] = {}
-    for path, *names in rows:
+    for cell, *texts in rows:
+        path, names = cell if home / cell in known else cell.strip(), [text.strip() for text in texts]
         image = home / path
         if image not in known:
             if whole or not image.is_file():

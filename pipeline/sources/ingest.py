@@ -6,6 +6,7 @@ Everything goes by keys, and in their order, which is as good as shuffled; the o
 import hashlib
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -22,8 +23,8 @@ from pipeline.params import Block
 from pipeline.sources.bad import Bad, each
 from pipeline.sources.names import class_names, keyed, lost_classes
 from pipeline.sources.source import Item, Listing, Source, Span
-from pipeline.sources.split import splits_of
-from pipeline.sources.tars import Row, index_tars, write_tars
+from pipeline.sources.split import groups_of, splits_of
+from pipeline.sources.tars import Row, index_tars, placed, write_tars
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +62,16 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Manife
     """
     listing = source.listing()
     listed = keyed(listing.items)
+    groups = groups_of(listed, params.attributes)
     in_place = all(isinstance(item.image, Span) for item in listed.values())
     bad = Bad(params.max_bad)
     facts = dict(each(lambda item: _facts(item, in_place), listed, bad, "ingest: reading"))
     items = {key: listed[key] for key in facts}
-    splits = splits_of(items, params.attributes, params.test_fraction, seed)
+    splits = splits_of(items, groups, params.test_fraction, seed)
     _refuse_empty([list(splits.values()).count(split) for split in SPLITS], bad)
     channels, size = _choose(params, list(facts.values()), in_place)
-    home = Path(params.shards_dir) / f"{params.source}-{_digest(params, source, seed)}"
-    with _writing(out), whole_folder(out) as part, nullcontext(home) if in_place else whole_folder(home) as tars:
+    work = Path(params.shards_dir) / f".{params.source}-{_digest(params, source, seed)}.part"
+    with _writing(out), whole_folder(out) as part, nullcontext(work) if in_place else _emptied(work) as tars:
         if in_place:
             parts: Parts = index_tars(items, splits)
         else:
@@ -78,13 +80,17 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Manife
                 own = {key: item for key, item in items.items() if splits[key] == split}
                 packed = each(lambda item: _pack(item, channels, params.max_side), own, bad, f"ingest: {split}")
                 images = ((key, *data) for key, data in packed)
-                parts[split] = list(write_tars(images, tars, home, split, params.shard_images))
-        shards = {split: [shard for shard, _ in own] for split, own in parts.items()}
-        manifest = Manifest(params.source, channels, size, shards, sorted(bad.rows, key=lambda row: row["path"]))
-        _refuse_empty([manifest.count(split) for split in SPLITS], bad)
-        rows = sorted(row for own in parts.values() for _, some in own for row in some)
-        manifest.write(part / "manifest.json")
-        _write_rows(part, rows, listing, listed)
+                parts[split] = list(write_tars(images, tars, split, params.shard_images))
+        _refuse_empty([sum(shard.count for shard, _ in parts[split]) for split in SPLITS], bad)
+        home = Path(params.shards_dir) / f"{params.source}-{_content(parts)}"
+        with nullcontext() if in_place else _moved(tars, home):
+            if not in_place:
+                parts = {split: [placed(one, home) for one in own] for split, own in parts.items()}
+            shards = {split: [shard for shard, _ in own] for split, own in parts.items()}
+            manifest = Manifest(params.source, channels, size, shards, sorted(bad.rows, key=lambda row: row["path"]))
+            rows = sorted(row for own in parts.values() for _, some in own for row in some)
+            manifest.write(part / "manifest.json")
+            _write_rows(part, rows, listing, listed)
     return manifest
 
 
@@ -137,9 +143,35 @@ def _refuse_empty(counts: Sequence[int], bad: Bad) -> None:
 
 
 def _digest(params: IngestParams, source: Source, seed: int) -> str:
-    """8 hex digits, so that the shards of one set of parameters do not replace those of another."""
+    """8 hex digits, so that two runs at once with other parameters do not share the folder they work in."""
     text = f"{params.model_dump_json()}{source.model_dump_json()}{seed}"
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def _content(parts: Parts) -> str:
+    """8 hex digits of what the shards hold, so that a folder of shards is never replaced by one of other content."""
+    digests = "".join(f"{shard.path} {shard.sha256}\n" for own in parts.values() for shard, _ in own)
+    return hashlib.blake2b(digests.encode(), digest_size=4).hexdigest()
+
+
+@contextmanager
+def _emptied(work: Path) -> Iterator[Path]:
+    """An empty folder, removed at the end; so is one that a killed run left."""
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _moved(tars: Path, home: Path) -> Iterator[None]:
+    """Moves all tars to their own folder, which appears as a whole, and only if the block ends well."""
+    with whole_folder(home) as part:
+        for tar in tars.iterdir():
+            tar.rename(part / tar.name)
+        yield
 
 
 @contextmanager

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.images import FORMATS
 from pipeline.errors import SourceError
 from pipeline.sources.source import Item, Listing, Source, Span
-from pipeline.sources.walk import SPLITS, files_below, settle_splits
+from pipeline.sources.walk import SPLITS, files_below, settle_splits, split_in
 
-IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm")
+IMAGES = tuple(extension for extensions in FORMATS.values() for extension in extensions)
+SHOWN = 10  # endings in a message, at most
 BLOCK = 512  # bytes; a tar ends with blocks of zeros
 
 
@@ -44,8 +46,8 @@ class Shards(Source):
 
 def _split(tar: Path) -> str | None:
     """What the sub-folders or, failing these, the name of a tar say: `train/a.tar`, `train-000000.tar`."""
-    start = re.match(f"({'|'.join(SPLITS)})(ing|id|idation)?(?![a-z])", tar.name)
-    return next((part for part in tar.parts[:-1] if part in SPLITS), start.group(1) if start else None)
+    start = re.match(f"({'|'.join(SPLITS)})(ing|id|idation)?(?![a-z])", tar.name.lower())
+    return next(filter(None, map(split_in, tar.parts[:-1])), start.group(1) if start else None)
 
 
 def _items(tar: Path, name: str, split: str | None) -> Iterator[Item]:
@@ -61,6 +63,10 @@ def _items(tar: Path, name: str, split: str | None) -> Iterator[Item]:
         if extension.lower() in parts:
             raise SourceError(f"{tar}: {member.name}: expected one member of this key and extension, got two")
         parts[extension.lower()] = member
+    endings = {extension.rpartition(".")[2] for parts in samples.values() for extension in parts}
+    if endings and not endings & {*IMAGES}:
+        found = ", ".join(sorted(endings)[:SHOWN])
+        raise SourceError(f"{tar}: expected images ({', '.join(IMAGES)}), got only members that end in {found}")
     for key, parts in samples.items():
         images = [member for extension, member in parts.items() if extension.rpartition(".")[2] in IMAGES]
         if len(images) > 1:

@@ -1,7 +1,6 @@
 """What a source of images says of itself: a list of items that are small, as their pixels stay where they are."""
 
 import os
-import stat
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from pipeline.data.images import BadImage, encode
+from pipeline.data.images import encode, read_file
 from pipeline.params import Block
 
 
@@ -37,14 +36,7 @@ class Item:
         if isinstance(self.image, Span):
             with self.image.tar.open("rb") as file:
                 return os.pread(file.fileno(), self.image.size, self.image.offset)
-        if not isinstance(self.image, Path):
-            return encode(self.image)
-        try:
-            if not stat.S_ISREG(self.image.stat().st_mode):
-                raise BadImage("it is neither a file nor a folder")  # reading a pipe would wait for ever
-            return self.image.read_bytes()
-        except OSError as error:
-            raise BadImage(f"the file cannot be read: {error.strerror}") from error
+        return read_file(self.image) if isinstance(self.image, Path) else encode(self.image)
 
 
 @dataclass(frozen=True)

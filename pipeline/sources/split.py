@@ -15,19 +15,39 @@ from pipeline.files import read_csv
 from pipeline.sources.source import Item
 
 
-def splits_of(items: Mapping[str, Item], attributes: str, fraction: float, seed: int) -> dict[str, str]:
-    """The split of each key: the source's own, or `choose_test`; `attributes` is "" or a CSV with path,group."""
-    groups = _groups(items, attributes)
+def groups_of(listed: Mapping[str, Item], attributes: str) -> dict[str, Hashable]:
+    """The group of each key in a CSV with path,group; one that it does not name, or without a group, is its own.
+
+    `attributes` is the CSV or "". Raises SourceError for a path that is not listed, two groups for one path, and a
+    group in both splits, where these are the source's own.
+    """
+    groups: dict[str, Hashable] = {key: (key,) for key in listed}
+    if not attributes:
+        return groups
+    keys = {item.path: key for key, item in listed.items()}
+    said: dict[str, str] = {}
+    first: dict[str, str | None] = {}
+    for cell, text, *_ in read_csv(Path(attributes), ("path", "group"))[1]:
+        path, group = cell if cell in keys else cell.strip(), text.strip()
+        if path not in keys:
+            raise SourceError(f"{attributes}: {path}: expected an image of that path, found none")
+        key = keys[path]
+        if said.setdefault(key, group) != group:
+            raise SourceError(f"{attributes}: {path}: expected one group, got {said[key]!r} and {group!r}")
+        if group:
+            groups[key] = group
+            if first.setdefault(group, listed[key].split) != listed[key].split:
+                raise SourceError(f"{attributes}: {group}: expected a group in one split, got it in both")
+    return groups
+
+
+def splits_of(items: Mapping[str, Item], groups: Mapping[str, Hashable], fraction: float, seed: int) -> dict[str, str]:
+    """The split of each key: the source's own, or `choose_test` by the group of each."""
     own = [item.split for item in items.values()]
     if None not in own:
-        splits = {key: str(split) for key, split in zip(items, own, strict=True)}
-        first: dict[Hashable, str] = {}
-        for key, split in splits.items():
-            if first.setdefault(groups[key], split) != split:
-                raise SourceError(f"{attributes}: {groups[key]}: expected a group in one split, got it in both")
-        return splits
+        return {key: str(split) for key, split in zip(items, own, strict=True)}
     classes = [item.answer[0] if item.answer else None for item in items.values()]
-    test = choose_test(classes, list(groups.values()), fraction, rng.stream(seed, "ingest", "split"))
+    test = choose_test(classes, [groups[key] for key in items], fraction, rng.stream(seed, "ingest", "split"))
     return {key: "test" if chosen else "train" for key, chosen in zip(items, test, strict=True)}
 
 
@@ -68,14 +88,3 @@ def _wanted(counts: Counter[Hashable], fraction: float, chance: Generator) -> Co
     for name in sorted(spare, key=lambda name: wanted[name] - fraction * counts[name])[:short]:
         wanted[name] += 1
     return wanted
-
-
-def _groups(items: Mapping[str, Item], attributes: str) -> dict[str, Hashable]:
-    """The group of each key; an image that the CSV does not name is a group of its own."""
-    groups: dict[str, Hashable] = {key: (key,) for key in items}
-    if attributes:
-        keys = {item.path: key for key, item in items.items()}
-        for path, group, *_ in read_csv(Path(attributes), ("path", "group"))[1]:
-            if path in keys:
-                groups[keys[path]] = group
-    return groups

@@ -2,6 +2,7 @@
 
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from io import BytesIO
 from itertools import chain, count, islice
 from pathlib import Path
@@ -23,12 +24,12 @@ class Row(NamedTuple):
 
 
 def write_tars(
-    images: Iterable[tuple[str, bytes, str]], folder: Path, home: Path, split: str, shard_images: int
+    images: Iterable[tuple[str, bytes, str]], folder: Path, split: str, shard_images: int
 ) -> Iterator[tuple[Shard, list[Row]]]:
     """Writes (key, bytes, extension) in their order to `<split>-000000.tar` and so on, `shard_images` in each at most.
 
-    The tars are made in `folder`, and the shards and rows that are yielded name them as in `home`, where they will lie.
-    The same images give the same bytes.
+    The shards and rows that are yielded name the tars without their folder, which `placed` adds. The same images give
+    the same bytes.
     """
     images = iter(images)
     for number in count():
@@ -36,15 +37,21 @@ def write_tars(
         if first is None:
             return
         name = f"{split}-{number:06d}.tar"
-        path = (home / name).as_posix()
         rows = []
         with tarfile.open(folder / name, "w", format=tarfile.USTAR_FORMAT) as tar:
             for key, data, extension in chain([first], islice(images, shard_images - 1)):
                 member = tarfile.TarInfo(f"{key}.{extension}")  # time and owner are 0 unless they are set
                 member.size = len(data)
-                rows.append(Row(key, split, path, tar.offset + tarfile.BLOCKSIZE, member.size))
+                rows.append(Row(key, split, name, tar.offset + tarfile.BLOCKSIZE, member.size))
                 tar.addfile(member, BytesIO(data))
-        yield _shard(folder / name, path, len(rows)), rows
+        yield _shard(folder / name, name, len(rows)), rows
+
+
+def placed(part: tuple[Shard, list[Row]], home: Path) -> tuple[Shard, list[Row]]:
+    """A shard and its rows with the folder in which the tar lies now."""
+    shard, rows = part
+    path = (home / shard.path).as_posix()
+    return replace(shard, path=path), [row._replace(shard=path) for row in rows]
 
 
 def index_tars(items: Mapping[str, Item], splits: Mapping[str, str]) -> dict[str, list[tuple[Shard, list[Row]]]]:

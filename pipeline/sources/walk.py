@@ -30,14 +30,26 @@ def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             yield path
 
 
-def settle_splits(said: Mapping[str, str | None], where: str) -> dict[str, str | None]:
-    """From what names say, train, test, val or nothing, the split of each name; all None unless both splits are there.
+def split_in(name: str) -> str | None:
+    """The split that a folder's name says, in capitals or not; None for another name."""
+    return name.lower() if name.lower() in SPLITS else None
 
-    `val` serves as the test split where there is none of that name, and is "unused" beside one.
+
+def settle_splits(said: Mapping[str, str | None], where: str) -> dict[str, str | None]:
+    """From what names say, train, test, val or nothing, the split of each name; all None where all say the same.
+
+    `val` serves as the test split where there is none of that name, and is "unused" beside one. Raises SourceError
+    where some names say a split and others none, and for a test split without one to train.
     """
+    if len(set(said.values())) <= 1:
+        return dict.fromkeys(said)
     named = {split for split in said.values() if split}
     if "train" not in named or len(named) < 2:
-        return dict.fromkeys(said)
+        name = next(name for name, split in said.items() if split)
+        partner = "test or val" if "train" in named else "train"
+        raise SourceError(
+            f"{name}: expected {partner} beside it, as for a split, found none; a class needs another name"
+        )
     for name, split in said.items():
         if split is None:
             raise SourceError(f"{name}: expected train, test or val, as other {where} say, got neither")

@@ -211,6 +211,13 @@ def test_a_large_picture_is_made_small_and_kept_smooth(data, tmp_path):
         assert (picture.size, found.tiny) == ((112, 28), False)
 
 
+def test_a_draw_that_is_no_number_is_one_line(data):
+    (data / "evaluate/draws.csv").write_text("draw,top1\n0,high\n")
+    params = data.parent / "params.yaml"
+    result = CliRunner().invoke(report, ["--params", str(params), "--data", str(data), "--out", str(data / "report")])
+    assert result.stderr.splitlines()[-1] == f"Error: {data / 'evaluate/draws.csv'}: expected a number, got 'high'"
+
+
 def test_a_missing_part_is_named_and_no_page_is_left(data):
     (data / "select/picks.csv").unlink()
     params = data.parent / "params.yaml"

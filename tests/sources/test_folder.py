@@ -54,10 +54,18 @@ def test_val_is_left_out_beside_test(ingest, fill):
     assert len(splits()) == 4
 
 
-def test_a_train_folder_alone_is_a_class(ingest, fill):
-    fill(IMAGES, [f"{name}/{file}" for name in ("train", "bus") for file in FIVE])
+def test_capitals_do_not_hide_a_split(ingest, fill):
+    fill(IMAGES, [f"{split}/{name}/0.png" for split in ("Train", "TEST") for name in "ab"])
     assert ingest(FOLDER).exit_code == 0
-    assert Classes.read(OUT / "classes.json").names == {"label": ["bus", "train"]}
+    assert splits() == {f"{s}/{n}/0.png": s.lower() for s in ("Train", "TEST") for n in "ab"}
+    assert Classes.read(OUT / "classes.json").names == {"label": ["a", "b"]}
+
+
+def test_a_train_folder_with_nothing_beside_it_is_neither_class_nor_split(ingest, fill):
+    fill(IMAGES, [f"train/{name}/{file}" for name in "ab" for file in FIVE])
+    assert ingest(FOLDER).exit_code == 0
+    assert sorted(splits().values()) == ["test"] * 2 + ["train"] * 8
+    assert Classes.read(OUT / "classes.json").names == {"label": ["a", "b"]}
 
 
 def test_a_flat_folder_without_answers(ingest, fill):
@@ -70,7 +78,7 @@ def test_a_flat_folder_without_answers(ingest, fill):
 
 def test_a_flat_folder_with_answers(ingest, fill):
     fill(IMAGES, FIVE)
-    (IMAGES / "answers.csv").write_text("path,label,coarse\n0.png,cat,pet\n1.png,dog,pet\n2.png,,\n")
+    (IMAGES / "answers.csv").write_text("path,label,coarse\n0.png, cat,pet \n 1.png,dog,pet\n2.png, ,\n0.png,cat,pet\n")
     assert ingest(FOLDER).exit_code == 0
     assert answers() == {"0.png": ("cat", "pet"), "1.png": ("dog", "pet")}
     assert len(splits()) == 5
@@ -98,6 +106,14 @@ def test_groups_stay_in_one_split(ingest, fill):
     assert sorted(found.values()).count("test") == 8
     for group in range(5):
         assert len({found[f"{name}/{n}.png"] for name in "ab" for n in range(4 * group, 4 * group + 4)}) == 1
+
+
+def test_an_image_that_cannot_be_read_may_have_a_group(ingest, fill):
+    fill(IMAGES, {"bad.png": b""})
+    fill(IMAGES, FIVE)
+    Path("groups.csv").write_text("path,group\nbad.png,anna\n0.png,anna\n")
+    assert ingest(FOLDER, "ingest.attributes=groups.csv").exit_code == 0
+    assert len(splits()) == 5
 
 
 def test_links_to_folders_are_followed(ingest, fill):
@@ -158,6 +174,20 @@ class TestRefusals:
         says = self.says(ingest)
         assert says == "data/images/x.png: expected train, test or val, as other sub-folders say, got neither"
 
+    @pytest.mark.parametrize(
+        ("names", "says"),
+        [
+            (("train", "bus"), "train: expected test or val"),
+            (("Train", "bus"), "Train: expected test or val"),
+            (("bus", "test"), "test: expected train"),
+            (("test", "val"), "test: expected train"),
+        ],
+    )
+    def test_a_split_without_its_partner(self, ingest, fill, names, says):
+        fill(IMAGES, [f"{name}/{file}" for name in names for file in FIVE])
+        end = "beside it, as for a split, found none; a class needs another name"
+        assert self.says(ingest) == f"data/images/{says} {end}"
+
     def test_a_row_without_an_image(self, ingest, fill):
         fill(IMAGES, FIVE)
         (IMAGES / "answers.csv").write_text("path,label\n9.png,cat\n")
@@ -186,6 +216,19 @@ class TestRefusals:
             "ingest: expected images to train and to test, got 2 to train, 0 to test and 0 that cannot be read; "
             "see ingest.test_fraction"
         )
+
+    @pytest.mark.parametrize(
+        ("rows", "says"),
+        [
+            ("0.png,anna\n9.png,ben\n", "9.png: expected an image of that path, found none"),
+            ("0.png,anna\n0.png,ben\n", "0.png: expected one group, got 'anna' and 'ben'"),
+            ("0.png,anna\n0.png,\n", "0.png: expected one group, got 'anna' and ''"),
+        ],
+    )
+    def test_groups_that_do_not_fit(self, ingest, fill, rows, says):
+        fill(IMAGES, FIVE)
+        Path("groups.csv").write_text(f"path,group\n{rows}")
+        assert self.says(ingest, "ingest.attributes=groups.csv") == f"groups.csv: {says}"
 
     def test_a_group_in_both_of_the_sources_splits(self, ingest, fill):
         fill(IMAGES, ["train/0.png", "test/0.png"])

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import resource
+import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -24,6 +26,26 @@ FOLDER = "ingest.source=folder"
 OUT = Path("data/ingest")
 IMAGES = Path("data/images")
 ROOT = Path(__file__).parents[2]
+
+
+# Ends the command in the midst of its work; the names of what an earlier end left choose the place.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from click.testing import CliRunner
+from pipeline.sources import ingest
+from stages.ingest import main
+
+def stop(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if len(sys.argv) == 2:
+    write = ingest.write_tars
+    ingest.write_tars = lambda *args: (stop() for _ in write(*args))
+else:
+    ingest._write_rows = stop
+CliRunner().invoke(main, ["--params", sys.argv[1], "--set", "ingest.source=folder"])
+"""
 
 
 def bomb():
@@ -181,11 +203,44 @@ def test_a_half_written_folder_of_a_killed_run_is_not_taken_for_shards(ingest, f
     assert ingest(FOLDER).exit_code == 0
     (home,) = Path("data/shards").iterdir()
     expected = {path.name: path.read_bytes() for path in home.iterdir()}
-    part = home.rename(home.with_name(f".{home.name}.part"))  # as SIGKILL leaves it
-    (part / "train-000007.tar").write_bytes(b"half")
+    shutil.rmtree(home)
+    names = []
+    for _ in range(2):  # killed while it writes the tars, then while it moves them
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(ROOT / "params.yaml"), *names], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        names += [path.name for path in Path("data/shards").iterdir() if path.name not in names]
+        for name in names:
+            (Path("data/shards") / name / "train-000007.tar").write_bytes(b"half")
+    assert len(names) == 2
+    assert all(name.startswith(".folder-") and name.endswith(".part") for name in names)
     assert ingest(FOLDER).exit_code == 0
     assert list(Path("data/shards").iterdir()) == [home]
     assert {path.name: path.read_bytes() for path in home.iterdir()} == expected
+
+
+def test_an_image_that_comes_and_goes_leaves_the_shards_of_both_states(ingest, fill):
+    """DVC's run cache brings the first manifest back without running ingest: its shards must still be there."""
+    fill(IMAGES, [f"{n}.png" for n in range(10)])
+    assert ingest(FOLDER).exit_code == 0
+    first = Manifest.read(OUT / "manifest.json")
+    fill(IMAGES, ["more.png"])
+    assert ingest(FOLDER).exit_code == 0
+    second = Manifest.read(OUT / "manifest.json")
+    for manifest in (first, second):
+        for split in ("train", "test"):
+            for shard in manifest.splits[split]:
+                shard.check(digest=True)
+    (IMAGES / "more.png").unlink()
+    assert ingest(FOLDER).exit_code == 0
+    assert Manifest.read(OUT / "manifest.json") == first
+    assert len(list(Path("data/shards").iterdir())) == 2
+
+
+def test_the_same_content_lies_in_the_same_folder_whatever_the_parameters(ingest, fill):
+    fill(IMAGES, [f"{n}.png" for n in range(10)])
+    for size in ("auto", "12"):
+        assert ingest(FOLDER, f"ingest.size={size}").exit_code == 0
+    assert len(list(Path("data/shards").iterdir())) == 1
 
 
 @pytest.mark.parametrize(("limit", "shard_images"), [(300_000, 10_000), (45_000, 20)], ids=["shards", "index"])

@@ -74,7 +74,14 @@ def test_the_index_holds_images_only(ingest, tar, picture):
 
 
 @pytest.mark.parametrize(
-    "names", [("train/a.tar", "test/a.tar"), ("train-000.tar", "test-000.tar"), ("training0.tar", "validation0.tar")]
+    "names",
+    [
+        ("train/a.tar", "test/a.tar"),
+        ("Train/a.tar", "TEST/a.tar"),
+        ("train-000.tar", "test-000.tar"),
+        ("Train-000.tar", "Test-000.tar"),
+        ("training0.tar", "validation0.tar"),
+    ],
 )
 def test_splits_by_folder_or_name(ingest, tar, names):
     for name in names:
@@ -88,6 +95,20 @@ def test_a_tar_that_only_begins_like_a_split_has_none(ingest, tar):
     tar("tested.tar", labelled(5))
     assert ingest(SHARDS).exit_code == 0
     assert sorted(splits().values()) == ["test"] * 2 + ["train"] * 8
+
+
+def test_tars_of_one_split_are_drawn_from(ingest, tar):
+    tar("train-0.tar", labelled(5))
+    tar("train-1.tar", labelled(5))
+    assert ingest(SHARDS).exit_code == 0
+    assert sorted(splits().values()) == ["test"] * 2 + ["train"] * 8
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("GIF", "gif"), ("JPEG2000", "jp2"), ("PPM", "ppm")])
+def test_every_kind_that_is_read_has_its_endings(ingest, tar, picture, kind, ending):
+    tar("a.tar", [(f"{n}.{ending}", picture(n, kind)) for n in range(5)])
+    assert ingest(SHARDS).exit_code == 0
+    assert len(splits()) == 5
 
 
 def test_json_members_are_answers(ingest, tar):
@@ -208,6 +229,21 @@ class TestRefusals:
     def test_no_tars(self, ingest, fill):
         fill(HOME, ["a.png"])
         assert self.says(ingest) == "data/images: expected .tar files, found none"
+
+    def test_a_tar_without_an_image_of_a_kind_that_is_read(self, ingest, tar):
+        tar("a.tar", labelled(5))
+        tar("b.tar", [("0.heic", b"x"), ("0.cls", b"1")])
+        kinds = "jpg, jpeg, jpe, jfif, png, webp, bmp, gif, tif, tiff, ppm, pgm, pbm, pnm, jp2, j2k, jpx"
+        says = self.says(ingest)
+        assert says == f"data/images/b.tar: expected images ({kinds}), got only members that end in cls, heic"
+
+    def test_a_split_without_its_partner(self, ingest, tar):
+        tar("train-0.tar", labelled(2))
+        tar("more.tar", labelled(2))
+        assert self.says(ingest) == (
+            "data/images/train-0.tar: expected test or val beside it, as for a split, found none; "
+            "a class needs another name"
+        )
 
     def test_a_tar_of_no_split(self, ingest, tar):
         for name in ("train/a.tar", "test/a.tar", "more.tar"):

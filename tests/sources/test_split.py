@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.sources.names import keyed, natural
 from pipeline.sources.source import Item
-from pipeline.sources.split import choose_test, splits_of
+from pipeline.sources.split import choose_test, groups_of, splits_of
 
 
 def chance():
@@ -60,8 +60,20 @@ def items(order):
 
 
 def test_the_order_of_the_listing_does_not_matter():
-    assert splits_of(items(range(100)), "", 0.2, 0) == splits_of(items(reversed(range(100))), "", 0.2, 0)
-    assert splits_of(items(range(100)), "", 0.2, 0) != splits_of(items(range(100)), "", 0.2, 1)
+    def drawn(listed, seed):
+        return splits_of(listed, groups_of(listed, ""), 0.2, seed)
+
+    assert drawn(items(range(100)), 0) == drawn(items(reversed(range(100))), 0)
+    assert drawn(items(range(100)), 0) != drawn(items(range(100)), 1)
+
+
+def test_images_without_a_group_are_groups_of_their_own(tmp_path):
+    (tmp_path / "groups.csv").write_text("path,group\n0,a\n1, a \n2,\n3, \n3,\n 4 ,b\n")
+    listed = items(range(6))
+    groups = groups_of(listed, str(tmp_path / "groups.csv"))
+    by_path = {item.path: groups[key] for key, item in listed.items()}
+    assert (by_path["0"], by_path["1"], by_path["4"]) == ("a", "a", "b")
+    assert len({by_path[path] for path in ("0", "2", "3", "5")}) == 4
 
 
 def test_names_sort_as_a_person_sorts_them():
