@@ -32,9 +32,7 @@ def main(folder: Path, presets: tuple[Path, ...], sets: tuple[str, ...]) -> None
         if folder.resolve() in own:
             raise ParamsError(f"{folder}: expected a folder for a run, got one of the code's own")
         if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
-            raise ParamsError(
-                f"{folder}: expected a new folder or one laid out before, found other files in it"
-            )
+            raise ParamsError(f"{folder}: expected a new folder or one laid out before, found other files in it")
         yaml = YAML()  # keeps the comments
         yaml.width = 1000
         params = yaml.load((HOME / "params.yaml").read_text(encoding="utf-8"))
