@@ -73,7 +73,7 @@ def trained(method: nn.Module, feed: Callable[[int], object], device: Device) ->
     def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
             kwargs = {"num_steps": STEPS, "seed": 0, "device": device, "state": Path(folder), "save_seconds": 1e9}
-            fit(method, feed, optim, **kwargs)  # type: ignore[arg-type]
+            fit(method, feed, optim, **kwargs)
 
     return run
 
