@@ -117,11 +117,17 @@ def test_another_methods_broken_block_is_not_read():
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.array([[1], [np.nan], [np.inf]]), "bad.npy: expected finite numbers, got 2 rows with NaN or infinity, first 1"),  # noqa: E501
+        (
+            np.array([[1], [np.nan], [np.inf]]),
+            "bad.npy: expected finite numbers, got 2 rows with NaN or infinity, first 1",
+        ),
         (np.zeros(3), "bad.npy: expected floats of shape (n, d), n and d at least 1, got float64 (3,)"),
         (np.zeros((0, 4)), "bad.npy: expected floats of shape (n, d), n and d at least 1, got float64 (0, 4)"),
         (np.array([[1.0], [1e300]]), "bad.npy: expected vectors of length 1e+15 at most, got 1 longer, first 1"),
-        (np.full((50, 8), 1e25, np.float32), "bad.npy: expected vectors of length 1e+15 at most, got 50 longer, first 0"),  # noqa: E501
+        (
+            np.full((50, 8), 1e25, np.float32),
+            "bad.npy: expected vectors of length 1e+15 at most, got 50 longer, first 0",
+        ),
         (np.zeros((3, 2), int), "bad.npy: expected floats of shape (n, d), n and d at least 1, got int64 (3, 2)"),
     ],
 )  # fmt: skip

@@ -102,7 +102,7 @@ class ResNet50(Block):
         return _torchvision_resnet("resnet50", channels, self.small_stem)
 
 
-BACKBONES: dict[str, type[SmallResNet | WideResNet28x2 | ResNet18 | ResNet50]] = {
+BACKBONES: dict[str, Any] = {  # a Block with `build(channels) -> (network, dim)`
     "small_resnet": SmallResNet,
     "wide_resnet28_2": WideResNet28x2,
     "resnet18": ResNet18,
@@ -119,7 +119,7 @@ class Backbone(nn.Module):
     def __init__(self, name: str, options: Block, mean: Float[Tensor, " c"], std: Float[Tensor, " c"]) -> None:
         super().__init__()
         self.about: dict[str, Any] = {"name": name, "options": options.model_dump(), "channels": len(mean)}
-        self.body, self.dim = BACKBONES[name].build(options, len(mean))  # type: ignore[arg-type]
+        self.body, self.dim = BACKBONES[name].build(options, len(mean))
         self.register_buffer("mean", mean.float().reshape(1, -1, 1, 1))
         self.register_buffer("std", std.float().reshape(1, -1, 1, 1))
 
