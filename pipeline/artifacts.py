@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +18,9 @@ from jaxtyping import Float, Float32, Int64
 from numpy import ndarray
 from safetensors import SafetensorError
 
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, first_line
 from pipeline.files import read_csv, read_json, read_text, sha256, whole_file, write_csv, write_json
-
-MAX_LENGTH = 1e15  # of a vector: a float32 then holds the sum of 80 million squared distances
+from pipeline.vectors import read_vectors
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class Index:
             names = [table.column(name).to_pylist() for name in ("key", "split", "shard")]
             numbers = [table.column(name).to_numpy().astype(np.int64) for name in ("offset", "size")]
         except (OSError, KeyError, pa.ArrowException) as error:
-            raise ArtifactError(f"{file}: expected an index written by ingest, got: {_line(error)}") from error
+            raise ArtifactError(f"{file}: expected an index written by ingest, got: {first_line(error)}") from error
         return cls(*names, *numbers)
 
 
@@ -137,6 +135,52 @@ class Sources:
     def read(cls, file: Path) -> "Sources":
         """Reads the table."""
         return cls({row[0]: row[1] for row in read_csv(file, ("key", "path"))[1]})
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """`attributes.parquet`: of each image its group ("" is none) and what its label costs, in any unit; no labels.
+
+    A column of costs is there for all images or for none.
+    """
+
+    key: Sequence[str]
+    group: Sequence[str]
+    cost: Float[ndarray, " n"] | None
+
+    def write(self, file: Path) -> None:
+        """Writes the columns key, group and, where there are costs, cost."""
+        columns = {"key": pa.array(self.key, pa.string()), "group": pa.array(self.group, pa.string())}
+        columns |= {} if self.cost is None else {"cost": pa.array(self.cost, pa.float64())}
+        with whole_file(file) as part:
+            pq.write_table(pa.table(columns), part)
+
+    @classmethod
+    def read(cls, file: Path, keys: Sequence[str]) -> "Attributes":
+        """Reads the rows of `keys`, in their order; other columns are not looked at, and only key must be there.
+
+        A group may be text or a number; null and NaN are no group. Refuses a key without a row or with two, and a cost
+        that is no finite number above 0.
+        """
+        try:
+            names = [name for name in ("key", "group", "cost") if name in pq.read_schema(file).names]
+            table = pq.read_table(file, columns=names).to_pydict()
+            rows = {str(key): row for row, key in enumerate(table["key"])}
+            group = ["" if name is None or name != name else str(name) for name in table.get("group", ())]
+            cost = np.array(table["cost"], np.float64) if "cost" in table else None
+        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+            raise ArtifactError(
+                f"{file}: expected the columns key, group and cost, got: {first_line(error)}"
+            ) from error
+        if len(rows) < len(table["key"]):
+            raise ArtifactError(f"{file}: expected each key once, got {len(table['key'])} rows of {len(rows)} keys")
+        for key in keys:
+            if key not in rows:
+                raise ArtifactError(f"{file}: expected a row for every image to select from, got none for {key}")
+            if cost is not None and not 0 < cost[rows[key]] < np.inf:
+                raise ArtifactError(f"{file}: key {key}: expected a finite cost above 0, got {cost[rows[key]]:g}")
+        own = [rows[key] for key in keys]
+        return cls(keys, [group[row] if group else "" for row in own], None if cost is None else cost[own])
 
 
 @dataclass(frozen=True)
@@ -207,37 +251,6 @@ class Embeddings:
         return cls(read_text(folder / "keys.txt").split(), read_vectors(folder / "vectors.npy"))
 
 
-def read_vectors(file: Path) -> Float32[ndarray, "n d"]:
-    """A matrix of finite floats from a `.npy` file as float32; refuses any other shape, type or value.
-
-    Also refuses vectors so long that a float32 would not hold the sums of their squared distances.
-    """
-    try:
-        with file.open("rb") as handle:  # NumPy leaves a spoilt archive open
-            x = np.load(handle, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{file}: expected a .npy file, found none") from error
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise ArtifactError(f"{file}: expected a .npy array of numbers, got: {_line(error)}") from error
-    if not isinstance(x, ndarray):
-        raise ArtifactError(f"{file}: expected a .npy array of numbers, got an archive of arrays (.npz)")
-    if x.ndim != 2 or not np.issubdtype(x.dtype, np.floating) or 0 in x.shape:
-        raise ArtifactError(f"{file}: expected floats of shape (n, d), n and d at least 1, got {x.dtype} {x.shape}")
-    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
-    if bad.size:
-        raise ArtifactError(
-            f"{file}: expected finite numbers, got {bad.size} rows with NaN or infinity, first {bad[0]}"
-        )
-    with np.errstate(over="ignore"):
-        x = x.astype(np.float32, copy=False)
-        long = np.flatnonzero(~(np.einsum("nd,nd->n", x, x) <= MAX_LENGTH**2))
-    if long.size:
-        raise ArtifactError(
-            f"{file}: expected vectors of length {MAX_LENGTH:g} at most, got {long.size} longer, first {long[0]}"
-        )
-    return x
-
-
 @dataclass(frozen=True)
 class Selection:
     """`picks.csv`: the images to label, best first. What a score means is said by the selector."""
@@ -253,7 +266,7 @@ class Selection:
     def write(self, file: Path) -> None:
         """Writes `rank,key,score`, rank from 0."""
         rows = [
-            (rank, key, f"{score:.9g}") for rank, (key, score) in enumerate(zip(self.keys, self.scores, strict=True))
+            (rank, key, f"{score:.6g}") for rank, (key, score) in enumerate(zip(self.keys, self.scores, strict=True))
         ]
         write_csv(file, ("rank", "key", "score"), rows)
 
@@ -333,7 +346,7 @@ def read_tensors(file: Path) -> dict[str, ndarray]:
     except FileNotFoundError as error:
         raise ArtifactError(f"{file}: expected a safetensors file, found none") from error
     except SafetensorError as error:
-        raise ArtifactError(f"{file}: expected a safetensors file, got: {_line(error)}") from error
+        raise ArtifactError(f"{file}: expected a safetensors file, got: {first_line(error)}") from error
 
 
 def write_rows(file: Path, rows: Sequence[Mapping[str, float]]) -> None:
@@ -358,10 +371,6 @@ def _check_keys(keys: Sequence[str], where: str) -> None:
     for before, after in pairwise(keys):
         if before >= after:
             raise ArtifactError(f"{where}: expected keys that are sorted and unique, got {before} before {after}")
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def number(file: Path, text: str) -> float:

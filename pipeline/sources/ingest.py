@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from pipeline.artifacts import Classes, Index, Labels, Manifest, Shard, Sources
+from pipeline.artifacts import Attributes, Classes, Index, Labels, Manifest, Shard, Sources
 from pipeline.data.images import Facts, encode, fit_within, normalise, probe
 from pipeline.errors import ArtifactError, SourceError
 from pipeline.files import whole_folder
@@ -23,7 +23,7 @@ from pipeline.params import Block
 from pipeline.sources.bad import Bad, each
 from pipeline.sources.names import class_names, keyed, lost_classes
 from pipeline.sources.source import Item, Listing, Source, Span
-from pipeline.sources.split import groups_of, splits_of
+from pipeline.sources.split import costs_of, groups_of, splits_of
 from pipeline.sources.tars import Row, index_tars, placed, write_tars
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Manife
     """
     listing = source.listing()
     listed = keyed(listing.items)
-    groups = groups_of(listed, params.attributes)
+    groups, costs = groups_of(listed, params.attributes), costs_of(listed, params.attributes)
     in_place = all(isinstance(item.image, Span) for item in listed.values())
     bad = Bad(params.max_bad)
     facts = dict(each(lambda item: _facts(item, in_place), listed, bad, "ingest: reading"))
@@ -91,6 +91,7 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Manife
             rows = sorted(row for own in parts.values() for _, some in own for row in some)
             manifest.write(part / "manifest.json")
             _write_rows(part, rows, listing, listed)
+            _write_attributes(part, [row[0] for row in rows], groups, costs)
     return manifest
 
 
@@ -131,6 +132,14 @@ def _write_rows(folder: Path, rows: Sequence[Row], listing: Listing, listed: Map
     Classes(class_names(listing, list(answers.values()))).write(folder / "classes.json")
     for name in lost_classes(listed, items):
         log.info("ingest: class %s has lost all its images, as none of them can be read", name)
+
+
+def _write_attributes(
+    folder: Path, keys: Sequence[str], groups: Mapping[str, Hashable], costs: Mapping[str, float]
+) -> None:
+    names = [group if isinstance(group := groups[key], str) else "" for key in keys]
+    cost = np.array([costs[key] for key in keys], np.float64) if costs else None
+    Attributes(keys, names, cost).write(folder / "attributes.parquet")
 
 
 def _refuse_empty(counts: Sequence[int], bad: Bad) -> None:

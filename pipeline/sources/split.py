@@ -41,6 +41,31 @@ def groups_of(listed: Mapping[str, Item], attributes: str) -> dict[str, Hashable
     return groups
 
 
+def costs_of(listed: Mapping[str, Item], attributes: str) -> dict[str, float]:
+    """What the label of each key costs, where the CSV has a column cost after path,group; else nothing.
+
+    Raises SourceError for a cost that is no number above 0, and for an image of those listed that has none.
+    """
+    header, rows = read_csv(Path(attributes), ("path", "group")) if attributes else ([], [])
+    if "cost" not in header:
+        return {}
+    keys = {item.path: key for key, item in listed.items()}
+    costs: dict[str, float] = {}
+    for row in rows:
+        path, text = row[0] if row[0] in keys else row[0].strip(), row[header.index("cost")].strip()
+        try:
+            cost = float(text)
+        except ValueError:
+            cost = 0.0
+        if not 0 < cost < float("inf"):
+            raise SourceError(f"{attributes}: {path}: expected a cost above 0, got {text!r}")
+        costs[keys[path]] = cost
+    missing = next((listed[key].path for key in listed if key not in costs), None)
+    if missing is not None:
+        raise SourceError(f"{attributes}: {missing}: expected a cost for every image, found none")
+    return costs
+
+
 def splits_of(items: Mapping[str, Item], groups: Mapping[str, Hashable], fraction: float, seed: int) -> dict[str, str]:
     """The split of each key: the source's own, or `choose_test` by the group of each."""
     own = [item.split for item in items.values()]

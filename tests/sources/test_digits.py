@@ -98,5 +98,6 @@ def test_the_command_runs_outside_the_tests(tmp_path):
         "index.parquet",
         "sources.csv",
         "answers.csv",
+        "attributes.parquet",
         "classes.json",
     }

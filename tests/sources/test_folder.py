@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts import Classes, Index, Labels, Manifest, Sources
+from pipeline.artifacts import Attributes, Classes, Index, Labels, Manifest, Sources
 
 FOLDER = "ingest.source=folder"
 OUT = Path("data/ingest")
@@ -106,6 +106,24 @@ def test_groups_stay_in_one_split(ingest, fill):
     assert sorted(found.values()).count("test") == 8
     for group in range(5):
         assert len({found[f"{name}/{n}.png"] for name in "ab" for n in range(4 * group, 4 * group + 4)}) == 1
+
+
+def test_groups_and_costs_travel_to_the_selection(ingest, fill):
+    fill(IMAGES, FIVE)
+    Path("groups.csv").write_text("path,group,cost\n0.png,anna,2.5\n1.png,,1\n2.png,ben,3\n3.png,ben,1\n4.png,,1\n")
+    assert ingest(FOLDER, "ingest.attributes=groups.csv").exit_code == 0
+    paths = Sources.read(OUT / "sources.csv").path
+    found = Attributes.read(OUT / "attributes.parquet", sorted(paths))
+    by_path = {paths[key]: row for key, row in zip(found.key, zip(found.group, found.cost, strict=True), strict=True)}
+    assert by_path == {"0.png": ("anna", 2.5), "1.png": ("", 1), "2.png": ("ben", 3), "3.png": ("ben", 1),
+                       "4.png": ("", 1)}  # fmt: skip
+
+
+def test_without_a_table_of_attributes_there_are_no_groups_and_no_costs(ingest, fill):
+    fill(IMAGES, FIVE)
+    assert ingest(FOLDER).exit_code == 0
+    found = Attributes.read(OUT / "attributes.parquet", sorted(Sources.read(OUT / "sources.csv").path))
+    assert (list(found.group), found.cost) == ([""] * 5, None)
 
 
 def test_an_image_that_cannot_be_read_may_have_a_group(ingest, fill):
@@ -228,6 +246,20 @@ class TestRefusals:
     def test_groups_that_do_not_fit(self, ingest, fill, rows, says):
         fill(IMAGES, FIVE)
         Path("groups.csv").write_text(f"path,group\n{rows}")
+        assert self.says(ingest, "ingest.attributes=groups.csv") == f"groups.csv: {says}"
+
+    @pytest.mark.parametrize(
+        ("rows", "says"),
+        [
+            ("0.png,anna,0\n", "0.png: expected a cost above 0, got '0'"),
+            ("0.png,anna,dear\n", "0.png: expected a cost above 0, got 'dear'"),
+            ("0.png,anna,inf\n", "0.png: expected a cost above 0, got 'inf'"),
+            ("0.png,anna,1\n1.png,,1\n2.png,,1\n4.png,,1\n", "3.png: expected a cost for every image, found none"),
+        ],
+    )
+    def test_costs_that_are_none(self, ingest, fill, rows, says):
+        fill(IMAGES, FIVE)
+        Path("groups.csv").write_text(f"path,group,cost\n{rows}")
         assert self.says(ingest, "ingest.attributes=groups.csv") == f"groups.csv: {says}"
 
     def test_a_group_in_both_of_the_sources_splits(self, ingest, fill):

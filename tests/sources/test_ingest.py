@@ -167,7 +167,7 @@ def test_the_same_folder_gives_the_same_bytes_however_it_was_filled(ingest, fill
         return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in made}
 
     first = made(names)
-    assert len(first) == 5 + 5 + 2
+    assert len(first) == 6 + 5 + 2
     assert made(names[::-1]) == first
 
 
