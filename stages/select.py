@@ -1,63 +1,134 @@
 """Choose which images to label, from their vectors alone.
 
-In the chain it reads data/embed/train and writes data/select. With --vectors it takes any matrix of floats, whose row
-numbers are the keys; the rows are taken as they are, not brought to unit length.
+In the chain it reads data/embed/train and writes data/select. With --vectors it takes any matrix of floats: .npy, .npz,
+.parquet with a list column, or a folder of parts. Row numbers are the keys, unless a Parquet has a column key; the rows
+are taken as they are, not brought to unit length.
 """
 
+import hashlib
 import logging
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import numpy as np
+from jaxtyping import Float32, Int64
+from numpy import ndarray
 
-from pipeline.artifacts import Embeddings, Selection, read_vectors
-from pipeline.errors import ParamsError
+from pipeline.artifacts import Attributes, Embeddings, Selection
+from pipeline.errors import ArtifactError, ParamsError
 from pipeline.files import sha256, whole_folder, write_json
 from pipeline.params import Params
-from pipeline.select import SELECTORS, SelectParams, neighbours
+from pipeline.rounds import OUTPUTS, ModelOutputs, labelled_keys
+from pipeline.select import SELECTORS, Outputs, Pool, SelectParams, neighbours
+from pipeline.select.quality import quality
+from pipeline.select.rules import choose
+from pipeline.vectors import read_keyed
 from stages.cli import DATA, command, write_log
 
 log = logging.getLogger(__name__)
+ROUNDS, INGESTED = DATA / "rounds", DATA / "ingest/attributes.parquet"
+UNEVEN = 100  # times the median: a length beside which others blur
 OUT_HELP = "A folder for picks.csv and record.json; or a file that ends in .csv, for the picks alone."
 
 
 @command(__doc__)
 @click.option("--embeddings", type=click.Path(path_type=Path), default=DATA / "embed/train", show_default=True)
-@click.option("--vectors", type=click.Path(path_type=Path), help="A .npy matrix, in place of --embeddings.")
+@click.option("--vectors", type=click.Path(path_type=Path), help="A matrix, in place of --embeddings.")
+@click.option("--attributes", type=click.Path(path_type=Path), help="A Parquet with key, group, cost.  [ingest's own]")
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "select", show_default=True, help=OUT_HELP)
-def main(params: Params, embeddings: Path, vectors: Path | None, out: Path) -> None:
+def main(params: Params, embeddings: Path, vectors: Path | None, attributes: Path | None, out: Path) -> None:
     """See the module's docstring, which is the command's help."""
     method = params.method("select.method", SELECTORS)
     common = params.stage("select", SelectParams, SELECTORS)
     selector = params.block(f"select.{method}", SELECTORS[method])
-    seed = params.seed
+    seed, labeled = params.seed, Path(common.labeled)
     if vectors is None:
         table = Embeddings.read(embeddings)
-        file, keys, x = embeddings / "vectors.npy", table.keys, table.vectors
+        file, keys, x = embeddings, table.keys, table.vectors
+        attributes = attributes or (INGESTED if INGESTED.is_file() else None)
     else:
-        file, x = vectors, read_vectors(vectors)
-        keys = [str(row) for row in range(len(x))]
-        length = np.linalg.norm(x, axis=1)
-        log.info("vectors of length %.4g to %.4g, taken as they are", length.min(), length.max())
-    if common.budget > len(x):
-        where = f"{params.where}: select.budget"
-        raise ParamsError(f"{where}: expected at most {len(x)}, the rows of {file}, got {common.budget}")
+        named, x = read_keyed(vectors)
+        file, keys = vectors, named or [str(row) for row in range(len(x))]
+        say_lengths(x)
+    # The chain's own rounds are of the chain's images.
+    known = [] if vectors is not None and labeled == ROUNDS else labelled_keys(labeled)
+    pool = Pool.of(x, common.search, rows_of(known, keys, labeled))
+    if selector.needs_outputs and (found := ModelOutputs.read(labeled / OUTPUTS, keys)) is not None:
+        pool = replace(pool, outputs=Outputs(found.features.vectors, found.weight, found.bias))
+    group, cost = np.full(len(x), -1), np.ones(len(x))
+    if attributes is not None:
+        about = Attributes.read(attributes, keys)
+        names = {name: number for number, name in enumerate(sorted({*about.group} - {""}))} | {"": -1}
+        group = np.array([names[name] for name in about.group])
+        cost = cost if about.cost is None else about.cost
+    refuse(params.where, common, float(cost[pool.free].sum()), file, grouped=group.max() >= 0, priced=cost.max() != 1)
     logged = vectors is None and out.suffix != ".csv"  # only then does `out` lie in a data folder
     with write_log(out.parent, "select", {"images": len(x)}) if logged else nullcontext():
-        picks = selector.select(x, common.budget, seed)
-    selection = Selection([keys[row] for row in picks.rows], picks.scores)
-    if out.suffix == ".csv":
-        selection.write(out)
-    else:
-        about = {"method": method, "params": selector.model_dump(), "budget": common.budget, "seed": seed}
-        about |= {"n": x.shape[0], "d": x.shape[1], "vectors_sha256": sha256(file)}
-        about["neighbours"] = "exact" if hasattr(selector, "neighbours") else None
-        about["versions"] = {"numpy": np.__version__, "faiss": neighbours.version()}
-        with whole_folder(out) as part:
-            selection.write(part / "picks.csv")
-            write_json(part / "record.json", about)
+        picks = choose(selector, pool, common.budget, seed, common.rules, group, cost)
+        selection = Selection([keys[row] for row in picks.rows], picks.scores)
+        if out.suffix == ".csv":
+            selection.write(out)
+        else:
+            record = {"method": method, "params": selector.model_dump(), "seed": seed}
+            record |= {"select": common.model_dump(exclude={"method"}), "n": x.shape[0], "d": x.shape[1]}
+            record |= {"picks": len(picks.rows), "found": {name: rounded(value) for name, value in picks.about.items()}}
+            record |= {
+                "labelled_before": len(known),
+                "labelled_before_sha256": digest("\n".join(sorted(known)).encode()),
+            }
+            record |= {"vectors_sha256": digest(np.ascontiguousarray(x).data)}
+            record |= {"attributes_sha256": None if attributes is None else sha256(attributes)}
+            record |= {"outputs_sha256": None if pool.outputs is None else digest(pool.outputs.features.data)}
+            record |= {"quality": quality(pool.space, picks.rows, pool.labelled, seed)}
+            record |= {"versions": {"numpy": np.__version__, "faiss": neighbours.version()}}
+            with whole_folder(out) as part:
+                selection.write(part / "picks.csv")
+                write_json(part / "record.json", record)
     click.echo(f"{method}: {len(picks.rows)} of {len(x)} images")
+
+
+def say_lengths(x: Float32[ndarray, "n d"]) -> None:
+    """Logs how long the vectors are, and what follows where they differ much."""
+    length = np.linalg.norm(x, axis=1)
+    log.info("vectors of length %.4g to %.4g, taken as they are", length.min(), length.max())
+    if length.max() > UNEVEN * np.median(length):
+        log.info("some are so long beside the others that copies of an image may not be told; unit length would help")
+
+
+def rows_of(known: Sequence[str], keys: Sequence[str], file: Path) -> Int64[ndarray, " l"]:
+    """The rows of the labelled keys; refuses a key that is none of the images."""
+    row_of = {key: row for row, key in enumerate(keys)}
+    strange = next((key for key in known if key not in row_of), None)
+    if strange is not None:
+        raise ArtifactError(f"{file}: key {strange}: expected an image to select from, got one that is not there")
+    return np.array(sorted(row_of[key] for key in known), np.int64)
+
+
+def refuse(where: str, common: SelectParams, most: float, file: Path, *, grouped: bool, priced: bool) -> None:
+    """Refuses a budget that the images cannot meet, and a cap on groups where there are none."""
+    if common.budget > most * (1 + 1e-9):
+        expected = f"at most {most:g}, what all images of {file} without a label come to"
+        raise ParamsError(f"{where}: select.budget: expected {expected}, got {common.budget:g}")
+    if common.budget % 1 and not priced:
+        expected = "a whole number of images, as no costs are given"
+        raise ParamsError(f"{where}: select.budget: expected {expected}, got {common.budget:g}")
+    if common.rules.group_most and not grouped:
+        raise ParamsError(
+            f"{where}: select.rules.group_most: expected 0, as no image has a group, got {common.rules.group_most}"
+        )
+
+
+def digest(data: bytes | memoryview) -> str:
+    """Hex SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def rounded(value: object) -> object:
+    """A float to six digits: what lies beyond is rounding's."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

@@ -1,19 +1,27 @@
-"""The first losses of each method on digits, as they have always been; they change only in a commit that says why.
+"""The first losses and the first picks of each method on digits, as they have always been.
 
-`python -m tests.test_golden` writes them anew. Float32 on one thread; the tolerance is for other processors.
+They change only in a commit that says why; `python -m tests.test_golden` writes them anew. Losses are of float32 on one
+thread, and the tolerance is for other processors. Picks are by the values of params.yaml.
 """
 
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline.fit import fit
 from pipeline.nn.device import Device
-from tests.digits import METHODS, OPTIM, learner
+from pipeline.params import Params
+from pipeline.select import SELECTORS
+from tests.digits import METHODS, OPTIM, digits, learner
+from tests.graph import ROOT
+from tests.pools import pool
 
 GOLDEN = Path(__file__).parent / "golden" / "losses.csv"
+PICKS = GOLDEN.with_name("picks.csv")
+PARAMS = Params.read(ROOT / "params.yaml")
 
 
 def losses(name: str, folder: Path) -> list[float]:
@@ -40,9 +48,29 @@ def test_every_method_has_a_column():
     assert sorted(golden()) == METHODS
 
 
+def picks(name: str) -> list[tuple[int, float]]:
+    """The first twenty rows and their scores; a linear model of chance stands for one that was trained."""
+    x = digits()[0].flatten(1).numpy().astype(np.float32)
+    found = PARAMS.block(f"select.{name}", SELECTORS[name]).select(pool(x), 20, 0)
+    return list(zip(found.rows.tolist(), found.scores.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("name", sorted(SELECTORS))
+def test_first_picks(name):
+    with PICKS.open() as file:
+        golden = [(int(row["row"]), float(row["score"])) for row in csv.DictReader(file) if row["method"] == name]
+    assert [row for row, _ in picks(name)] == [row for row, _ in golden]
+    assert [score for _, score in picks(name)] == pytest.approx([score for _, score in golden], rel=1e-4)
+
+
 if __name__ == "__main__":
     columns = {name: losses(name, Path("/nonexistent")) for name in METHODS}
     with GOLDEN.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([[f"{value:.7g}" for value in row] for row in zip(*columns.values(), strict=True)])
+    with PICKS.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["method", "rank", "row", "score"])
+        for name in sorted(SELECTORS):
+            writer.writerows([name, rank, row, f"{score:.7g}"] for rank, (row, score) in enumerate(picks(name)))

@@ -4,13 +4,11 @@
 `centred` rows, and take distances below `resolution` for nothing.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from numpy import ndarray
-from tqdm import tqdm
 
 QUERIES, POINTS = 1024, 8192  # rows and columns of the block of distances in memory: 32 MB
 
@@ -18,6 +16,13 @@ QUERIES, POINTS = 1024, 8192  # rows and columns of the block of distances in me
 def centred(x: Float32[ndarray, "n d"]) -> Float32[ndarray, "n d"]:
     """The rows less their mean: the same distances, better conditioned; equal rows become zeros."""
     return x - x.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def unit(x: Float32[ndarray, "n d"]) -> Float32[ndarray, "n d"]:
+    """The rows at length 1, whatever their length was; one without a direction stays zero."""
+    longest = np.abs(x).max(axis=1, keepdims=True)  # first, or squares of very long and short rows leave float32
+    x = np.divide(x, longest, out=np.zeros_like(x), where=longest > 0)
+    return np.divide(x, np.linalg.norm(x, axis=1, keepdims=True), out=x, where=longest > 0)
 
 
 def resolution(x: Float32[ndarray, "n d"]) -> float:
@@ -32,50 +37,92 @@ def resolution(x: Float32[ndarray, "n d"]) -> float:
 
 def sq_dists(a: Float32[ndarray, "a d"], b: Float32[ndarray, "b d"]) -> Float32[ndarray, "a b"]:
     """Squared distances of all rows of a to all rows of b, never negative; the caller bounds their number."""
-    out = _lowered(a) @ _raised(b).T
-    out += _sq_norms(a)[:, None]
+    out = lowered(a) @ raised(b).T
     return np.maximum(out, 0, out=out)
 
 
-def mean_sq_dist(x: Float32[ndarray, "n d"], k: int) -> Float32[ndarray, " n"]:
-    """The mean squared distance of each row to its k nearest rows, itself included; exact search, for 1 <= k <= n.
+# The product of a lowered and a raised row is |a|^2 - 2 a.b + |b|^2: one matrix product, no pass over it afterwards.
+def lowered(a: Float32[ndarray, "a d"]) -> Float32[ndarray, "a e"]:
+    """The left factor of a block of squared distances."""
+    return np.column_stack([-2 * a, _sq_norms(a), np.ones(len(a), np.float32)])
 
-    A running set of the k smallest is kept for a block of rows at a time, so memory is a block's, whatever n is.
+
+def raised(b: Float32[ndarray, "b d"]) -> Float32[ndarray, "b e"]:
+    """The right factor, row for row."""
+    return np.column_stack([b, np.ones(len(b), np.float32), _sq_norms(b)])
+
+
+def spans(n: int, step: int) -> Iterator[slice]:
+    """The slices of at most `step` rows that make up n rows."""
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+
+def assign(
+    x: Float32[ndarray, "n d"], points: Float32[ndarray, "k d"]
+) -> tuple[Int64[ndarray, " n"], Float32[ndarray, " n"]]:
+    """For each row of x its nearest row of `points`, the lowest on ties, and the squared distance to it."""
+    right = raised(points).T
+    nearest, gap = np.empty(len(x), np.int64), np.empty(len(x), np.float32)
+    for part in spans(len(x), max(1, QUERIES * POINTS // max(len(points), 4 * x.shape[1]))):
+        block = lowered(x[part]) @ right
+        at = block.argmin(axis=1)[:, None]
+        nearest[part], gap[part] = at[:, 0], np.take_along_axis(block, at, axis=1)[:, 0]
+    return nearest, np.maximum(gap, 0, out=gap)
+
+
+def smallest(
+    blocks: Iterable[tuple[Int64[ndarray, " c"], Float32[ndarray, "q c"]]], num_queries: int, k: int
+) -> tuple[Float32[ndarray, "q k"], Int64[ndarray, "q k"]]:
+    """The k smallest squared distances of each query over blocks of candidate rows, and those rows, in no order.
+
+    Only what is below the k-th smallest so far is looked at twice, so the cost is the product's and one comparison's.
+    Where there are fewer than k candidates, the rest is inf and row -1.
     """
-    points = _raised(x)
-    width = max(POINTS, k)
-    block = np.empty((QUERIES, k + width), np.float32)
-    means = np.empty(len(x), np.float32)
-    threads = os.cpu_count() or 1
-    bar = tqdm(total=len(x), desc="neighbours", disable=None, unit=" images")
-    with bar, ThreadPoolExecutor(threads) as pool:
+    kept = np.full((num_queries, k), np.inf, np.float32)
+    rows = np.full((num_queries, k), -1, np.int64)
+    for candidates, found in blocks:
+        first = 0
+        if np.isinf(kept).any():  # the first few columns as a whole: they give a bound for the others
+            first = max(QUERIES, 4 * k)
+            head = found[:, :first]
+            both_rows = np.column_stack([rows, np.broadcast_to(candidates[:first], head.shape)])
+            _keep(kept, rows, np.column_stack([kept, head]), both_rows)
+        below = found[:, first:] < kept.max(axis=1, keepdims=True)
+        if below.any():
+            _keep_hits(kept, rows, np.flatnonzero(below), candidates[first:], found[:, first:])
+    return np.maximum(kept, 0, out=kept), rows
 
-        def keep_first(found: Float32[ndarray, "b c"], kept: int) -> None:  # the product has threads of its own
-            list(pool.map(lambda rows: rows.partition(kept - 1, axis=1), np.array_split(found, threads)))
 
-        for start in range(0, len(x), QUERIES):
-            queries = x[start : start + QUERIES]
-            lowered, kept = _lowered(queries), 0
-            for column in range(0, len(x), width):
-                part = points[column : column + width]
-                found = block[: len(queries), : kept + len(part)]
-                np.matmul(lowered, part.T, out=found[:, kept:])
-                kept = min(k, found.shape[1])
-                keep_first(found, kept)
-            nearest = block[: len(queries), :k] + _sq_norms(queries)[:, None]
-            means[start : start + QUERIES] = np.maximum(nearest, 0).mean(axis=1)
-            bar.update(len(queries))
-    return means
+def _keep_hits(
+    kept: Float32[ndarray, "q k"],
+    rows: Int64[ndarray, "q k"],
+    hits: Int64[ndarray, " h"],
+    candidates: Int64[ndarray, " c"],
+    found: Float32[ndarray, "q c"],
+) -> None:
+    """Merges `hits`, places in `found` in ascending order, into what is kept."""
+    count = np.diff(np.searchsorted(hits, np.arange(len(kept) + 1) * found.shape[1]))
+    query = np.repeat(np.arange(len(kept)), count)
+    slot = kept.shape[1] + np.arange(len(hits)) - np.repeat(count.cumsum() - count, count)
+    column = hits - query * found.shape[1]
+    both = np.full((len(kept), kept.shape[1] + count.max()), np.inf, np.float32)
+    both_rows = np.full(both.shape, -1, np.int64)
+    both[:, : kept.shape[1]], both_rows[:, : kept.shape[1]] = kept, rows
+    both[query, slot], both_rows[query, slot] = found[query, column], candidates[column]
+    _keep(kept, rows, both, both_rows)
+
+
+def _keep(
+    kept: Float32[ndarray, "q k"],
+    rows: Int64[ndarray, "q k"],
+    both: Float32[ndarray, "q b"],
+    both_rows: Int64[ndarray, "q b"],
+) -> None:
+    """Fills `kept` with the smallest of each row of `both`."""
+    chosen = both.argpartition(kept.shape[1] - 1, axis=1)[:, : kept.shape[1]]
+    kept[:] = np.take_along_axis(both, chosen, axis=1)
+    rows[:] = np.take_along_axis(both_rows, chosen, axis=1)
 
 
 def _sq_norms(x: Float32[ndarray, "n d"]) -> Float32[ndarray, " n"]:
     return np.einsum("nd,nd->n", x, x)
-
-
-# The product of a lowered and a raised row is |b|^2 - 2 a.b: one matrix product, no pass over the block afterwards.
-def _lowered(a: Float32[ndarray, "a d"]) -> Float32[ndarray, "a e"]:
-    return np.column_stack([-2 * a, np.ones(len(a), np.float32)])
-
-
-def _raised(b: Float32[ndarray, "b d"]) -> Float32[ndarray, "b e"]:
-    return np.column_stack([b, _sq_norms(b)])

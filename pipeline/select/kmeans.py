@@ -1,20 +1,21 @@
 """The image nearest to each k-means centroid."""
 
-from jaxtyping import Float32
-from numpy import ndarray
-
 from pipeline import rng
 from pipeline.select.neighbours import Lloyd, kmeans
-from pipeline.select.selector import Picks, Selector, best_of_each, from_clusters
+from pipeline.select.pool import Pool
+from pipeline.select.selector import Picks, Selector, best_of_each, from_clusters, uncovered
 
 
 class KMeans(Lloyd, Selector):
-    """One image for each of `budget` clusters: the nearest to the centroid, within its cluster.
+    """One image for each cluster without a labelled one: the nearest to the centroid, within its cluster.
 
-    Restarts matter: with few clusters, single runs end in quite different optima. Order and scores: `from_clusters`.
+    There are as many clusters as labelled images and picks together. Restarts matter: with few clusters, single runs
+    end in quite different optima. Order and scores: `from_clusters`.
     """
 
-    def select(self, x: Float32[ndarray, "n d"], budget: int, seed: int) -> Picks:
+    def select(self, pool: Pool, budget: int, seed: int) -> Picks:
         """See `Selector`."""
-        found = kmeans(x, budget, self, rng.number(seed, "select", "kmeans"))
-        return from_clusters(x, best_of_each(found.cluster, found.closeness), found.cluster, budget)
+        number = rng.number(seed, "select", "kmeans")
+        found = kmeans(pool.x, budget + len(pool.labelled), self, number, pool.space.search.memory_mb)
+        rows = best_of_each(found.cluster, -found.sq_dist, uncovered(pool, found.cluster))
+        return from_clusters(pool, rows, found.cluster, budget)

@@ -1,11 +1,11 @@
-"""Nearest neighbours and k-means: the only file that imports FAISS. On the GPU where FAISS finds one, and says so.
+"""k-means, and nearest neighbours on a GPU: the only file that imports FAISS. On the GPU where FAISS finds one.
 
-Exact neighbours on a CPU come from `geometry`, not from `faiss.knn`: the OpenBLAS inside faiss-cpu 1.15 takes newer
-CPUs for the oldest it knows, and needs more than twice the time there, even more where k is large.
-`python -m benchmarks.select` measures both in one run.
+Neighbours on a CPU come from `near`, not from `faiss.knn`: the OpenBLAS inside faiss-cpu 1.15 takes newer CPUs for the
+oldest it knows, and needs several times as long there. `python -m benchmarks.select` measures both in one run.
 """
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import faiss
@@ -14,12 +14,15 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 from pydantic import Field
 
+from pipeline import rng
 from pipeline.params import Block
-from pipeline.select import geometry
+from pipeline.select.geometry import assign, spans, sq_dists, unit
 
 log = logging.getLogger(__name__)
 GPU_MOST = 2048  # neighbours that FAISS can find on a GPU
 GPU_QUERIES = 65536
+FLAT_MOST = 2000  # clusters that are found at one level
+CELLS = 10  # of the first of two levels, whose clusters a row is compared with
 
 
 class Lloyd(Block):
@@ -34,11 +37,11 @@ class Lloyd(Block):
 class Clusters:
     """`cluster[i]` is the cluster of row i, numbered from 0 without gaps: clusters that came out empty do not count.
 
-    `closeness` is higher the nearer a row is to its centroid: the negative sq_dist, or the cosine where spherical.
+    `sq_dist` is the row's squared distance to its centroid; of the row brought to unit length, where spherical.
     """
 
     cluster: Int64[ndarray, " n"]
-    closeness: Float32[ndarray, " n"]
+    sq_dist: Float32[ndarray, " n"]
 
 
 def version() -> str:
@@ -46,32 +49,51 @@ def version() -> str:
     return faiss.__version__
 
 
-def mean_sq_dist(x: Float32[ndarray, "n d"], k: int) -> Float32[ndarray, " n"]:
-    """The mean squared distance of each of the centred rows to its k nearest, itself included; exact, 1 <= k <= n."""
-    gpus = faiss.get_num_gpus()
-    if gpus == 0 or k > GPU_MOST:
-        log.info("neighbours: %d of each of %d images, exact, on the CPU", k, len(x))
-        return geometry.mean_sq_dist(x, k)
-    log.info("neighbours: %d of each of %d images, exact, on a GPU", k, len(x))
+def on_gpu(k: int) -> bool:
+    """Whether k neighbours are found on a GPU."""
+    return faiss.get_num_gpus() > 0 and k <= GPU_MOST
+
+
+def knn_gpu(
+    x: Float32[ndarray, "n d"], rows: Int64[ndarray, " q"], k: int
+) -> Iterator[tuple[Int64[ndarray, " b"], Float32[ndarray, "b k"], Int64[ndarray, "b k"]]]:
+    """Blocks of `rows` with the squared distances and rows of their k nearest of x; exact; needs a GPU."""
     resources = faiss.StandardGpuResources()
-    means = np.empty(len(x), np.float32)
-    for start in range(0, len(x), GPU_QUERIES):
-        part = slice(start, start + GPU_QUERIES)
-        means[part] = np.maximum(faiss.knn_gpu(resources, x[part], x, k)[0], 0).mean(axis=1)
-    return means
+    for part in spans(len(rows), GPU_QUERIES):
+        sq_dist, found = faiss.knn_gpu(resources, x[rows[part]], x, k)
+        yield rows[part], np.maximum(sq_dist, 0), found
 
 
-def kmeans(x: Float32[ndarray, "n d"], k: int, params: Lloyd, seed: int) -> Clusters:
-    """Lloyd's k-means of all rows into at most k clusters, 1 <= k <= n, from k-means++ starts (Arthur 2007).
+def kmeans(x: Float32[ndarray, "n d"], k: int, params: Lloyd, seed: int, memory_mb: int) -> Clusters:
+    """k-means of all rows into at most k clusters, 1 <= k <= n, from k-means++ starts (Arthur 2007).
 
     Where spherical, rows are brought to unit length first (Dhillon and Modha 2001); one without a direction stays
-    zero. The restart of the best objective is kept. The same on any number of threads.
+    zero. The restart of the best objective is kept. The centroids are learnt from as many rows as a quarter of the
+    memory holds, drawn at random where there are more; then every row goes to the nearest. Beyond `FLAT_MOST` clusters
+    there are two levels: sqrt(k) clusters, each of them cut into its share of the k; then a row goes to the nearest
+    centroid of the `CELLS` clusters of the first level that are nearest to its own. The same on any number of threads.
     """
     if params.spherical:
-        length = np.linalg.norm(x, axis=1, keepdims=True)
-        x = np.divide(x, length, out=np.zeros_like(x), where=length > 0)
+        x = unit(x)
+    most = max(k, memory_mb * 2**20 // 4 // (4 * x.shape[1]))
     gpus = faiss.get_num_gpus()
     log.info("k-means: %d images into %d clusters, on %s", len(x), k, f"{gpus} GPUs" if gpus else "the CPU")
+    sample = x
+    if len(x) > most:
+        sample = x[np.sort(rng.stream(seed, "sample").choice(len(x), most, replace=False))]
+    if k > FLAT_MOST:
+        cluster, sq_dist = _two_levels(x, sample, k, params, seed)
+    else:
+        cluster, sq_dist = assign(x, _centroids(sample, k, params, seed))
+    return Clusters(np.unique(cluster, return_inverse=True)[1].astype(np.int64), sq_dist)
+
+
+def centroids(x: Float32[ndarray, "n d"], k: int, seed: int) -> Float32[ndarray, "k d"]:
+    """Euclidean centroids of the rows, k of them, after ten iterations: to cut space into lists."""
+    return _centroids(x, k, Lloyd(iterations=10, restarts=1, spherical=False), seed)
+
+
+def _centroids(x: Float32[ndarray, "n d"], k: int, params: Lloyd, seed: int) -> Float32[ndarray, "k d"]:
     lloyd = faiss.Kmeans(
         x.shape[1],
         k,
@@ -82,9 +104,40 @@ def kmeans(x: Float32[ndarray, "n d"], k: int, params: Lloyd, seed: int) -> Clus
         init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
         max_points_per_centroid=len(x),  # or FAISS trains on a sample of 256 for each centroid
         min_points_per_centroid=1,  # or it warns on its own stream
-        gpu=gpus > 0,
+        gpu=faiss.get_num_gpus() > 0,
     )
     lloyd.train(x)
-    near, found = lloyd.index.search(x, 1)
-    cluster = np.unique(found[:, 0], return_inverse=True)[1].astype(np.int64)
-    return Clusters(cluster, near[:, 0] if params.spherical else -near[:, 0])
+    assert lloyd.centroids is not None, "FAISS returned no centroids"
+    return lloyd.centroids
+
+
+def _two_levels(
+    x: Float32[ndarray, "n d"], sample: Float32[ndarray, "s d"], k: int, params: Lloyd, seed: int
+) -> tuple[Int64[ndarray, " n"], Float32[ndarray, " n"]]:
+    """`assign` of the rows to clusters that are learnt from the sample."""
+    first = _centroids(sample, round(k**0.5), params, seed)
+    cell = assign(sample, first)[0]
+    count = np.bincount(cell, minlength=len(first))
+    # Shares of k by size, never more than a cell's rows: what is left over goes to the largest remainders.
+    share = np.minimum(count * k // len(sample), count)
+    for i in np.argsort(share - count * k / len(sample), kind="stable")[: k - share.sum()]:
+        share[i] += share[i] < count[i]
+    order, ends = cell.argsort(kind="stable"), count.cumsum()
+    second = [
+        _centroids(sample[order[end - size : end]], int(own), params, rng.number(seed, "level", i))
+        if own
+        else np.empty((0, x.shape[1]), np.float32)
+        for i, (end, size, own) in enumerate(zip(ends, count, share, strict=True))
+    ]
+    start = np.concatenate([[0], share.cumsum()])
+    usable = np.flatnonzero(share)
+    near = usable[sq_dists(first, first[usable]).argsort(axis=1, kind="stable")[:, :CELLS]]
+    cell = assign(x, first)[0]
+    cluster, sq_dist = np.empty(len(x), np.int64), np.empty(len(x), np.float32)
+    order, ends = cell.argsort(kind="stable"), np.bincount(cell, minlength=len(first)).cumsum()
+    for rows, cells in zip(np.split(order, ends[:-1]), near, strict=True):
+        if len(rows):
+            numbers = np.concatenate([np.arange(start[i], start[i + 1]) for i in cells])
+            nearest, sq_dist[rows] = assign(x[rows], np.concatenate([second[i] for i in cells]))
+            cluster[rows] = numbers[nearest]
+    return cluster, sq_dist

@@ -5,12 +5,13 @@ import logging
 import numpy as np
 import pytest
 
-from pipeline.select import geometry, neighbours
+from pipeline.select import neighbours
 from pipeline.select.kmeans import KMeans
 from pipeline.select.neighbours import Lloyd
 from pipeline.select.selector import best_of_each, coverage_order, farthest, from_clusters
 from pipeline.select.uniform import Uniform
 from tests.oracles.usl import sq_dist
+from tests.pools import pool
 
 LLOYD = Lloyd(iterations=10, restarts=2, spherical=False)
 
@@ -19,46 +20,11 @@ def cloud(n, d, seed=0):
     return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
 
 
-def test_distances_are_those_of_a_loop():
-    a, b = cloud(4, 3), cloud(5, 3, 1)
-    assert geometry.sq_dists(a, b) == pytest.approx(np.array([[sq_dist(p, q) for q in b] for p in a]), rel=1e-5)
-
-
-@pytest.mark.parametrize("k", [1, 2, 9, 30])
-def test_mean_of_the_nearest_is_that_of_a_loop(monkeypatch, k):
-    monkeypatch.setattr(geometry, "QUERIES", 7)  # blocks with a rest, and columns fewer than k
-    monkeypatch.setattr(geometry, "POINTS", 8)
-    x = geometry.centred(cloud(30, 4))
-    expected = [np.mean(sorted(sq_dist(p, q) for q in x)[:k]) for p in x]
-    assert geometry.mean_sq_dist(x, k) == pytest.approx(np.array(expected), rel=1e-4, abs=1e-5)
-
-
-def test_neighbours_are_those_of_faiss():
-    import faiss
-
-    x = geometry.centred(cloud(2500, 16))
-    expected = faiss.knn(x, x, 20)[0].mean(axis=1)
-    assert neighbours.mean_sq_dist(x, 20) == pytest.approx(expected, rel=1e-4)
-
-
-def test_long_vectors_lose_no_digits():
-    x = cloud(40, 4)
-    far = (x + 1000).astype(np.float32)  # rounds x to about 6e-5
-    near = geometry.mean_sq_dist(geometry.centred(x), 5)
-    assert geometry.mean_sq_dist(geometry.centred(far), 5) == pytest.approx(near, rel=0.01)
-
-
-def test_duplicates_lie_within_the_resolution():
-    x = geometry.centred(np.repeat(cloud(50, 64), 2, axis=0))
-    assert geometry.mean_sq_dist(x, 2).max() < geometry.resolution(x)
-    assert geometry.resolution(np.zeros((3, 2), np.float32)) > 0
-
-
 def test_kmeans_finds_separate_clouds(caplog):
     caplog.set_level(logging.INFO)
     centres = np.array([[0, 0], [100, 0], [0, 100]], np.float32)
     truth = np.arange(90) % 3
-    found = neighbours.kmeans(centres[truth] + cloud(90, 2), 3, LLOYD, 0)
+    found = neighbours.kmeans(centres[truth] + cloud(90, 2), 3, LLOYD, 0, 64)
     assert len({(a, b) for a, b in zip(truth, found.cluster, strict=True)}) == 3
     assert caplog.messages == ["k-means: 90 images into 3 clusters, on the CPU"]
 
@@ -67,7 +33,7 @@ def test_spherical_kmeans_sees_directions_alone():
     angles = np.array([0.0, 0.1, 2.0, 2.1])
     x = (np.column_stack([np.cos(angles), np.sin(angles)]) * np.array([[1], [50], [1], [50]])).astype(np.float32)
     for spherical in (True, False):
-        found = neighbours.kmeans(x, 2, Lloyd(iterations=10, restarts=5, spherical=spherical), 0).cluster
+        found = neighbours.kmeans(x, 2, Lloyd(iterations=10, restarts=5, spherical=spherical), 0, 64).cluster
         assert bool(found[0] != found[2]) == spherical  # the two short ones
 
 
@@ -75,7 +41,7 @@ def test_more_restarts_never_give_a_worse_objective():
     x = cloud(400, 2)
 
     def spread(restarts):
-        return -neighbours.kmeans(x, 25, Lloyd(iterations=20, restarts=restarts, spherical=False), 1).closeness.sum()
+        return neighbours.kmeans(x, 25, Lloyd(iterations=20, restarts=restarts, spherical=False), 1, 64).sq_dist.sum()
 
     assert spread(10) < spread(1)
 
@@ -83,39 +49,77 @@ def test_more_restarts_never_give_a_worse_objective():
 def test_all_images_take_part():
     """FAISS by itself trains on 256 images for each centroid; then one of the two far clouds of 3 would be missed."""
     x = np.concatenate([cloud(2000, 2), cloud(3, 2) + 500, cloud(3, 2) - 500])
-    found = neighbours.kmeans(x, 3, Lloyd(iterations=10, restarts=5, spherical=False), 0).cluster
+    found = neighbours.kmeans(x, 3, Lloyd(iterations=10, restarts=5, spherical=False), 0, 64).cluster
     assert len({int(found[0]), int(found[2000]), int(found[2003])}) == 3
+
+
+def test_two_levels_of_clusters_are_nearly_as_tight_as_one(monkeypatch):
+    x = np.concatenate([cloud(900, 4), cloud(100, 4, 1) + 9])
+    flat = neighbours.kmeans(x, 60, LLOYD, 0, 64)
+    monkeypatch.setattr(neighbours, "FLAT_MOST", 50)
+    deep = neighbours.kmeans(x, 60, LLOYD, 0, 64)
+    assert deep.cluster.max() == 59
+    assert flat.sq_dist.sum() < deep.sq_dist.sum() < 1.15 * flat.sq_dist.sum()
+    monkeypatch.setattr(neighbours, "CELLS", 1)
+    alone = neighbours.kmeans(x, 60, LLOYD, 0, 64)
+    assert deep.sq_dist.sum() < alone.sq_dist.sum()  # rows at a border go across it
+
+
+def test_two_levels_where_most_of_the_first_are_lone_images(monkeypatch):
+    monkeypatch.setattr(neighbours, "FLAT_MOST", 10)
+    far = np.eye(40, dtype=np.float32) * 1000
+    x = np.concatenate([far, np.random.default_rng(0).normal(size=(2000, 40)).astype(np.float32)])
+    found = neighbours.kmeans(x, 400, LLOYD, 0, 64)
+    assert np.isfinite(found.sq_dist).all()
+    assert found.cluster.max() > 300
+
+
+def test_centroids_are_learnt_from_what_memory_holds_and_every_row_has_its_nearest():
+    x = np.tile(cloud(70, 16), (5000, 1))  # 22 MB
+    found = neighbours.kmeans(x, 70, LLOYD, 0, 64)
+    assert (found.cluster.reshape(5000, 70) == found.cluster[:70]).all()
+    assert found.sq_dist.sum() < 350_000 * 0.1
 
 
 def test_clusters_without_images_leave_no_gap_in_the_numbers():
     x = np.repeat(cloud(4, 3), 5, axis=0)
-    assert sorted(set(neighbours.kmeans(x, 8, LLOYD, 0).cluster.tolist())) == [0, 1, 2, 3]
+    assert sorted(set(neighbours.kmeans(x, 8, LLOYD, 0, 64).cluster.tolist())) == [0, 1, 2, 3]
 
 
 def test_kmeans_picks_the_image_nearest_to_each_mean():
     x = np.concatenate([cloud(40, 3), cloud(20, 3) + 50])
-    picks = KMeans(iterations=20, restarts=3, spherical=False).select(x, 2, 0)
+    picks = KMeans(iterations=20, restarts=3, spherical=False).select(pool(x), 2, 0)
     nearest = [int(((x[a:b] - x[a:b].mean(axis=0)) ** 2).sum(axis=1).argmin()) + a for a, b in ((0, 40), (40, 60))]
     assert picks.rows.tolist() == nearest
 
 
-def test_best_of_each_takes_the_lowest_row_on_ties():
-    cluster, value = np.array([1, 0, 1, 0, 1]), np.array([2.0, 3.0, 5.0, 3.0, 5.0])
-    assert best_of_each(cluster, value).tolist() == [1, 2]
+def test_best_of_each_takes_the_lowest_row_on_ties_and_leaves_out_clusters_without_a_free_row():
+    cluster, value = np.array([1, 0, 1, 0, 1, 2]), np.array([2.0, 3.0, 5.0, 3.0, 5.0, 9.0])
+    free = np.ones(6, bool)
+    assert best_of_each(cluster, value, free).tolist() == [1, 2, 5]
+    free[[1, 2, 5]] = False
+    assert best_of_each(cluster, value, free).tolist() == [3, 4]
 
 
 def test_from_clusters_begins_with_what_covers_most_and_fills_up():
     x = np.array([[0], [1], [2], [9], [23]], np.float32)
-    picks = from_clusters(x, np.array([3, 1]), np.array([1, 1, 1, 0, 0]), 3)
+    picks = from_clusters(pool(x), np.array([3, 1]), np.array([1, 1, 1, 0, 0]), 3)
     assert picks.rows.tolist() == [1, 3, 4]
     # The mean is 7, so the picks lie at -6 and 2; 3 of 5 images stand behind the first. 8 apart: 64.
     assert picks.scores.tolist() == pytest.approx([4 * 36 - 0.4 * 64, 0.4 * 64, 0])
 
 
+def test_from_clusters_counts_what_labelled_images_cover():
+    x = np.array([[0], [1], [2], [9], [23]], np.float32)
+    cluster, rows = np.array([0, 0, 0, 1, 2]), np.array([3, 4])
+    assert from_clusters(pool(x, labelled=(1,)), rows, cluster, 2).rows.tolist() == [4, 3]
+    assert from_clusters(pool(x, labelled=(1,)), rows, cluster, 1).scores.tolist() == pytest.approx([0.2 * (22**2 - 0)])
+
+
 def test_coverage_order_is_the_greedy_one_by_trying_all():
     rng = np.random.default_rng(0)
     x, share = cloud(30, 3), rng.dirichlet(np.ones(30))
-    order, gains = coverage_order(x, share)
+    order, gains = coverage_order(x, share, np.full(30, np.inf, np.float32), 30)
     left = [4 * max(float(row @ row) for row in x)] * 30
     for row, gain in zip(order, gains, strict=True):
         trials = {}
@@ -129,20 +133,24 @@ def test_coverage_order_is_the_greedy_one_by_trying_all():
 
 def test_farthest_is_gonzalez_with_the_lowest_row_on_ties():
     x = np.array([[0], [10], [10], [4], [6]], np.float32)
-    assert farthest(x, np.array([0]), 4).tolist() == [1, 3, 4, 2]
-    assert farthest(x, np.array([0]), 0).tolist() == []
+    rows, gaps = farthest(pool(x), np.array([0]), 4)
+    assert rows.tolist() == [1, 3, 4, 2]
+    assert gaps.tolist() == pytest.approx([100, 16, 4, 0])
+    assert farthest(pool(x, labelled=(0,)), np.empty(0, np.int64), 2)[0].tolist() == [1, 3]
+    assert farthest(pool(x, barred=(1, 3)), np.array([0]), 2)[0].tolist() == [2, 4]
+    assert farthest(pool(x), np.array([0]), 0)[0].tolist() == []
 
 
 def test_farthest_takes_copies_last_and_in_order_though_float32_tells_them_apart():
     x = np.repeat(cloud(5, 64), 3, axis=0)
-    found = farthest(x, np.array([0]), 14).tolist()
+    found = farthest(pool(x), np.array([0]), 14)[0].tolist()
     assert sorted(row // 3 for row in found[:4]) == [1, 2, 3, 4]
     assert found[4:] == sorted(found[4:])
 
 
 def test_random_draws_every_set_alike():
     x = np.zeros((4, 1), np.float32)
-    drawn = [tuple(sorted(Uniform().select(x, 2, seed).rows.tolist())) for seed in range(600)]
+    drawn = [tuple(sorted(Uniform().select(pool(x), 2, seed).rows.tolist())) for seed in range(600)]
     counts = [drawn.count(pair) for pair in sorted(set(drawn))]
     assert len(counts) == 6
     assert min(counts) > 65  # 100 expected, standard deviation 9

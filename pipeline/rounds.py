@@ -1,0 +1,118 @@
+"""Finished rounds of labelling: a person's data, kept apart from what the chain writes.
+
+`data/rounds/NN/labels.csv` holds the labels of round NN, `data/rounds/outputs` what the last model makes of all
+training images. A graph of stages has no cycles, so a command of its own puts them there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+
+from pipeline.artifacts import Embeddings, Labels, Weights, read_tensors
+from pipeline.errors import ArtifactError
+from pipeline.files import read_csv, whole_folder
+
+OUTPUTS = "outputs"
+
+
+def round_files(folder: Path) -> list[Path]:
+    """The label files of finished rounds, the oldest first; none of a missing folder. Refuses what is no round."""
+    if not folder.is_dir():
+        return []
+    others = {OUTPUTS, *(entry.name for entry in folder.iterdir() if entry.name.startswith("."))}
+    rounds = [entry for entry in folder.iterdir() if entry.name not in others]
+    for entry in sorted(rounds):
+        if not entry.name.isdecimal() or not (entry / "labels.csv").is_file():
+            raise ArtifactError(f"{entry}: expected a round, a numbered folder with labels.csv, found something else")
+    return [entry / "labels.csv" for entry in sorted(rounds, key=lambda entry: int(entry.name))]
+
+
+def labelled_keys(path: Path) -> list[str]:
+    """The keys that have a label: in a folder of rounds, or in one CSV with the column key, of whatever label."""
+    if path.is_dir():
+        return [key for key, names in read_rounds(path).rows.items() if names[0]]
+    if not path.is_file():
+        raise ArtifactError(f"{path}: expected a folder of rounds or a CSV with the column key, found none")
+    header, rows = read_csv(path, ())
+    if "key" not in header:
+        raise ArtifactError(f"{path}: expected the column key, got {','.join(header) or 'nothing'}")
+    return list(dict.fromkeys(row[header.index("key")].strip() for row in rows))
+
+
+def read_rounds(folder: Path) -> Labels:
+    """The labels of all finished rounds. Raises ArtifactError for an image that has one in two of them."""
+    tables: dict[Path, Labels] = {}
+    for file in round_files(folder):
+        tables[file] = Labels.read(file)
+        for key in tables[file].rows:
+            before = next((earlier for earlier in tables if earlier != file and key in tables[earlier].rows), None)
+            if before is not None:
+                raise ArtifactError(f"{file}: key {key}: expected an image in one round, got it in {before} too")
+    return joined(*tables.values())
+
+
+def joined(*tables: Labels) -> Labels:
+    """One table of several; a level that a table has not is empty there, and a later label replaces an earlier one."""
+    levels = list(dict.fromkeys(["label", *(level for table in tables for level in table.levels)]))
+    rows: dict[str, Sequence[str]] = {}
+    for table in tables:
+        for key, names in table.rows.items():
+            own = dict(zip(table.levels, names, strict=True))
+            rows[key] = [own.get(level, "") for level in levels]
+    return Labels(levels, rows)
+
+
+def next_round(folder: Path, labels: Labels, picks: Sequence[str]) -> tuple[Path, Labels]:
+    """The file of the next round, not written yet, and its labels: those of picks that no round holds."""
+    before = read_rounds(folder).rows
+    new = [key for key in picks if key not in before]
+    without = [key for key in new if key not in labels.rows or not labels.rows[key][0]]
+    if not new:
+        raise ArtifactError(f"{folder}: expected picks that no round holds, got {len(picks)} that are kept already")
+    if without:
+        raise ArtifactError(
+            f"{folder}: expected a label for each pick, got none for {len(without)}, first {without[0]}"
+        )
+    last = max((int(file.parent.name) for file in round_files(folder)), default=-1)
+    return folder / f"{last + 1:02d}" / "labels.csv", Labels(labels.levels, {key: labels.rows[key] for key in new})
+
+
+@dataclass(frozen=True)
+class ModelOutputs:
+    """A model's features of all training images, before they are brought to unit length, and its linear layer."""
+
+    features: Embeddings
+    weight: Float32[ndarray, "c f"]
+    bias: Float32[ndarray, " c"]
+
+    def write(self, folder: Path) -> None:
+        """Writes features, keys and layer in place of those that are there."""
+        with whole_folder(folder) as part:
+            self.features.write(part)
+            Weights({"weight": self.weight, "bias": self.bias}, {}).write(part, "head")
+
+    @classmethod
+    def read(cls, folder: Path, keys: Sequence[str]) -> "ModelOutputs | None":
+        """What was written; None where nothing was. Raises ArtifactError where the images are not those of `keys`."""
+        if not folder.is_dir():
+            return None
+        features, head = Embeddings.read(folder), read_tensors(folder / "head.safetensors")
+        if list(features.keys) != list(keys):
+            raise ArtifactError(
+                f"{folder}: expected features of the {len(keys)} images to select from, got {len(features.keys)} of "
+                "others; train on these with picks of another method, then `python -m stages.keep_round` writes them"
+            )
+        shapes = {name: head[name].shape for name in sorted(head)}
+        c = len(head.get("weight", ()))
+        if c == 0 or shapes != {"bias": (c,), "weight": (c, features.vectors.shape[1])}:
+            raise ArtifactError(
+                f"{folder / 'head.safetensors'}: expected weight of shape (c, {features.vectors.shape[1]}) and bias of "
+                f"shape (c), got {shapes}"
+            )
+        if not all(np.isfinite(array).all() for array in head.values()):
+            raise ArtifactError(f"{folder / 'head.safetensors'}: expected finite numbers, got NaN or infinity")
+        return cls(features, head["weight"].astype(np.float32), head["bias"].astype(np.float32))

@@ -1,0 +1,48 @@
+"""How well picks stand for the images, told without a label."""
+
+import numpy as np
+from jaxtyping import Int64
+from numpy import ndarray
+
+from pipeline import rng
+from pipeline.select.neighbours import Lloyd, kmeans
+from pipeline.select.pool import Space
+from pipeline.select.selector import nearest_of
+
+SAMPLE = 50_000  # images whose distance to the picks is measured
+OF_DENSITY = 2_000  # images that the picks' density is compared with
+NEIGHBOURS = 20  # of that density
+CLUSTERS = 100  # of which those with a pick are counted
+LLOYD = Lloyd(iterations=10, restarts=1, spherical=False)
+
+
+def quality(space: Space, picked: Int64[ndarray, " b"], labelled: Int64[ndarray, " l"], seed: int) -> dict[str, float]:
+    """Figures of the picks, together with what was labelled before, over a sample of the images where there are many.
+
+    `mean_distance` and `max_distance`: Euclidean, from an image to the nearest that has a label. `cluster_coverage`:
+    the share of k-means clusters, a hundred or as many as have a label, that hold one. `density_percentile`: the mean
+    over the picks (the first 2,000) of the share of images that are less dense, in per cent; 50 for picks at random.
+    """
+    n, both = len(space.x), np.concatenate([labelled, picked])
+
+    def sample(size: int, use: str) -> Int64[ndarray, " s"]:
+        return np.sort(rng.stream(seed, "select", "quality", use).choice(n, min(n, size), replace=False))
+
+    some, compared = sample(SAMPLE, "distance"), sample(OF_DENSITY, "density")
+    distance = np.sqrt(nearest_of(space.centred, some, both))
+    rows = np.concatenate([some, both])
+    cluster = kmeans(
+        space.centred[rows], min(CLUSTERS, len(both)), LLOYD, rng.number(seed, "select", "quality"), 1000
+    ).cluster
+    k = min(NEIGHBOURS, n)
+    asked, place = np.unique(np.concatenate([compared, picked[:OF_DENSITY]]), return_inverse=True)
+    sparsity = space.near(k).mean_sq_dist(k, asked)[place]
+    ours, theirs = sparsity[len(compared) :], np.sort(sparsity[: len(compared)])
+    denser = len(theirs) - (np.searchsorted(theirs, ours, "left") + np.searchsorted(theirs, ours, "right")) / 2
+    figures = {
+        "mean_distance": distance.mean(),
+        "max_distance": distance.max(),
+        "cluster_coverage": len(np.unique(cluster[len(some) :])) / len(np.unique(cluster)),
+        "density_percentile": 100 * denser.mean() / len(theirs),
+    }
+    return {name: float(f"{value:.5g}") for name, value in figures.items()} | {"sample": len(some)}

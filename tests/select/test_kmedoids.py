@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from pipeline.select.geometry import centred
+from pipeline.select.kmedoids import KMedoids, distances, medoids
+from pipeline.select.near import Search
+from pipeline.select.selector import nearest_of
+from tests.oracles import kmedoids as oracle
+from tests.pools import cloud, pool
+
+MANY = KMedoids(sample=8000)
+
+
+def loss(x, rows):
+    """Mean distance of all images to the nearest of the rows."""
+    return np.sqrt(nearest_of(centred(x), np.arange(len(x)), rows)).mean()
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 7, 30])
+def test_medoids_are_those_of_swaps_in_loops(k):
+    for seed in range(3):
+        distance = distances(centred(cloud(30, seed=seed)), 0.0)
+        found = medoids(distance, k)
+        if k > 1:
+            assert found.tolist() == oracle.medoids(distance.tolist(), k)
+        else:
+            assert oracle.total(distance.tolist(), found) == pytest.approx(distance.sum(axis=1).min(), rel=1e-5)
+
+
+def test_no_swap_improves_them():
+    distance = distances(centred(cloud(60)), 0.0).astype(np.float64)
+    chosen = medoids(distance.astype(np.float32), 6)
+    best = distance[chosen].min(axis=0).sum()
+    assert best < distance[:6].min(axis=0).sum() - 1  # where it started
+    for i in range(6):
+        kept = distance[np.delete(chosen, i)].min(axis=0)
+        assert np.minimum(kept, distance).sum(axis=1).min() > best - 1e-5
+
+
+def test_a_sample_is_almost_as_good_as_all():
+    """The gap of the approximation, at a size where both run: at most 4 % of the mean distance."""
+    x = np.concatenate([0.3 * cloud(200, 6, seed) + cloud(1, 6, 100 + seed) for seed in range(10)])
+    exact, few, random = [], [], []
+    for seed in range(3):
+        exact.append(loss(x, MANY.select(pool(x), 20, seed).rows))
+        few.append(loss(x, KMedoids(sample=400).select(pool(x), 20, seed).rows))
+        random.append(loss(x, np.random.default_rng(seed).choice(2000, 20, replace=False)))
+    assert np.mean(few) < 1.04 * np.mean(exact)
+    assert np.mean(random) > 1.15 * np.mean(exact)
+
+
+def test_labelled_images_stand_for_their_clusters():
+    x = np.concatenate([cloud(20, 3, seed) * 0.01 + 10 * np.eye(3, dtype=np.float32)[seed] for seed in range(3)])
+    rows = MANY.select(pool(x, labelled=(25,)), 2, 0).rows
+    assert sorted((rows // 20).tolist()) == [0, 2]
+
+
+def test_a_cluster_with_a_labelled_image_gives_no_pick_though_it_would_cover_most():
+    axes = np.eye(20, dtype=np.float32)
+    wide = np.concatenate([axes, -axes, np.zeros((1, 20), np.float32)])  # its middle is as far from each of the rest
+    tight = cloud(3, 20) * np.float32(0.01)
+    x = np.concatenate([wide, tight + 3.5 * axes[0], tight + 3.5 * axes[1]])
+    rows = MANY.select(pool(x, labelled=(20,)), 2, 0).rows
+    assert sorted(((rows - 41) // 3).tolist()) == [0, 1]
+
+
+def test_a_barred_medoid_leaves_its_place_to_the_nearest_free_image():
+    x = np.array([[0, 0], [1, 0], [0, 3], [-3, 0], [0, -4]], np.float32)  # row 0 is in the middle
+    assert MANY.select(pool(x), 1, 0).rows.tolist() == [0]
+    assert MANY.select(pool(x, barred=(0,)), 1, 0).rows.tolist() == [1]
+
+
+def test_the_sample_keeps_to_its_memory():
+    assert MANY.select(pool(cloud(50)), 3, 0).about["sample"] == 50
+    search = Search(memory_mb=64, exact_most=1000, recall=1.0, probes=1)
+    assert KMedoids(sample=10**6).select(pool(cloud(3000, 2), search=search), 1, 0).about["sample"] == 2896  # 32 MB
+
+
+def test_more_picks_than_the_sample_are_filled_up():
+    picks = KMedoids(sample=5).select(pool(cloud(40)), 12, 0)
+    assert len(set(picks.rows.tolist())) == 12
+    assert picks.scores[4] > 0
+    assert picks.scores[5:].tolist() == [0] * 7
+
+
+def test_copies_come_last():
+    x = centred(np.repeat(cloud(50, 64), 2, axis=0))
+    assert (distances(x, 1e-6)[::2, 1::2].diagonal() == 0).all()
+    rows = MANY.select(pool(np.repeat(cloud(6), 4, axis=0)), 20, 0).rows
+    assert sorted((rows[:6] // 4).tolist()) == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_sample_changes_something_and_so_does_the_seed():
+    given = pool(cloud(300))
+    rows = MANY.select(given, 20, 0).rows.tolist()
+    assert rows != KMedoids(sample=100).select(given, 20, 0).rows.tolist()
+    assert rows != MANY.select(given, 20, 1).rows.tolist()
+    assert rows == MANY.select(given, 20, 0).rows.tolist()
