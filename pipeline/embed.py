@@ -27,9 +27,20 @@ class EmbedParams(Block):
 
 
 def embed_split(
-    net: Backbone, manifest: Manifest, index: Index, split: str, params: EmbedParams, device: Device, parts: Path
+    net: Backbone,
+    manifest: Manifest,
+    index: Index,
+    split: str,
+    params: EmbedParams,
+    device: Device,
+    parts: Path,
+    *,
+    unit: bool = True,
 ) -> Embeddings:
-    """The vectors of a split, sorted by key. Shards whose vectors lie in `parts` already are not read again."""
+    """The vectors of a split, sorted by key: of unit length, or features as they are.
+
+    Shards whose vectors lie in `parts` already are not read again.
+    """
     keys: list[str] = []
     vectors = [np.empty((0, net.dim), np.float32)]
     for number, shard in enumerate(tqdm(manifest.splits[split], desc=f"embed {split}", disable=None, unit="shard")):
@@ -37,7 +48,7 @@ def embed_split(
         if not file.exists():
             images = read_shard(manifest, index, split, shard)
             with whole_file(file) as part, part.open("wb") as opened:
-                np.save(opened, embed(net, images.pixels, params.batch_size, device))
+                np.save(opened, embed(net, images.pixels, params.batch_size, device, unit=unit))
         keys += [
             key
             for key, s, path in zip(index.key, index.split, index.shard, strict=True)
@@ -49,10 +60,13 @@ def embed_split(
 
 
 @torch.inference_mode()
-def embed(net: Backbone, pixels: UInt8[Tensor, "n c h w"], batch_size: int, device: Device) -> Float32[ndarray, "n d"]:
-    """Unit vectors of images, `net` being in eval mode. A feature of zeros, which has no direction, stays zero."""
+def embed(
+    net: Backbone, pixels: UInt8[Tensor, "n c h w"], batch_size: int, device: Device, *, unit: bool = True
+) -> Float32[ndarray, "n d"]:
+    """Vectors of images, `net` being in eval mode: of unit length, but for a feature of zeros, or as they are."""
     rows = []
     for part in pixels.split(batch_size):
         with device.autocast():
-            rows.append(F.normalize(net(part.to(device.device)).float(), dim=1).cpu())
+            found = net(part.to(device.device)).float()
+        rows.append((F.normalize(found, dim=1) if unit else found).cpu())
     return torch.cat(rows).numpy()

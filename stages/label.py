@@ -1,4 +1,7 @@
-"""Get labels for the picks: from the answers that came with the images, or from a person."""
+"""Get labels for the picks: from the answers that came with the images, or from a person.
+
+Labels of finished rounds (data/rounds) join those of the picks.
+"""
 
 from pathlib import Path
 
@@ -19,14 +22,16 @@ from pipeline.label import (
     render,
 )
 from pipeline.params import Params
+from pipeline.rounds import joined, read_rounds
 from stages.cli import DATA, command
 
 
 @command(__doc__)
 @click.option("--ingest", type=click.Path(path_type=Path), default=DATA / "ingest", show_default=True)
 @click.option("--select", type=click.Path(path_type=Path), default=DATA / "select", show_default=True)
+@click.option("--rounds", type=click.Path(path_type=Path), default=DATA / "rounds", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "label", show_default=True)
-def main(params: Params, ingest: Path, select: Path, out: Path) -> None:
+def main(params: Params, ingest: Path, select: Path, rounds: Path, out: Path) -> None:
     """See the module's docstring, which is the command's help."""
     source = params.method("label.source", LABELLERS)
     params.stage("label", LabelParams, LABELLERS)
@@ -47,7 +52,7 @@ def main(params: Params, ingest: Path, select: Path, out: Path) -> None:
     with whole_folder(out, spare=("labels.csv",)) as part:
         (part / "page.html").write_text(render(picks, manifest, index, sources, classes, labels), encoding="utf-8")
         if not without:
-            of_picks(labels, picks).write(part / "labels.csv")
+            joined(read_rounds(rounds), of_picks(labels, picks)).write(part / "labels.csv")
     if file is not None and without:
         template = file.with_name(TEMPLATE)
         others = offer_template(template, picks, sources, labels)

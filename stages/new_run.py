@@ -18,7 +18,7 @@ from pipeline.params import overlay, parse_yaml
 
 HOME = Path(__file__).parent.parent
 MARK = ".run"  # an empty file that says that a folder was laid out here
-EMPTY = ("data/images", "data/annotations")  # folders that the graph depends on, for what a person brings
+EMPTY = ("data/images", "data/annotations", "data/rounds")  # folders of the graph for what a person brings
 
 
 @click.command(help=__doc__)

@@ -71,7 +71,7 @@ def main(params: Params, ingest: Path, labels: Path, backbone: Path, out: Path, 
             )
         model = learner.result
         with whole_folder(out) as part:
-            model.write(part, {"method": method, "unreached": targets.unreached})
+            model.write(part, {"method": method, "unreached": targets.unreached, "labels_sha256": sha256(labels)})
             write_rows(part / "curve.csv", rows)
             rest = sorted(set(range(len(images.keys))) - set(targets.rows))
             sure, guess = model.probabilities(pixels, sizes[0] + 2 * sizes[1])[rest].max(dim=1)

@@ -1,6 +1,8 @@
 """The whole chain through DVC on real images: same bytes twice, nothing runs twice, a kill loses nothing."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +108,42 @@ def test_killed_in_training_and_started_again_gives_the_same_bytes(chain, tmp_pa
     assert list(tmp_path.glob("scratch/pretrain-*")) == []
 
 
+def test_a_second_round_adds_to_the_first(chain, tmp_path):
+    """`keep_round`, then `dvc repro` with a method that reads the model's outputs."""
+    folder = tmp_path / "run"
+    shutil.copytree(chain, folder)
+    rounds, first = folder / "data/rounds", (folder / "data/label/labels.csv").read_text()
+    labels = folder / "data/label/labels.csv"
+    labels.write_text(first + first.splitlines()[1] + "\n")
+    refused = subprocess.run(
+        [sys.executable, "-m", "stages.keep_round"], cwd=folder, env=ENV, capture_output=True, text=True, check=False
+    )
+    assert "expected a model trained on data/label/labels.csv as it is now, got another" in refused.stderr
+    assert not (rounds / "00").exists()
+    labels.write_text(first)
+    said = run(folder, sys.executable, "-m", "stages.keep_round")
+    assert said == "data/rounds/00/labels.csv: 20 labels; `dvc repro` goes on with the next round\n"
+    assert (rounds / "00/labels.csv").read_text() == first
+    outputs = {path: sha256(path) for path in (rounds / "outputs").iterdir()}
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("method: auto", "method: margin"))
+    lines = stage_lines(run(folder, "dvc", "repro"))
+    assert lines == [f"Running stage '{name}':" for name in ("select", "label", "train", "evaluate", "report")]
+    assert stage_lines(run(folder, "dvc", "repro")) == []
+    keys = [line.split(",")[0] for line in (folder / "data/label/labels.csv").read_text().splitlines()[1:]]
+    assert len(set(keys)) == len(keys) == 40
+    assert set(first.splitlines()) < set((folder / "data/label/labels.csv").read_text().splitlines())
+    assert json.loads((folder / "data/select/record.json").read_text())["labelled_before"] == 20
+    assert json.loads((folder / "data/evaluate/metrics.json").read_text())["n_labels"] == 40
+    assert "01/labels.csv: 20 labels" in run(folder, sys.executable, "-m", "stages.keep_round")
+    refused = subprocess.run(
+        [sys.executable, "-m", "stages.keep_round"], cwd=folder, env=ENV, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 1
+    assert "expected picks that no round holds, got 20 that are kept already" in refused.stderr
+    assert outputs != {path: sha256(path) for path in (rounds / "outputs").iterdir()}  # those of the new model
+
+
 def test_each_stage_reads_the_params_that_the_graph_names(chain, tmp_path, monkeypatch):
     """Records what each command asks of params.yaml, and holds it against dvc.yaml with its templates filled in."""
     graph = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -150,8 +188,8 @@ def filled(param: str, tree: dict) -> str:
 def test_experiments_run_and_are_shown(tmp_path):
     """`dvc exp run -S` in a git checkout, with another selector, after one repro."""
     folder = laid_out(tmp_path / "run")
-    (folder / ".gitignore").write_text("/data/*\n!/data/images/\n!/data/annotations/\n__pycache__/\n")
-    for name in ("images", "annotations"):
+    (folder / ".gitignore").write_text("/data/*\n!/data/images/\n!/data/annotations/\n!/data/rounds/\n__pycache__/\n")
+    for name in ("images", "annotations", "rounds"):
         (folder / "data" / name / ".gitkeep").touch()
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
     run(folder, "git", "init", "--quiet")

@@ -27,12 +27,12 @@ def test_one_word_names_stage_command_folder_and_block():
 
 @pytest.mark.parametrize("name", STAGES)
 def test_code_deps_are_what_is_imported(name):
-    code = {dep for dep in GRAPH[name]["deps"] if not dep.startswith("data/")}
+    code = {dep for dep in GRAPH[name]["deps"] if not dep.startswith(("data/", "${"))}
     assert code == closure(ROOT / "stages" / f"{name}.py")
 
 
 def test_data_deps_are_outputs_of_earlier_stages_or_a_persons_folder():
-    made: set[str] = {"data/images", "data/annotations"}
+    made: set[str] = {"data/images", "data/annotations", "data/rounds"}
     for name, stage in GRAPH.items():
         data = {dep for dep in stage["deps"] if dep.startswith("data/")}
         folders = {str(Path(out).parent) for out in made}
@@ -60,6 +60,12 @@ def test_the_wall(name):
     reached = upstream(name)
     assert not reached & (ANSWERS | {"data/label/labels.csv", "data/ingest/classes.json"})
     assert "data/ingest/index.parquet" in reached
+
+
+def test_select_and_label_depend_on_finished_rounds():
+    assert "${select.labeled}" in GRAPH["select"]["deps"]
+    assert "data/rounds" in GRAPH["label"]["deps"]
+    assert YAML(typ="safe").load((ROOT / "params.yaml").read_text())["select"]["labeled"] == "data/rounds"
 
 
 def test_only_label_evaluate_and_report_read_answers():

@@ -90,6 +90,14 @@ def test_answers_are_looked_up_for_the_picks_alone():
     assert not FILE.parent.exists()
 
 
+def test_labels_of_finished_rounds_join_those_of_the_picks():
+    Labels(["label"], {"key0": ["dog"], "key5": ["cat"]}).write(Path("data/rounds/00/labels.csv"))
+    done = run()
+    assert (done.exit_code, done.stdout) == (0, "answers: 3 labels\n")
+    assert written() == "key,label\nkey0,dog\nkey1,cat\nkey3,ant & bee\nkey4,cat\nkey5,cat\n"
+    assert "key0" not in page()
+
+
 def test_coarser_levels_come_along():
     Labels(["label", "group"], {key: ["cat", "pet" if key != "key3" else ""] for key in KEYS}).write(
         Path("data/ingest/answers.csv")
