@@ -121,5 +121,7 @@ def _pushed(
     if params.horizon.kind == "radius":
         sq_dist[sq_dist >= params.horizon.value] = np.inf
     # In units of the floor every power is at most 1, so float32 cannot overflow.
-    sums = np.power(sq_dist / space.floor, -params.alpha).sum(axis=1, dtype=np.float64)
-    return sums * space.floor**-params.alpha
+    sq_dist /= space.floor
+    # CIFAR-10's α by way of the square root: a third of the time of a power.
+    inverse = 1 / np.sqrt(sq_dist) if params.alpha == 0.5 else np.power(sq_dist, -params.alpha)
+    return inverse.sum(axis=1, dtype=np.float64) * space.floor**-params.alpha
