@@ -157,14 +157,13 @@ class Attributes:
 
     @classmethod
     def read(cls, file: Path, keys: Sequence[str]) -> "Attributes":
-        """Reads the rows of `keys`, in their order; other columns are not looked at, and only key must be there.
+        """Reads the rows of `keys` from Parquet or CSV, in their order; only the column key must be there.
 
         A group may be text or a number; null and NaN are no group. Refuses a key without a row or with two, and a cost
         that is no finite number above 0.
         """
         try:
-            names = [name for name in ("key", "group", "cost") if name in pq.read_schema(file).names]
-            table = pq.read_table(file, columns=names).to_pydict()
+            table = _columns_of(file, ("key", "group", "cost"))
             rows = {str(key): row for row, key in enumerate(table["key"])}
             group = ["" if name is None or name != name else str(name) for name in table.get("group", ())]
             cost = np.array(table["cost"], np.float64) if "cost" in table else None
@@ -365,6 +364,14 @@ def read_rows(file: Path) -> dict[str, Float[ndarray, " n"]]:
         name: np.array([number(file, value) if value else np.nan for value in column], dtype=np.float64)
         for name, column in zip(header, columns, strict=True)
     }
+
+
+def _columns_of(file: Path, names: Sequence[str]) -> dict[str, Sequence[Any]]:
+    """Those of the columns that a Parquet file or a CSV has."""
+    if file.suffix.lower() == ".csv":
+        header, body = read_csv(file, ())
+        return {name: [row[header.index(name)].strip() for row in body] for name in names if name in header}
+    return pq.read_table(file, columns=[name for name in names if name in pq.read_schema(file).names]).to_pydict()
 
 
 def _check_keys(keys: Sequence[str], where: str) -> None:

@@ -4,6 +4,7 @@ Files are read in blocks, so the peak of memory is the float32 result and a bloc
 Nothing in a file is ever executed: arrays of objects, which NumPy keeps as pickles, are refused.
 """
 
+import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -36,7 +37,7 @@ def read_vectors(path: Path) -> Float32[ndarray, "n d"]:
 
     Also refuses vectors so long that a float32 would not hold the sums of their squared distances. Of an `.npz` it is
     the only matrix of floats in it, or the array named after a colon: `file.npz:name`. Of a folder it is the rows of
-    all parts, sorted by name ("10" before "9"), which must be of one format and length of vector.
+    all parts, sorted by name, numbers in it by value ("9" before "10"); of one format and length of vector.
     """
     return read_keyed(path)[1]
 
@@ -76,7 +77,7 @@ def files_of(path: Path) -> list[Path]:
         if not file.is_file():
             raise ArtifactError(f"{file}: expected a {file.suffix.lower()} file, found none")
         return [file]
-    files = sorted(entry for entry in file.iterdir() if not entry.name.startswith((".", "_")))
+    files = sorted((e for e in file.iterdir() if not e.name.startswith((".", "_"))), key=_by_number)
     if not files:
         raise ArtifactError(f"{file}: expected .npy, .npz or .parquet files, found none")
     for part in files:
@@ -264,6 +265,11 @@ class _Table(_Part):
         at = pc.index(wrong, True).as_py()
         if at >= 0:
             raise ArtifactError(f"{self.file}: expected {says} in row {(start + at) // step}")
+
+
+def _by_number(file: Path) -> list[tuple[int, int | str]]:
+    parts = re.split(r"(\d+)", file.name)
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
 
 
 def _split(path: Path) -> tuple[Path, str | None]:

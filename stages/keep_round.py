@@ -30,6 +30,9 @@ from stages.cli import DATA, command
 def main(params: Params, ingest: Path, select: Path, labels: Path, model: Path, out: Path) -> None:
     """See the module's docstring, which is the command's help."""
     block = params.stage("embed", EmbedParams)
+    for needed in (labels, model / "model.json"):
+        if not needed.is_file():
+            raise ArtifactError(f"{needed}: expected what a finished `dvc repro` leaves, found none")
     picks, given = Selection.read(select / "picks.csv").keys, Labels.read(labels)
     home, new = next_round(out, given, picks)
     trained_on = read_json(model / "model.json").get("labels_sha256")

@@ -37,7 +37,9 @@ OUT_HELP = "A folder for picks.csv and record.json; or a file that ends in .csv,
 @command(__doc__)
 @click.option("--embeddings", type=click.Path(path_type=Path), default=DATA / "embed/train", show_default=True)
 @click.option("--vectors", type=click.Path(path_type=Path), help="A matrix, in place of --embeddings.")
-@click.option("--attributes", type=click.Path(path_type=Path), help="A Parquet with key, group, cost.  [ingest's own]")
+@click.option(
+    "--attributes", type=click.Path(path_type=Path), help="A Parquet or CSV: key, group, cost.  [ingest's own]"
+)
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "select", show_default=True, help=OUT_HELP)
 def main(params: Params, embeddings: Path, vectors: Path | None, attributes: Path | None, out: Path) -> None:
     """See the module's docstring, which is the command's help."""
@@ -53,8 +55,9 @@ def main(params: Params, embeddings: Path, vectors: Path | None, attributes: Pat
         named, x = read_keyed(vectors)
         file, keys = vectors, named or [str(row) for row in range(len(x))]
         say_lengths(x)
-    # The chain's own rounds are of the chain's images.
-    known = [] if vectors is not None and labeled == ROUNDS else labelled_keys(labeled)
+    known = labelled_keys(labeled) if vectors is None or labeled != ROUNDS or ROUNDS.is_dir() else []
+    if vectors is not None and labeled == ROUNDS and not set(known) & set(keys):
+        known = []  # the chain's own rounds, and these are not its images
     pool = Pool.of(x, common.search, rows_of(known, keys, labeled))
     if selector.needs_outputs and (found := ModelOutputs.read(labeled / OUTPUTS, keys)) is not None:
         pool = replace(pool, outputs=Outputs(found.features.vectors, found.weight, found.bias))
@@ -64,7 +67,8 @@ def main(params: Params, embeddings: Path, vectors: Path | None, attributes: Pat
         names = {name: number for number, name in enumerate(sorted({*about.group} - {""}))} | {"": -1}
         group = np.array([names[name] for name in about.group])
         cost = cost if about.cost is None else about.cost
-    refuse(params.where, common, float(cost[pool.free].sum()), file, grouped=group.max() >= 0, priced=cost.max() != 1)
+    priced = bool((cost != 1).any())
+    refuse(params.where, common, float(cost[pool.free].sum()), file, grouped=group.max() >= 0, priced=priced)
     logged = vectors is None and out.suffix != ".csv"  # only then does `out` lie in a data folder
     with write_log(out.parent, "select", {"images": len(x)}) if logged else nullcontext():
         picks = choose(selector, pool, common.budget, seed, common.rules, group, cost)
@@ -74,7 +78,11 @@ def main(params: Params, embeddings: Path, vectors: Path | None, attributes: Pat
         else:
             record = {"method": method, "params": selector.model_dump(), "seed": seed}
             record |= {"select": common.model_dump(exclude={"method"}), "n": x.shape[0], "d": x.shape[1]}
-            record |= {"picks": len(picks.rows), "found": {name: rounded(value) for name, value in picks.about.items()}}
+            record |= {
+                "picks": len(picks.rows),
+                "cost": rounded(float(cost[picks.rows].sum())),
+                "found": {name: rounded(value) for name, value in picks.about.items()},
+            }
             record |= {
                 "labelled_before": len(known),
                 "labelled_before_sha256": digest("\n".join(sorted(known)).encode()),
@@ -87,7 +95,8 @@ def main(params: Params, embeddings: Path, vectors: Path | None, attributes: Pat
             with whole_folder(out) as part:
                 selection.write(part / "picks.csv")
                 write_json(part / "record.json", record)
-    click.echo(f"{method}: {len(picks.rows)} of {len(x)} images")
+    spent = float(cost[picks.rows].sum())
+    click.echo(f"{method}: {len(picks.rows)} of {len(x)} images{f', cost {spent:g} of {common.budget:g}' * priced}")
 
 
 def say_lengths(x: Float32[ndarray, "n d"]) -> None:
@@ -103,7 +112,9 @@ def rows_of(known: Sequence[str], keys: Sequence[str], file: Path) -> Int64[ndar
     row_of = {key: row for row, key in enumerate(keys)}
     strange = next((key for key in known if key not in row_of), None)
     if strange is not None:
-        raise ArtifactError(f"{file}: key {strange}: expected an image to select from, got one that is not there")
+        raise ArtifactError(
+            f"{file}: key {strange}: expected the key of an image to select from, as in keys.txt, got none of these"
+        )
     return np.array(sorted(row_of[key] for key in known), np.int64)
 
 
@@ -117,7 +128,8 @@ def refuse(where: str, common: SelectParams, most: float, file: Path, *, grouped
         raise ParamsError(f"{where}: select.budget: expected {expected}, got {common.budget:g}")
     if common.rules.group_most and not grouped:
         raise ParamsError(
-            f"{where}: select.rules.group_most: expected 0, as no image has a group, got {common.rules.group_most}"
+            f"{where}: select.rules.group_most: expected 0, as no image has a group, got {common.rules.group_most}; "
+            "groups come from ingest.attributes, with --vectors from --attributes"
         )
 
 

@@ -66,7 +66,8 @@ def test_the_chain_writes_picks_and_a_record_without_times():
     assert set(record.pop("versions")) == {"numpy", "faiss"}
     x = Embeddings.read(Path("data/embed/train")).vectors
     assert record == {
-        "method": "usl", "picks": 7, "seed": 0, "n": 60, "d": 8, "found": {"neighbours": "exact", "passes": 1},
+        "method": "usl", "picks": 7, "cost": 7.0, "seed": 0, "n": 60, "d": 8,
+        "found": {"neighbours": "exact", "passes": 1},
         "labelled_before": 0, "labelled_before_sha256": hashlib.sha256(b"").hexdigest(),
         "vectors_sha256": hashlib.sha256(x.tobytes()).hexdigest(), "attributes_sha256": None, "outputs_sha256": None,
     }  # fmt: skip
@@ -220,7 +221,7 @@ def test_labelled_images_may_be_named_in_a_csv():
     assert done.exit_code == 0
     assert sorted(map(int, picked("o"))) == list(range(50, 60))
     Path("mine.csv").write_text("key\n60\n")
-    says = "mine.csv: key 60: expected an image to select from, got one that is not there"
+    says = "mine.csv: key 60: expected the key of an image to select from, as in keys.txt, got none of these"
     assert refusal("--vectors", "x.npy", "--set", "select.labeled=mine.csv") == says
 
 
@@ -237,6 +238,25 @@ def test_labelled_images_of_a_bare_matrix_are_never_ignored(name):
         return
     assert run("--vectors", "x.npy", "--out", "o", *sets).exit_code == 0
     assert sorted(map(int, picked("o"))) == list(range(50, 60))
+
+
+def test_the_chains_own_rounds_count_for_its_own_images_in_any_file():
+    keys = [f"k{i:03d}" for i in range(60)]
+    pq.write_table(pa.table({"key": keys, "vector": list(np.load("x.npy"))}), "x.parquet")
+    Labels(["label"], {key: ["cat"] for key in keys[:50]}).write(Path("data/rounds/00/labels.csv"))
+    assert run("--vectors", "x.parquet", "--out", "o", "--set", "select.budget=10").exit_code == 0
+    assert sorted(picked("o")) == keys[50:]
+    assert run("--vectors", "x.npy", "--out", "p", "--set", "select.budget=20").exit_code == 0
+    assert len(picked("p")) == 20  # row numbers: other images
+
+
+def test_attributes_may_be_a_csv_and_the_cost_is_told():
+    rows = "".join(f"{i},,{2.5 if i < 30 else 1}\n" for i in range(60))
+    Path("a.csv").write_text("key,group,cost\n" + rows)
+    done = run("--vectors", "x.npy", "--attributes", "a.csv", "--out", "o", "--set", "select.budget=21")
+    spent = sum(2.5 if int(key) < 30 else 1 for key in picked("o"))
+    assert done.stdout == f"auto: {len(picked('o'))} of 60 images, cost {spent:g} of 21\n"
+    assert json.loads(Path("o/record.json").read_text())["cost"] == spent
 
 
 def test_numbers_may_be_groups_and_zero_is_one():
@@ -267,7 +287,10 @@ def test_attributes_are_refused(table, says):
 
 def test_attributes_that_are_named_must_be_there_and_a_cap_needs_groups():
     assert refusal("--attributes", "no.parquet").startswith("no.parquet: expected the columns key, group and cost, got")
-    says = "params.yaml: select.rules.group_most: expected 0, as no image has a group, got 2"
+    says = (
+        "params.yaml: select.rules.group_most: expected 0, as no image has a group, got 2; groups come from "
+        "ingest.attributes, with --vectors from --attributes"
+    )
     assert refusal("--set", "select.rules.group_most=2") == says
 
 

@@ -123,6 +123,13 @@ def test_a_folder_of_parts_is_read_in_the_order_of_names():
     assert files_of(Path("two.npz:a")) == [Path("two.npz")]
 
 
+def test_numbers_in_names_count_by_value():
+    Path("parts").mkdir()
+    for number in (10, 9, 100, 1):
+        np.save(f"parts/p{number}.npy", np.full((1, 2), float(number)))
+    assert read_vectors(Path("parts"))[:, 0].tolist() == [1, 9, 10, 100]
+
+
 def test_parts_of_other_formats():
     for folder in ("zips", "tables"):
         Path(folder).mkdir()

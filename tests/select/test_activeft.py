@@ -5,23 +5,11 @@ from pipeline import rng
 from pipeline.select import activeft, geometry
 from pipeline.select.activeft import ActiveFt, loss_and_gradient, nearest_images, trained
 from pipeline.select.kernel import Sphere
-from pipeline.select.near import Search
-from pipeline.select.pool import Pool, Space
 from tests.oracles import activeft as oracle
+from tests.pools import cloud
+from tests.pools import pool as pooled
 
-SEARCH = Search(memory_mb=64, exact_most=10000, recall=0.9, probes=8)
 VALUES = {"temperature": 0.07, "learning_rate": 0.01, "steps": 60, "sample": 100_000}
-
-
-def cloud(n, d=4, seed=0):
-    x = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def pooled(x, labelled=(), barred=()):
-    bars = np.zeros(len(x), bool)
-    bars[list(barred)] = True
-    return Pool(Space(x, SEARCH), np.array(labelled, np.int64), bars)
 
 
 def made(**changes):

@@ -6,24 +6,12 @@ import pytest
 from pipeline.select import geometry
 from pipeline.select.kernel import unit
 from pipeline.select.maxherding import Herding, MaxHerding, herd
-from pipeline.select.near import Search
-from pipeline.select.pool import Pool, Space
 from tests.oracles import herding as oracle
+from tests.pools import cloud
+from tests.pools import pool as pooled
 
-SEARCH = Search(memory_mb=64, exact_most=10000, recall=0.9, probes=8)
 ALL = 100_000
 NONE = np.empty(0, np.int64)
-
-
-def cloud(n, d=4, seed=0):
-    x = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def pooled(x, labelled=(), barred=()):
-    bars = np.zeros(len(x), bool)
-    bars[list(barred)] = True
-    return Pool(Space(x, SEARCH), np.array(labelled, np.int64), bars)
 
 
 def picked(pool, budget, sigma=1.0, sample=ALL, seed=0):

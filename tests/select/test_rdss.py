@@ -4,23 +4,10 @@ import pytest
 from pipeline.select import geometry
 from pipeline.select.geometry import sq_dists
 from pipeline.select.kernel import Sphere
-from pipeline.select.near import Search
-from pipeline.select.pool import Pool, Space
 from pipeline.select.rdss import Rdss, median_sq_dist
 from tests.oracles import herding as oracle
-
-SEARCH = Search(memory_mb=64, exact_most=10000, recall=0.9, probes=8)
-
-
-def cloud(n, d=4, seed=0):
-    x = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def pooled(x, labelled=(), barred=()):
-    bars = np.zeros(len(x), bool)
-    bars[list(barred)] = True
-    return Pool(Space(x, SEARCH), np.array(labelled, np.int64), bars)
+from tests.pools import cloud
+from tests.pools import pool as pooled
 
 
 def picked(pool, budget, bandwidth=1.0, sample=100_000, seed=0):

@@ -5,29 +5,18 @@ from pipeline import rng
 from pipeline.select import uslt
 from pipeline.select.geometry import sq_dists
 from pipeline.select.kernel import distinct
-from pipeline.select.near import Search
-from pipeline.select.pool import Pool, Space
+from pipeline.select.pool import Space
 from pipeline.select.uslt import UslT, centroids, drawn_neighbours, loss_and_gradient, predictions, trained
 from tests.oracles import activeft
 from tests.oracles import uslt as oracle
+from tests.pools import SEARCH, cloud
+from tests.pools import pool as pooled
 
-SEARCH = Search(memory_mb=64, exact_most=10000, recall=0.9, probes=8)
 VALUES = {
     "iterations": 5, "restarts": 1, "spherical": True, "heads": 2, "neighbours": 5, "scale": 10.0, "adjust": 2.5,
     "sharpen": 0.5, "confidence": 0.0, "weight": 0.5, "dropout": 0.2, "momentum": 0.5, "learning_rate": 0.01,
     "steps": 20, "batch_size": 64,
 }  # fmt: skip
-
-
-def cloud(n, d=4, seed=0):
-    x = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def pooled(x, labelled=(), barred=()):
-    bars = np.zeros(len(x), bool)
-    bars[list(barred)] = True
-    return Pool(Space(x, SEARCH), np.array(labelled, np.int64), bars)
 
 
 def made(**changes):
