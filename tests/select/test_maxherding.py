@@ -69,7 +69,7 @@ def test_gains_of_the_sample_add_up_to_its_coverage():
 
 
 def test_barred_images_are_represented_and_not_picked():
-    x = np.concatenate([cloud(60) * [1, 1, 0, 0], cloud(20) * [0, 0, 1, 1]]).astype(np.float32)
+    x = np.concatenate([cloud(60, 4) * [1, 1, 0, 0], cloud(20, 4) * [0, 0, 1, 1]]).astype(np.float32)
     crowd, rest = set(range(60)), set(range(60, 80))
     assert set(picked(pooled(x), 1).rows.tolist()) <= crowd
     assert picked(pooled(x, barred=range(1, 60)), 1).rows.tolist() == [0]  # all that may stand for the crowd

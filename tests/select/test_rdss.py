@@ -64,7 +64,7 @@ def test_copies_wait_until_all_different_images_are_picked():
 
 def test_half_the_images_equal_leave_a_bandwidth():
     assert median_sq_dist(Sphere.of(np.ones((9, 2), np.float32)), np.arange(9)) == 1
-    x = np.concatenate([np.ones((20, 4), np.float32), cloud(5)])
+    x = np.concatenate([np.ones((20, 4), np.float32), cloud(5, 4)])
     assert sorted(picked(pooled(x), 6).rows.tolist())[1:] == [20, 21, 22, 23, 24]
 
 

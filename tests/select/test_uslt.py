@@ -61,7 +61,7 @@ def test_partners_are_each_of_the_nearest_others():
 
 
 def test_training_lowers_the_loss_and_follows_the_gradient():
-    x = cloud(300)
+    x = cloud(300, 4)
     start = centroids(x, 8, made(), 0, 64)
     anchors = np.random.default_rng(0).integers(300, size=(200, 64))
     partners = drawn_neighbours(Space(x, SEARCH), anchors, 5, np.random.default_rng(1))
