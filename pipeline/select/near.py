@@ -22,7 +22,6 @@ from pipeline.select import geometry, neighbours
 from pipeline.select.geometry import lowered, raised, smallest, spans
 
 log = logging.getLogger(__name__)
-RECALL_OF = 20  # neighbours whose recall is measured
 SAMPLE = 1000  # images on which it is
 TRAINED_ON = 64  # images a list, of which the lists' centroids are made
 

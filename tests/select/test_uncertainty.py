@@ -57,8 +57,8 @@ def test_margin_and_entropy_differ_with_more_than_two_classes_alone():
         assert (rows[0] == rows[1]) == same
 
 
-@SELECTORS
-def test_copies_are_picked_together_the_lowest_row_first(selector, value):  # noqa: ARG001 - the table has values for all tests
+@pytest.mark.parametrize("selector", [Margin(), Entropy()])
+def test_copies_are_picked_together_the_lowest_row_first(selector):
     made = outputs(3000, 64, 10)
     made.features[[5, 700, 1500, 2999]] = made.features[17]
     made.features[[5, 17, 700, 1500, 2999]] *= np.float32(1e-3)  # the least sure of all
