@@ -40,7 +40,7 @@ setup: $(READY)  ## the environment alone
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),fast,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),fast,timm,test]'
 	touch $(READY)
 
 .PHONY: help demo fashion test check bench setup

@@ -1,12 +1,16 @@
 """Speed of training inside `fit`, views and slow copies included, beside the bare passes of the same networks.
 
-The floor is forward, backward and the optimiser's step on tensors that are there already, with the same network, batch
-and precision; for MoCo the slow network's forward pass belongs to it. Both run in turn in one process, so that a busy
-machine slows both; the ratio is the median over the rounds. Exits with 1 if a ratio is below its limit.
+The floor is forward, backward and the optimiser's step on tensors that are there already: the backbone's passes that a
+method makes, with their sizes and with or without gradient, and neither heads nor loss. Both run in turn in one
+process, so that a busy machine slows both; the ratio is the median over the rounds. For self-supervised methods the
+cost of the loss alone, forward and backward, stands beside it as a share of the step, with queues of 4,096. Where
+lightly is installed its loop runs too, over the same images, network, batch and kind of views. Exits with 1 past a
+limit.
 
-    python -m benchmarks.training
+    python -m benchmarks.training            # or some of the methods by name
 """
 
+import copy
 import statistics
 import sys
 import tempfile
@@ -15,67 +19,136 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from pipeline.data.views import ContrastiveView, StrongView, WeakView
+from benchmarks import peers
+from pipeline.data.views import StrongView, WeakView
 from pipeline.fit import fit
 from pipeline.nn.backbones import Backbone, SmallResNet, fresh
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
 from pipeline.nn.optim import OptimParams
 from pipeline.params import Params
-from pipeline.selfsup.feed import TwoViews
-from pipeline.selfsup.moco import Moco, MocoParams
+from pipeline.selfsup import METHODS
+from pipeline.selfsup.barlow_twins import barlow_twins_loss
+from pipeline.selfsup.byol import byol_loss
+from pipeline.selfsup.cmsf import cmsf_loss
+from pipeline.selfsup.feed import Feed as Views
+from pipeline.selfsup.moco import moco_loss
+from pipeline.selfsup.msf import msf_loss
+from pipeline.selfsup.npid import softmax_loss
+from pipeline.selfsup.primitives import unit
+from pipeline.selfsup.recipe import Recipe
+from pipeline.selfsup.simclr import simclr_loss
+from pipeline.selfsup.simsiam import simsiam_loss
+from pipeline.selfsup.swav import swav_codes, swav_loss
+from pipeline.semisup import METHODS as SEMISUP
 from pipeline.semisup.batch import Feed
-from pipeline.semisup.fixmatch import FixMatch, FixMatchParams
-from pipeline.semisup.supervised import Supervised, SupervisedParams
 
-LIMIT = 0.85
-ROUNDS, STEPS = 7, 8
+LIMIT, LOSS_LIMIT = 0.85, 0.05
+ROUNDS, STEPS, BATCH, SIDE, QUEUE = 7, 4, 256, 28, 4096
 PARAMS = Params.read(Path("params.yaml"))
+SETS = ("pretrain.moco.queue_size=4096", "pretrain.backbones.small_resnet.stem_stride=2")
 
 
-def network(pixels: torch.Tensor) -> Backbone:
+def network(pixels: Tensor) -> Backbone:
     return fresh("small_resnet", SmallResNet(width=32, stem_stride=2), pixels)
 
 
-def bare(nets: list[nn.Module], idle: list[nn.Module], size: tuple[int, ...], device: Device) -> Callable[[], None]:
-    """STEPS steps of the `nets` with, and the `idle` without gradient, each on a batch of its own."""
-    images = torch.rand(size, device=device.device)
-    optimisers = [torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, nesterov=True) for net in nets]
+def passes(method: nn.Module, batch: object) -> list[tuple[torch.Size, bool]]:
+    """Shape, and whether a gradient was wanted, of all that went through a backbone for one loss."""
+    seen = []
+    hooks = [
+        module.register_forward_pre_hook(lambda _, args: seen.append((args[0].shape, torch.is_grad_enabled())))
+        for module in method.modules()
+        if isinstance(module, Backbone)
+    ]
+    method.loss(batch)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def bare(net: Backbone, calls: list[tuple[torch.Size, bool]], device: Device) -> Callable[[], None]:
+    """STEPS steps of the same passes."""
+    images = [torch.rand(shape, device=device.device) for shape, _ in calls]
+    idle = copy.deepcopy(net)
+    optimiser = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
 
     def run() -> None:
         for _ in range(STEPS):
+            losses = []
             with device.autocast():
-                with torch.no_grad():
-                    for net in idle:
-                        net(images)
-                out = [net(images).float() for net in nets]
-                loss = torch.stack(
-                    [F.cross_entropy(o, torch.zeros(len(o), dtype=torch.long, device=o.device)) for o in out]
-                )
-            for optimiser in optimisers:
-                optimiser.zero_grad()
-            loss.sum().backward()
-            for optimiser in optimisers:
-                optimiser.step()
-        if device.device.type == "cuda":
-            torch.cuda.synchronize()
+                for x, (_, grad) in zip(images, calls, strict=True):
+                    if grad:
+                        losses.append(net(x).float().square().mean())
+                    else:
+                        with torch.no_grad():
+                            idle(x)
+            optimiser.zero_grad()
+            torch.stack(losses).sum().backward()
+            optimiser.step()
+        wait(device)
 
     return run
 
 
-def trained(method: nn.Module, feed: Callable[[int], object], device: Device) -> Callable[[], None]:
+def trained(method: nn.Module, feed: Callable[[int], object], optim: OptimParams, device: Device) -> Callable[[], None]:
     """STEPS steps of `fit`."""
-    optim = PARAMS.block("train.optim", OptimParams)
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            kwargs = {"num_steps": STEPS, "seed": 0, "device": device, "state": Path(folder), "save_seconds": 1e9}
-            fit(method, feed, optim, **kwargs)
+            options = {"num_steps": STEPS, "seed": 0, "device": device, "state": Path(folder), "save_seconds": 1e9}
+            fit(method, feed, optim, **options)
+        wait(device)
 
     return run
+
+
+def loss_alone(name: str, device: Device) -> Callable[[], None]:
+    """STEPS times the loss of a batch of projections and its gradient, by the values of params.yaml."""
+    p = PARAMS.block(f"pretrain.{name}", METHODS[name].Params)
+
+    def rows(count: int, *, grad: bool = True) -> Tensor:
+        return torch.randn(count, p.dim, device=device.device).requires_grad_(grad)
+
+    q = [rows(BATCH) for _ in range(4)]
+    memory, other = unit(rows(QUEUE, grad=False)), unit(rows(QUEUE, grad=False))
+    own = torch.arange(BATCH, device=device.device)
+
+    def swav() -> Tensor:
+        z = torch.stack([unit(x) for x in q[:2]])
+        prototypes = other[: p.prototypes]
+        codes = torch.stack([swav_codes(part, prototypes, p.epsilon, p.iterations) for part in z])
+        return swav_loss(z, codes, prototypes, p.temperature)
+
+    def cmsf() -> Tensor:
+        return cmsf_loss(q[0], memory[:BATCH], other[:BATCH], memory, other, p.neighbours, p.constrained)
+
+    losses: dict[str, Callable[[], Tensor]] = {
+        "moco": lambda: sum(moco_loss(unit(x), memory[:BATCH], memory, p.temperature) for x in q[: 1 + p.symmetric]),
+        "simclr": lambda: simclr_loss(unit(q[0]), unit(q[1]), p.temperature),
+        "byol": lambda: byol_loss(*q),
+        "simsiam": lambda: simsiam_loss(*q),
+        "swav": swav,
+        "barlow_twins": lambda: barlow_twins_loss(q[0], q[1], p.off_diagonal, p.scale),
+        "npid": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),
+        "pirl": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),
+        "msf": lambda: msf_loss(q[0], memory[:BATCH], memory, p.neighbours),
+        "cmsf": cmsf,
+    }
+
+    def run() -> None:
+        for _ in range(STEPS):
+            losses[name]().backward()
+        wait(device)
+
+    return run
+
+
+def wait(device: Device) -> None:
+    if device.device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def seconds(run: Callable[[], None]) -> float:
@@ -84,53 +157,58 @@ def seconds(run: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def main() -> int:
+def medians(*runs: Callable[[], None]) -> tuple[list[float], list[float]]:
+    """Median seconds of each, run in turn; and median ratios of the others' seconds to the first's, round by round."""
+    for run in runs:
+        run()  # once, not counted: memory is allocated, kernels are chosen
+    rounds = [[seconds(run) for run in runs] for _ in range(ROUNDS)]
+    times = [statistics.median(column) for column in zip(*rounds, strict=True)]
+    return times, [statistics.median(row[i] / row[0] for row in rounds) for i in range(1, len(runs))]
+
+
+def self_supervised(name: str, pixels: Tensor, device: Device) -> bool:
+    """Prints a method's row; whether it is within the limits."""
+    recipe = Recipe.read(Params.read(Path("params.yaml"), (f"pretrain.method={name}", *SETS)))
+    method = recipe.learner(network(pixels.cpu()), len(pixels), device)
+    feed = Views(pixels, recipe.common.views, getattr(recipe.block, "local", None), BATCH, 0)
+    floor = bare(network(pixels.cpu()).to(device.device), passes(method, feed(0)), device)
+    runs = [trained(method, feed, recipe.common.optim, device), floor, loss_alone(name, device)]
+    peer = peers.installed() and name in peers.PEERS and device.device.type == "cpu"
+    if peer:
+        net = network(pixels.cpu())
+        runs.append(peers.loop(name, net, net.dim, pixels.cpu(), BATCH, STEPS))
+    times, (ratio, share, *_) = medians(*runs)
+    speeds = [2 * BATCH * STEPS / t for t in times]
+    beside = f"{speeds[3]:>14.0f}" if peer else f"{'':>14}"
+    print(f"{name:<14}{speeds[0]:>12.0f}{speeds[1]:>12.0f}{ratio:>8.2f}{100 * share:>9.1f} %{beside}", flush=True)
+    return ratio >= LIMIT and share <= LOSS_LIMIT
+
+
+def semi_supervised(name: str, pixels: Tensor, device: Device) -> bool:
+    """The same for a method on few labels."""
+    net = Classifier(network(pixels.cpu()), [str(i) for i in range(10)], (SIDE, SIDE)).to(device.device)
+    method = SEMISUP[name](net, PARAMS.block(f"train.{name}", SEMISUP[name].Params))
+    weak, strong = PARAMS.block("train.weak", WeakView), PARAMS.block("train.strong", StrongView)
+    size = 32 if method.ratio else BATCH
+    sizes = size, size * method.ratio
+    feed = Feed(pixels, range(40), torch.arange(40) % 10, sizes=sizes, views=(weak, strong), seed=0)
+    floor = bare(network(pixels.cpu()).to(device.device), passes(method, feed(0)), device)
+    times, (ratio,) = medians(trained(method, feed, PARAMS.block("train.optim", OptimParams), device), floor)
+    images = STEPS * (sizes[0] + 2 * sizes[1])
+    print(f"{name:<14}{images / times[0]:>12.0f}{images / times[1]:>12.0f}{ratio:>8.2f}", flush=True)
+    return ratio >= LIMIT
+
+
+def main(names: list[str]) -> int:
     torch.manual_seed(0)
     device = Device.choose("auto")
-    pixels = torch.randint(0, 256, (4096, 1, 28, 28), dtype=torch.uint8).to(device.device)
-    view = PARAMS.block("pretrain.view", ContrastiveView)
-    weak, strong = PARAMS.block("train.weak", WeakView), PARAMS.block("train.strong", StrongView)
-
-    def classifier() -> Classifier:
-        net = Classifier(network(pixels.cpu()), [str(i) for i in range(10)], (28, 28))
-        return net.to(device.device, memory_format=torch.channels_last)
-
-    def feed(size: int, ratio: int) -> Feed:
-        labels = torch.arange(40) % 10
-        return Feed(pixels, range(40), labels, sizes=(size, size * ratio), views=(weak, strong), seed=0)
-
-    moco = Moco(
-        network(pixels.cpu()), PARAMS.block("pretrain.moco", MocoParams), len(pixels), torch.Generator().manual_seed(0)
-    )
-    moco.to(device.device)
-    fixmatch = FixMatch(classifier(), PARAMS.block("train.fixmatch", FixMatchParams))
-    supervised = Supervised(classifier(), PARAMS.block("train.supervised", SupervisedParams))
-    b, mu = 32, fixmatch.ratio
-    passes = [moco.online, moco.online], [moco.slow, moco.slow]
-    cases = {
-        "moco": (512, trained(moco, TwoViews(pixels, view, 256, 0), device), bare(*passes, (256, 1, 28, 28), device)),
-        "fixmatch": (
-            b * (1 + 2 * mu),
-            trained(fixmatch, feed(b, mu), device),
-            bare([fixmatch.net], [], (b * (1 + 2 * mu), 1, 28, 28), device),
-        ),
-        "supervised": (
-            256,
-            trained(supervised, feed(256, 0), device),
-            bare([supervised.net], [], (256, 1, 28, 28), device),
-        ),
-    }
-    print(f"{'method':<12}{'fit img/s':>12}{'bare img/s':>12}{'ratio':>8}{'limit':>8}")
-    slow = 0
-    for name, (count, ours, floor) in cases.items():
-        ours(), floor()  # once, not counted: memory is allocated, kernels are chosen
-        pairs = [(seconds(ours), seconds(floor)) for _ in range(ROUNDS)]
-        ratio = statistics.median(f / o for o, f in pairs)
-        speeds = [count * STEPS / statistics.median(values) for values in zip(*pairs, strict=True)]
-        print(f"{name:<12}{speeds[0]:>12.0f}{speeds[1]:>12.0f}{ratio:>8.2f}{LIMIT:>8.2f}", flush=True)
-        slow += ratio < LIMIT
-    return 1 if slow else 0
+    pixels = torch.randint(0, 256, (4096, 1, SIDE, SIDE), dtype=torch.uint8).to(device.device)
+    print(f"{'method':<14}{'fit views/s':>12}{'bare':>12}{'ratio':>8}{'loss':>11}{'lightly':>14}")
+    print(f"{'limit':<14}{'':>24}{LIMIT:>8.2f}{100 * LOSS_LIMIT:>9.1f} %")
+    rows = {**dict.fromkeys(METHODS, self_supervised), **dict.fromkeys(SEMISUP, semi_supervised)}
+    within = [row(name, pixels, device) for name, row in rows.items() if name in (names or rows)]
+    return 0 if all(within) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ chance are drawn anew from the step's number. So a run that was killed at any st
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from pipeline import rng
+from pipeline import dist, rng
 from pipeline.errors import TrainingError
 from pipeline.files import whole_file
 from pipeline.nn.device import Device
@@ -35,6 +35,7 @@ class Step:
 
     loss: Tensor
     logs: Mapping[str, Tensor] = field(default_factory=dict)
+    features: Sequence[Tensor] = ()  # (b, f) of the backbone for the first and the second view, for an add-on's term
 
 
 class Trainable(Protocol[Batch]):
@@ -57,11 +58,14 @@ def fit(
     device: Device,
     state: Path,
     save_seconds: float,
+    watch: Callable[[dict[str, float]], None] | None = None,
 ) -> list[dict[str, float]]:
     """Trains the method in place and returns the curve: about 200 rows, each the mean over the steps since the last.
 
-    `state` is a folder where the run is saved every `save_seconds` and taken up again. Raises TrainingError at the
-    first step whose loss is not finite, or if a weight is not at the end; nothing of that kind is ever saved.
+    `state` is a folder where the run is saved every `save_seconds` and taken up again; `watch` sees each row of the
+    curve when it is complete. Of several processes each has its part of the batches, gradients are their means, and
+    rank 0 saves. Raises TrainingError at the first step whose loss is not finite, or if a weight is not at the end;
+    nothing of that kind is ever saved.
     """
     optimiser = optim.optimiser(method)
     curve = Curve(max(1, num_steps // CURVE_ROWS))
@@ -69,24 +73,25 @@ def fit(
     start = restore(file, method, optimiser, curve)
     saved = time.monotonic()
     method.train()
-    with tqdm(total=num_steps, initial=start, disable=None, unit="step") as bar:
+    with tqdm(total=num_steps, initial=start, disable=None if dist.rank() == 0 else True, unit="step") as bar:
         for step in range(start, num_steps):
             torch.manual_seed(rng.number(seed, "fit", step))
-            rate = optim.rate(step / num_steps)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+            rate = optim.move(optimiser, step / num_steps)
             batch = batch_at(step)  # outside autocast: views are float32 whatever the precision
             with device.autocast():
                 out = method.loss(batch)
             optimiser.zero_grad()
             out.loss.backward()
+            dist.mean_gradients(method.parameters())
             optimiser.step()
             method.after_step(step + 1, num_steps)
             row = curve.add(step, num_steps, rate, out)
             if row:
+                if watch is not None:
+                    watch(row)
                 bar.set_postfix(loss=f"{row['loss']:.4f}", refresh=False)
             bar.update()
-            if time.monotonic() - saved >= save_seconds and step + 1 < num_steps:
+            if dist.rank() == 0 and time.monotonic() - saved >= save_seconds and step + 1 < num_steps:
                 save(file, method, optimiser, curve, step + 1, num_steps)
                 saved = time.monotonic()
     if not all(tensor.isfinite().all() for tensor in method.state_dict().values()):
@@ -106,7 +111,8 @@ class Curve:
     def add(self, step: int, num_steps: int, rate: float, out: Step) -> dict[str, float] | None:
         """Notes a step; returns the row that it completes, if any."""
         self.names = ["loss", *out.logs]
-        self.waiting.append(torch.stack([value.detach().float() for value in (out.loss, *out.logs.values())]))
+        values = torch.stack([value.detach().float() for value in (out.loss, *out.logs.values())])
+        self.waiting.append(dist.total(values) / dist.world())
         if (step + 1) % self.every and step + 1 < num_steps:
             return None
         self.check(step, num_steps)

@@ -64,7 +64,7 @@ def merge(params: dict[str, Any], preset: object, where: str) -> None:
     for key, value in preset.items():
         if key not in params:
             raise ParamsError(f"{where}: {key}: expected a key of params.yaml, found none of that name")
-        if isinstance(params[key], dict):
+        if isinstance(params[key], dict) and params[key]:  # an empty block takes any values
             merge(params[key], value, f"{where}: {key}")
         else:
             params[key] = value

@@ -1,24 +1,26 @@
 """Learn a backbone from the training images, without labels."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
-import torch
 
-from pipeline import rng
+from pipeline import dist
 from pipeline.artifacts import Index, Manifest, Weights, write_rows
 from pipeline.data.reader import load
 from pipeline.files import sha256, whole_folder
 from pipeline.fit import fit
-from pipeline.nn.backbones import BACKBONES, fresh
 from pipeline.nn.classifier import to_arrays
 from pipeline.nn.device import Device
 from pipeline.params import Params
 from pipeline.scratch import scratch
-from pipeline.selfsup import METHODS, PretrainParams
-from pipeline.selfsup.feed import TwoViews
 from pipeline.selfsup.none import NoneParams, fill
+from pipeline.selfsup.recipe import Recipe
+from pipeline.selfsup.streamed import sample
+from pipeline.selfsup.watch import Watch
 from stages.cli import DATA, command, save_seconds_option, write_log
+
+SAMPLE = 10_000  # images that the normalisation is taken from where not all are in memory
 
 
 @command(__doc__)
@@ -27,43 +29,51 @@ from stages.cli import DATA, command, save_seconds_option, write_log
 @save_seconds_option
 def main(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
     """See the module's docstring, which is the command's help."""
-    method = params.method("pretrain.method", {**METHODS, "none": NoneParams})
-    block = params.block(f"pretrain.{method}", METHODS[method].Params if method in METHODS else NoneParams)
-    common = params.stage("pretrain", PretrainParams, {*METHODS, "none", "backbones"})
-    name = params.method("pretrain.backbone", BACKBONES)
-    options = params.block(f"pretrain.backbones.{name}", BACKBONES[name])
-    manifest = Manifest.read(ingest / "manifest.json")
-    pixels = load(manifest, Index.read(ingest / "index.parquet", "train"), "train", "pretrain").pixels
-    torch.manual_seed(rng.number(params.seed, "pretrain", "init"))
-    backbone = fresh(name, options, pixels)
-    device = Device.choose(common.precision)
-    ingredients = {
-        "params": [params.seed, common.model_dump(), block.model_dump(), backbone.about, device.about()],
-        "inputs": [sha256(ingest / file) for file in ("manifest.json", "index.parquet")],
-    }
-    with scratch(out.parent / "scratch", "pretrain", ingredients) as state:
-        rows: list[dict[str, float]] = []
-        if isinstance(block, NoneParams):
-            fill(backbone, block)
+    recipe = Recipe.read(params)
+    common = recipe.common
+    with dist.processes():
+        first = dist.rank() == 0
+        manifest = Manifest.read(ingest / "manifest.json")
+        index = Index.read(ingest / "index.parquet", "train")
+        streamed = recipe.streams(manifest)
+        if streamed:
+            pixels = sample(manifest, index, "train", SAMPLE, params.seed)
         else:
-            chance = torch.Generator().manual_seed(rng.number(params.seed, "pretrain", "method"))
-            learner = METHODS[method](backbone, block, len(pixels), chance).to(device.device)
-            feed = TwoViews(pixels.to(device.device), common.view, common.batch_size, params.seed)
-            with write_log(out.parent, "pretrain", {"images": common.steps * common.batch_size, **device.about()}):
-                rows = fit(
-                    learner,
-                    feed,
-                    common.optim,
-                    num_steps=common.steps,
-                    seed=params.seed,
-                    device=device,
-                    state=state,
-                    save_seconds=save_seconds,
-                )
-        with whole_folder(out) as part:
-            about = {"backbone": backbone.about, "method": method, "size": list(manifest.size)}
-            Weights(to_arrays(backbone), about).write(part, "backbone")
-            write_rows(part / "curve.csv", rows)
+            pixels = load(manifest, index, "train", "pretrain").pixels
+        backbone = recipe.backbone(pixels)
+        device = Device.choose(common.precision)
+        values = params.seed, common.model_dump(), recipe.block.model_dump(), backbone.about, device.about(), streamed
+        ingredients = {
+            "params": values,
+            "inputs": [sha256(ingest / file) for file in ("manifest.json", "index.parquet")],
+        }
+        # The first process locks, saves and writes; the others only take up what it saved.
+        with scratch(out.parent / "scratch", "pretrain", ingredients) if first else nullcontext(None) as own:
+            state = dist.from_first(own)
+            rows: list[dict[str, float]] = []
+            if isinstance(recipe.block, NoneParams):
+                fill(backbone, recipe.block)
+            else:
+                learner = recipe.learner(backbone, manifest.count("train"), device)
+                about = {"images": common.steps * common.batch_size, "streamed": streamed, **device.about()}
+                log = write_log(out.parent, "pretrain", about) if first else nullcontext()
+                with recipe.feed(manifest, index, None if streamed else pixels, device) as feed, log:
+                    rows = fit(
+                        learner,
+                        feed,
+                        common.optim,
+                        num_steps=common.steps,
+                        seed=params.seed,
+                        device=device,
+                        state=state,
+                        save_seconds=save_seconds,
+                        watch=Watch(common.steps),
+                    )
+            if first:
+                with whole_folder(out) as part:
+                    net = {"backbone": backbone.about, "method": common.method, "size": list(manifest.size)}
+                    Weights(to_arrays(backbone), net).write(part, "backbone")
+                    write_rows(part / "curve.csv", rows)
 
 
 if __name__ == "__main__":

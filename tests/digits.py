@@ -1,36 +1,66 @@
 """Real images for tests: scikit-learn's 1,797 scans of digits, and small learners on them."""
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from pipeline.data.views import ContrastiveView, StrongView, WeakView
+from pipeline.data.views import ContrastiveView, LocalCrops, StrongView, WeakView
 from pipeline.nn.backbones import Backbone, SmallResNet, fresh
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.optim import OptimParams
 from pipeline.selfsup import METHODS as SELFSUP
-from pipeline.selfsup.feed import TwoViews
+from pipeline.selfsup.feed import Feed as SelfsupFeed
 from pipeline.semisup import METHODS as SEMISUP
 from pipeline.semisup.batch import Feed
 
 CONTRASTIVE = ContrastiveView(
     crop_min=0.4, flip=0.5, jitter_prob=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grey_prob=0.2,
-    blur_prob=0.5,
+    blur_prob=0.5, crop_max=1.0, solarize_prob=0.0,
 )  # fmt: skip
 WEAK = WeakView(flip=0.0, shift=0.125)
 STRONG = StrongView(
     flip=0.0, op_prob=0.3, rotate=30, shear=0.3, shift=0.2, colour=0.9, solarize=True, posterize=True, cutout=0.5
 )  # fmt: skip
 OPTIM = OptimParams(
-    name="sgd", learning_rate=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4, warmup=0.2, schedule="cosine"
+    name="sgd",
+    learning_rate=0.05,
+    momentum=0.9,
+    nesterov=True,
+    weight_decay=1e-4,
+    warmup=0.2,
+    schedule="cosine",
+    final_learning_rate=0.0,
+    bias_scale=1.0,
+    trust=1e-3,
+    clip=False,
 )
 # What each method's block holds in these tests; a method without a line here fails the contract tests.
 PARAMS = {
     "moco": {
         "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "keep_start": 0.9, "keep_end": 1.0,
         "bn_groups": 2, "symmetric": True,
+    },
+    "simclr": {"dim": 8, "hidden_dim": 16, "head_layers": 2, "temperature": 0.5},
+    "byol": {"dim": 8, "hidden_dim": 16, "keep_start": 0.9, "keep_end": 1.0},
+    "simsiam": {"dim": 8, "hidden_dim": 16, "projector_layers": 2, "predictor_dim": 4},
+    "swav": {
+        "dim": 8, "hidden_dim": 16, "prototypes": 12, "temperature": 0.1, "epsilon": 0.05, "iterations": 3,
+        "queue_size": 24, "queue_start": 0.2, "frozen": 0.2,
+        "local": LocalCrops(count=2, side=0.5, crop_min=0.1, crop_max=0.4),
+    },
+    "barlow_twins": {"dim": 8, "hidden_dim": 16, "off_diagonal": 0.0051, "scale": 0.1},
+    "npid": {"dim": 8, "head_norm": False, "temperature": 0.1, "negatives": 30, "bank_keep": 0.5},
+    "pirl": {
+        "dim": 8, "head_norm": True, "temperature": 0.1, "negatives": 0, "bank_keep": 0.5, "grid": 2, "patch": 0.75,
+    },
+    "msf": {"dim": 8, "hidden_dim": 16, "queue_size": 50, "neighbours": 3, "keep_start": 0.9, "keep_end": 1.0},
+    "cmsf": {
+        "dim": 8, "hidden_dim": 16, "queue_size": 50, "neighbours": 3, "constrained": 3, "keep_start": 0.9,
+        "keep_end": 1.0,
     },
     "fixmatch": {"ratio": 2, "threshold": 0.12, "weight": 1.0, "keep": 0.9},
     "supervised": {"keep": 0.9},
@@ -50,15 +80,15 @@ def backbone(seed: int = 0, channels: int = 1) -> Backbone:
     return fresh("small_resnet", SmallResNet(width=16, stem_stride=1), digits()[0].expand(-1, channels, -1, -1))
 
 
-def learner(name: str, channels: int = 1):
+def learner(name: str, channels: int = 1, batch_size: int = 8, changes: Mapping[str, Any] = {}):
     """A method with fresh weights and the function that gives its batches, eight (labelled) images a step."""
     pixels, labels = digits()
     pixels = pixels.expand(-1, channels, -1, -1)
     if name in SELFSUP:
-        method = SELFSUP[name](
-            backbone(channels=channels), SELFSUP[name].Params(**PARAMS[name]), 300, torch.Generator().manual_seed(0)
-        )
-        return method, TwoViews(pixels[:300], CONTRASTIVE, 8, seed=0)
+        params = SELFSUP[name].Params(**{**PARAMS[name], **changes})
+        method = SELFSUP[name](backbone(channels=channels), params, 300, torch.Generator().manual_seed(0))
+        local = getattr(params, "local", None)
+        return method, SelfsupFeed(pixels[:300], (CONTRASTIVE, CONTRASTIVE), local, batch_size, seed=0)
     net = Classifier(backbone(channels=channels), [str(i) for i in range(10)], (8, 8))
     method = SEMISUP[name](net, SEMISUP[name].Params(**PARAMS[name]))
     rows = list(range(20))

@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 PARAMS = (ROOT / "params.yaml").read_text()
 
 
-@pytest.mark.parametrize("name", [*SELECTORS, *SEMISUP, *BACKBONES])
+@pytest.mark.parametrize("name", [*SELECTORS, *SELFSUP, *SEMISUP, *BACKBONES])
 def test_the_readme_names_every_method_that_can_be_swapped(name):
     assert name in README
 

@@ -13,8 +13,10 @@ from pipeline.artifacts import Embeddings, Index, Labels, Manifest
 from pipeline.data.reader import load
 from pipeline.embed import EmbedParams, embed_split
 from pipeline.files import read_csv, sha256
+from pipeline.nn.backbones import BACKBONES
 from pipeline.nn.classifier import Classifier, read_backbone
 from pipeline.nn.device import Device
+from pipeline.selfsup import METHODS
 from stages.embed import main as embed
 from stages.pretrain import main as pretrain
 from stages.train import main as train
@@ -122,10 +124,10 @@ def test_methods_that_do_not_exist():
         "params.yaml: train.method: expected one of fixmatch, supervised, got 'fixmach'"
     )
     assert refusal(call(pretrain, "pretrain.method=mocco")) == (
-        "params.yaml: pretrain.method: expected one of moco, none, got 'mocco'"
+        f"params.yaml: pretrain.method: expected one of {', '.join(sorted([*METHODS, 'none']))}, got 'mocco'"
     )
     assert refusal(call(pretrain, "pretrain.backbone=vgg")) == (
-        "params.yaml: pretrain.backbone: expected one of resnet18, resnet50, small_resnet, wide_resnet28_2, got 'vgg'"
+        f"params.yaml: pretrain.backbone: expected one of {', '.join(sorted(BACKBONES))}, got 'vgg'"
     )
 
 

@@ -13,17 +13,37 @@ Each = Float[Tensor, " b"]
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-def uniform(count: int, low: float, high: float, chance: torch.Generator) -> Each:
-    """`count` numbers from U(low, high); the generator is the CPU's, so every device draws the same."""
-    return torch.rand(count, generator=chance) * (high - low) + low
+class Chance:
+    """Draws for the images of a batch, on the CPU, so that every device draws the same.
+
+    A process that holds only the part `part` of a batch of `total` images draws for all and keeps its own: several
+    processes together see what one would.
+    """
+
+    def __init__(self, seed: int, total: int | None = None, part: slice = slice(None)) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+        self._total, self._part = total, part
+
+    def rand(self, count: int, *shape: int) -> Float[Tensor, "b *s"]:
+        """Numbers from U(0, 1) for `count` images, which are all of the batch or this process's part of it."""
+        return torch.rand(self._total or count, *shape, generator=self._generator)[self._part]
 
 
-def warp(images: Images, matrix: Float[Tensor, "b 2 3"]) -> Images:
+def uniform(count: int, low: float, high: float, chance: Chance) -> Each:
+    """`count` numbers from U(low, high)."""
+    return chance.rand(count) * (high - low) + low
+
+
+def warp(
+    images: Images, matrix: Float[Tensor, "b 2 3"], size: tuple[int, int] | None = None
+) -> Float[Tensor, "b c s t"]:
     """Samples each image through an affine map of output to input coordinates, both in [-1, 1]; mirrors at the border.
 
-    One bilinear pass, whatever crop, flip, rotation, shear and shift the maps are made of.
+    One bilinear pass, whatever crop, flip, rotation, shear and shift the maps are made of. `size` is the output's
+    (height, width), where it is not the input's.
     """
-    grid = F.affine_grid(matrix.to(images.device), list(images.shape), align_corners=False)
+    shape = [*images.shape[:2], *(size or images.shape[2:])]
+    grid = F.affine_grid(matrix.to(images.device), shape, align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
@@ -53,9 +73,9 @@ def flip_matrix(matrix: Float[Tensor, "b 2 3"], flipped: Bool[Tensor, " b"]) -> 
 
 
 def grey(images: Images) -> Float[Tensor, "b 1 h w"]:
-    """Luma of RGB images; a single channel is its own."""
+    """Luma of RGB images; the mean of any other number of channels."""
     if images.shape[1] != len(LUMA):
-        return images[:, :1]
+        return images.mean(dim=1, keepdim=True)
     return torch.einsum("bchw,c->bhw", images, images.new_tensor(LUMA))[:, None]
 
 

@@ -10,7 +10,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -37,6 +37,7 @@ KEPT = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}  # formats th
 MODES = {1: "L", 3: "RGB"}
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # and the family I;16
 MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MB as RGB; more in a small file is a decompression bomb
+Box = tuple[float, float, float, float]  # left, top, right and bottom in pixels
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -110,8 +111,30 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> U
         image = _plain(image, channels)
         if size is not None and image.size != (size[1], size[0]):
             image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BICUBIC)
-        pixels = np.asarray(image)
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1)) if channels == 3 else pixels[None]
+        return np.ascontiguousarray(_planes(image))
+
+
+def cut(
+    data: bytes, channels: int, boxes: Callable[[float, float], Sequence[Box]], sizes: Sequence[tuple[int, int]]
+) -> list[UInt8[ndarray, "c _ _"]]:
+    """Parts of an image of any mode, upright, with 1 or 3 channels, each resized to its (height, width), antialiased.
+
+    `boxes` gives the parts, one for each of `sizes`, in an image of a width and height. Bilinear, from the image's own
+    pixels: a JPEG is decoded at a half, quarter or eighth of its size only where each part keeps, on each side, at
+    least as many pixels as it is resized to. Raises BadImage.
+    """
+    with _opened(data) as image:
+        height, width = _upright_size(image)
+        whole = boxes(width, height)
+        shrink = min(min((x1 - x0) / w, (y1 - y0) / h) for (x0, y0, x1, y1), (h, w) in zip(whole, sizes, strict=True))
+        scale = next(scale for scale in (8, 4, 2, 1) if scale <= max(1, shrink))
+        if scale > 1 and image.draft(None, (image.width // scale, image.height // scale)) is not None:
+            whole = boxes(width / scale, height / scale)
+        image = _plain(image, channels)
+        resized = (
+            image.resize((w, h), Image.Resampling.BILINEAR, box) for box, (h, w) in zip(whole, sizes, strict=True)
+        )
+        return [_planes(part) for part in resized]
 
 
 def normalise(data: bytes, channels: int, max_side: int) -> tuple[bytes, str]:
@@ -153,7 +176,7 @@ def encode(pixels: UInt8[ndarray, "c h w"]) -> bytes:
 def _opened(data: bytes) -> Iterator[Image.Image]:
     if not data:
         raise BadImage("the file has zero bytes")
-    with _quiet():
+    with quiet():
         try:
             with Image.open(BytesIO(data), formats=tuple(FORMATS)) as image:
                 if image.width * image.height > MAX_PIXELS:
@@ -217,6 +240,11 @@ def _eight_bits(values: ndarray) -> UInt8[ndarray, "h w"]:
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
+def _planes(image: Image.Image) -> UInt8[ndarray, "c h w"]:
+    pixels = np.asarray(image)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
 def _bytes(image: Image.Image, kind: str, **options: int) -> bytes:
     file = BytesIO()
     image.save(file, kind, **options)
@@ -228,8 +256,11 @@ _quiet_users: list[warnings.catch_warnings] = []
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Pillow's warnings are ignored within; shared by threads, as the filters of `warnings` belong to the process."""
+def quiet() -> Iterator[None]:
+    """Pillow's warnings are ignored within; shared by threads, as the filters of `warnings` belong to the process.
+
+    Who has images read in the background holds it meanwhile: those filters are then not touched from there.
+    """
     with _quiet_lock:
         _quiet_users.append(warnings.catch_warnings())
         if len(_quiet_users) == 1:

@@ -4,24 +4,54 @@ The draws come from the generator alone, in a fixed order and number, so a view 
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
-from pydantic import Field
-from torch import Generator, Tensor
+from jaxtyping import Bool, Float, UInt8
+from pydantic import Field, model_validator
+from torch import Tensor
 
 from pipeline.data import augment
-from pipeline.data.augment import uniform
+from pipeline.data.augment import Chance, Each, uniform
 from pipeline.params import Block
 
 Raw = UInt8[Tensor, "b c h w"]
-View = Float[Tensor, "b c h w"]
+View = Float[Tensor, "b c s t"]  # as a rule of the images' own size
+
+
+@dataclass(frozen=True)
+class Crops:
+    """A crop of each image, in shares of the image: what any reader of pixels needs to make it."""
+
+    area: Each
+    log_ratio: Each  # of the crop's width to its height, as pixels
+    across: Each  # place in [0, 1] of what is free
+    down: Each
+    flipped: Bool[Tensor, " b"]
+
+    def matrix(self) -> Float[Tensor, "b 2 3"]:
+        """Maps for `augment.warp`, of square images."""
+        matrix = augment.crop_matrix(self.area, self.log_ratio, self.across, self.down)
+        return augment.flip_matrix(matrix, self.flipped)
+
+    def box(self, i: int, width: float, height: float) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) of crop `i` in an image of this width and height; of a square it is `matrix()`'s.
+
+        A side that would leave the image is cut to the image's own; the other then shrinks as far as it must for the
+        ratio to lie between the one drawn and 1, so that a panorama is not squeezed.
+        """
+        side, ratio = math.sqrt(self.area[i].item() * width * height), math.exp(self.log_ratio[i].item())
+        wide, high = min(side * math.sqrt(ratio), width), min(side / math.sqrt(ratio), height)
+        wide, high = min(wide, high * max(ratio, 1)), min(high, wide / min(ratio, 1))
+        left, top = self.across[i].item() * (width - wide), self.down[i].item() * (height - high)
+        return left, top, min(left + wide, width), min(top + high, height)
 
 
 class ContrastiveView(Block):
-    """SimCLR's and MoCo v2's view: a crop resized to the whole, flip, colour jitter, loss of colour, blur."""
+    """SimCLR's and MoCo v2's view: a crop resized to the whole, flip, colour jitter, loss of colour, blur, solarize."""
 
-    crop_min: float = Field(gt=0, le=1)  # least share of the area; the most is all of it
+    crop_min: float = Field(gt=0, le=1)  # least and most share of the area
+    crop_max: float = Field(gt=0, le=1)
     flip: float = Field(ge=0, le=1)  # this and the next *_prob: probabilities
     jitter_prob: float = Field(ge=0, le=1)
     brightness: float = Field(ge=0, le=1)  # factors are drawn from 1 +- this
@@ -30,18 +60,32 @@ class ContrastiveView(Block):
     hue: float = Field(ge=0, le=0.5)  # in turns, +- this
     grey_prob: float = Field(ge=0, le=1)
     blur_prob: float = Field(ge=0, le=1)
+    solarize_prob: float = Field(ge=0, le=1)  # of inverting the bright half, as BYOL does
 
-    def __call__(self, raw: Raw, chance: Generator) -> View:
-        """One view of each image."""
-        b, channels = raw.shape[:2]
-        matrix = augment.crop_matrix(
-            uniform(b, self.crop_min, 1, chance),
-            uniform(b, math.log(3 / 4), math.log(4 / 3), chance),
-            uniform(b, 0, 1, chance),
-            uniform(b, 0, 1, chance),
+    @model_validator(mode="after")
+    def _range(self) -> "ContrastiveView":
+        if self.crop_min > self.crop_max:
+            raise ValueError(f"crop_min of at most crop_max, {self.crop_max}")
+        return self
+
+    def __call__(self, raw: Raw, chance: Chance, size: tuple[int, int] | None = None) -> View:
+        """One view of each image, of its size or of `size`."""
+        images = augment.warp(raw.float() / 255, self.crops(len(raw), chance).matrix(), size)
+        return self.photometric(images, chance)
+
+    def crops(self, count: int, chance: Chance) -> Crops:
+        """The first half of a view: where it lies."""
+        return Crops(
+            uniform(count, self.crop_min, self.crop_max, chance),
+            uniform(count, math.log(3 / 4), math.log(4 / 3), chance),
+            uniform(count, 0, 1, chance),
+            uniform(count, 0, 1, chance),
+            uniform(count, 0, 1, chance) < self.flip,
         )
-        flipped = uniform(b, 0, 1, chance) < self.flip
-        images = augment.warp(raw.float() / 255, augment.flip_matrix(matrix, flipped))
+
+    def photometric(self, images: View, chance: Chance) -> View:
+        """The second half: what happens to the colours of the cropped images, on their device."""
+        b, channels = images.shape[:2]
         jittered = uniform(b, 0, 1, chance) < self.jitter_prob
 
         def factor(reach: float, neutral: float) -> Float[Tensor, " b"]:
@@ -49,14 +93,33 @@ class ContrastiveView(Block):
 
         images = augment.brightness(images, factor(self.brightness, 1))
         images = augment.contrast(images, factor(self.contrast, 1))
-        if channels == 3:
+        if channels > 1:
             images = augment.saturation(images, factor(self.saturation, 1))
             images = augment.hue(images, factor(self.hue, 0))
             images = augment.saturation(images, (uniform(b, 0, 1, chance) >= self.grey_prob).float())
         if self.blur_prob > 0:
             blurred = uniform(b, 0, 1, chance) < self.blur_prob
             images = augment.blur(images, uniform(b, 0.1, 2, chance) * blurred)
+        if self.solarize_prob > 0:
+            images = augment.solarize(images, torch.where(uniform(b, 0, 1, chance) < self.solarize_prob, 0.5, 2.0))
         return images
+
+
+class LocalCrops(Block):
+    """SwAV's multi-crop: small views of small parts, beside the two large ones."""
+
+    count: int = Field(ge=0)
+    side: float = Field(gt=0, le=1)  # of the view, as a share of the image's; 96 / 224 in the paper
+    crop_min: float = Field(gt=0, le=1)
+    crop_max: float = Field(gt=0, le=1)
+
+    def view(self, large: ContrastiveView) -> ContrastiveView:
+        """The large view with these crops."""
+        return large.model_copy(update={"crop_min": self.crop_min, "crop_max": self.crop_max})
+
+    def size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) in pixels of the small views of images of a size."""
+        return round(size[0] * self.side), round(size[1] * self.side)
 
 
 class WeakView(Block):
@@ -65,7 +128,7 @@ class WeakView(Block):
     flip: float = Field(ge=0, le=1)  # probability
     shift: float = Field(ge=0, lt=1)  # largest shift as a share of the side; 0.125 in the paper
 
-    def __call__(self, raw: Raw, chance: Generator) -> View:
+    def __call__(self, raw: Raw, chance: Chance) -> View:
         """One view of each image."""
         b, _, h, w = raw.shape
         zero = torch.zeros(b)
@@ -94,7 +157,7 @@ class StrongView(Block):
     posterize: bool  # to 4 to 8 bits
     cutout: float = Field(ge=0, le=1)  # largest side of the grey square as a share of the image's; 0.5 in the paper
 
-    def __call__(self, raw: Raw, chance: Generator) -> View:
+    def __call__(self, raw: Raw, chance: Chance) -> View:
         """One view of each image."""
         b, channels = raw.shape[:2]
 

@@ -8,6 +8,8 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
+from pipeline import dist
+
 log = logging.getLogger(__name__)
 Precision = Literal["auto", "fp32", "bf16"]
 M = TypeVar("M", bound=nn.Module)
@@ -26,7 +28,7 @@ class Device:
 
         AVX-512's bf16 instructions alone do not count: with them a small ResNet ran at 0.8 times its fp32 speed.
         """
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
         if device.type == "cuda":
             capable = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
@@ -38,7 +40,12 @@ class Device:
     def about(self) -> dict[str, str | int]:
         """What the results of a run may depend on beyond its params: results differ between 1 and 2 threads."""
         precision = "bf16" if self.bf16 else "fp32"
-        return {"device": self.device.type, "precision": precision, "threads": torch.get_num_threads()}
+        return {
+            "device": self.device.type,
+            "precision": precision,
+            "threads": torch.get_num_threads(),
+            "processes": dist.world(),
+        }
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which forward passes run."""

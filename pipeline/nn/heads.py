@@ -1,23 +1,45 @@
 """Small networks on top of a backbone."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.errors import ParamsError
+from pipeline.nn.backbones import Backbone
 
 
-class UnitMlp(nn.Module):
-    """Linear, ReLU, Linear, then unit length: the projection head of MoCo v2, without batch norm."""
+def mlp(dims: Sequence[int], *, norm: bool, last_norm: bool = False, affine: bool = True) -> nn.Sequential:
+    """Linear layers from dims[0] to dims[-1] with ReLU between them: one layer if there are two dims.
 
-    def __init__(self, dim_in: int, hidden_dim: int, dim_out: int) -> None:
+    `norm` puts batch norm before each ReLU, `last_norm` one at the end, there with scale and shift if `affine`. A layer
+    that a norm follows has no bias, for the norm would take it away.
+    """
+    layers: list[nn.Module] = []
+    for i, (d_in, d_out) in enumerate(pairwise(dims)):
+        last = i == len(dims) - 2
+        normed = last_norm if last else norm
+        layers.append(nn.Linear(d_in, d_out, bias=not normed))
+        if normed:
+            layers.append(nn.BatchNorm1d(d_out, affine=affine or not last))
+        if not last:
+            layers.append(nn.ReLU())
+    return nn.Sequential(*layers)
+
+
+class Encoder(nn.Module):
+    """A backbone with a projection head on top."""
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(dim_in, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, dim_out))
+        self.backbone, self.head = backbone, head
 
-    def forward(self, x: Float[Tensor, "b d_in"]) -> Float[Tensor, "b d_out"]:
-        """Unit vectors, float32 whatever the precision of the layers."""
-        return F.normalize(self.layers(x).float(), dim=1)
+    def forward(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b f"], Float[Tensor, "b d"]]:
+        """Features of the backbone, and their projections."""
+        features = self.backbone(images)
+        return features, self.head(features)
 
 
 def in_groups(net: nn.Module, images: Float[Tensor, "b c h w"], groups: int, shuffled: bool) -> Float[Tensor, "b d"]:

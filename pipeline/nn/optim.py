@@ -13,10 +13,17 @@ from pipeline.params import Block
 
 
 class OptimParams(Block):
-    """An optimiser and its schedule; `warmup` is the share of all steps in which the rate rises linearly from 0."""
+    """An optimiser and its schedule; `warmup` is the share of all steps in which the rate rises linearly from 0.
+
+    `final_learning_rate` is where the cosine ends; biases and norms move at `bias_scale` times the rate of the weights.
+    """
 
     name: Literal["sgd", "lars"]
     learning_rate: float = Field(gt=0, le=1e30)
+    final_learning_rate: float = Field(ge=0)
+    bias_scale: float = Field(gt=0)
+    trust: float = Field(gt=0)  # of lars; this and the next are not looked at by sgd
+    clip: bool  # LARC: the adapted rate is never above the rate
     momentum: float = Field(ge=0, lt=1)
     nesterov: bool
     weight_decay: float = Field(ge=0)
@@ -29,19 +36,36 @@ class OptimParams(Block):
             raise ValueError("nesterov: false, or sgd with momentum above 0")
         return self
 
+    @model_validator(mode="after")
+    def _final(self) -> "OptimParams":
+        if self.final_learning_rate > (self.learning_rate if self.schedule == "cosine" else 0):
+            raise ValueError("final_learning_rate: 0, or with schedule cosine at most learning_rate")
+        return self
+
     def optimiser(self, net: nn.Module) -> Optimizer:
         """The optimiser over the trainable parameters; biases and norms get neither decay nor LARS's adaptation.
 
-        A departure for MoCo, whose code decays all of them.
+        A departure for MoCo, whose code decays all of them. Modules named in the net's `constant_rate` keep the first
+        rate throughout.
         """
-        trained = [p for p in net.parameters() if p.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+        constant = {p for module in getattr(net, "constant_rate", ()) for p in module.parameters()}
+        groups: list[dict[str, Any]] = []
+        for still in (False, True):
+            trained = [p for p in net.parameters() if p.requires_grad and (p in constant) is still]
+            weights, rest = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
+            groups.append({"params": weights, "weight_decay": self.weight_decay, "scale": 1.0, "constant": still})
+            groups.append({"params": rest, "weight_decay": 0.0, "scale": self.bias_scale, "constant": still})
+        groups = [group for group in groups if group["params"]]
         if self.name == "sgd":
             return SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.nesterov)
-        return Lars(groups, lr=self.learning_rate, momentum=self.momentum)
+        return Lars(groups, self.learning_rate, self.momentum, self.trust, clip=self.clip)
+
+    def move(self, optimiser: Optimizer, progress: float) -> float:
+        """Sets the rates of the optimiser's groups for the step at `progress`; returns that of the weights."""
+        rate = self.rate(progress)
+        for group in optimiser.param_groups:
+            group["lr"] = group["scale"] * (self.learning_rate if group["constant"] else rate)
+        return rate
 
     def rate(self, progress: float) -> float:
         """The learning rate at `progress` in [0, 1), the share of the steps that are done."""
@@ -53,18 +77,19 @@ class OptimParams(Block):
             "cosine_7_16": math.cos(7 * math.pi * t / 16),  # FixMatch, Sohn et al. 2020, section 2.3
             "constant": 1.0,
         }[self.schedule]
-        return self.learning_rate * factor
+        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * factor
 
 
 class Lars(Optimizer):
     """Layer-wise adaptive rate scaling (You et al. 2017): v <- m v + trust |w| / |g + wd w| (g + wd w); w <- w - lr v.
 
+    With `clip` the factor before the gradient is min(trust |w| / (lr |g + wd w|), 1), so lr is a bound and no factor.
     Weights only: parameters of one dimension take plain momentum steps, without decay. Departure: the rate multiplies
     outside the momentum, as torch's SGD has it, so a change of rate acts at once.
     """
 
-    def __init__(self, params: Iterable[Any], lr: float, momentum: float, trust: float = 1e-3) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "trust": trust, "weight_decay": 0.0})
+    def __init__(self, params: Iterable[Any], lr: float, momentum: float, trust: float, *, clip: bool) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "trust": trust, "clip": clip, "weight_decay": 0.0})
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # no method here evaluates its loss again
@@ -78,7 +103,10 @@ class Lars(Optimizer):
         grad = grad.add(p, alpha=group["weight_decay"])
         if p.ndim > 1:
             w, g = p.norm(), grad.norm()
-            grad = grad * torch.where((w > 0) & (g > 0), group["trust"] * w / g, torch.ones_like(w))
+            factor = torch.where((w > 0) & (g > 0), group["trust"] * w / g, torch.ones_like(w))
+            if group["clip"] and group["lr"] > 0:
+                factor = (factor / group["lr"]).clamp(max=1)
+            grad = grad * factor
         state = self.state[p]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(p)

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from pipeline import rng
+from pipeline.data.augment import Chance
 from pipeline.data.order import Order
 from pipeline.data.views import StrongView, WeakView
 
@@ -44,7 +45,7 @@ class Feed:
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step, on the device of the pixels."""
-        chance = torch.Generator().manual_seed(rng.number(self._seed, "train", "views", step))
+        chance = Chance(rng.number(self._seed, "train", "views", step))
         num_labelled, num_unlabelled = self._sizes
         weak, strong = self._views
         device = self._pixels.device

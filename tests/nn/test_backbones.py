@@ -1,41 +1,114 @@
 """Backbones: shapes, sizes, normalisation that travels, and files that do not fit."""
 
-import numpy as np
+import importlib
+from importlib.util import find_spec
+
 import pytest
 import torch
+from torch import nn
 
 from pipeline.artifacts import Weights
 from pipeline.errors import ArtifactError, ParamsError
-from pipeline.nn.backbones import BACKBONES, ResNet18, SmallResNet, WideResNet28x2, fresh
-from pipeline.nn.classifier import Classifier, from_arrays, read_backbone, to_arrays, untrained
-from pipeline.selfsup.none import NoneParams, fill
+from pipeline.nn.backbones import BACKBONES, SmallResNet, fresh
+from pipeline.nn.classifier import Classifier, build, from_arrays, read_backbone, to_arrays, untrained
+from pipeline.nn.vision import torchvision
 from tests.digits import backbone, digits
+
+torchvision()  # these two here, so that no single test waits for them
+TIMM = find_spec("timm") and importlib.import_module("timm")
 
 OPTIONS = {
     "small_resnet": {"width": 16, "stem_stride": 2},
+    "wide_resnet10_1": {},
     "wide_resnet28_2": {},
+    "wide_resnet28_8": {},
+    "wide_resnet28_10": {},
     "resnet18": {"small_stem": True},
+    "resnet34": {"small_stem": True},
     "resnet50": {"small_stem": False},
+    "resnet101": {"small_stem": False},
+    "vit_tiny": {"patch_size": 8, "image_size": 24},
+    "vit_small": {"patch_size": 4, "image_size": 16},
+    "vit_base": {"patch_size": 16, "image_size": 224},
+    "timm": {"model": "test_vit"},
 }
+SMALL = ["small_resnet", "wide_resnet10_1", "wide_resnet28_2", "vit_tiny", "timm"]
 
 
-@pytest.mark.parametrize("name", sorted(BACKBONES))
-@pytest.mark.parametrize("channels", [1, 3])
-def test_features_have_the_dimension_it_says(name, channels):
+def entries(names):
+    absent = pytest.mark.skipif(not TIMM, reason="needs timm")
+    return [pytest.param(name, marks=absent if name == "timm" else ()) for name in sorted(names)]
+
+
+def empty(name, channels, **options):
+    """A backbone without storage, from its description: big ones would take seconds to fill with random numbers."""
+    with torch.device("meta"):
+        return build({"name": name, "options": OPTIONS[name] | options, "channels": channels}).eval()
+
+
+@pytest.mark.parametrize("name", entries(BACKBONES))
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_every_backbone_has_the_dimension_it_says_and_is_built_from_what_it_says(name, channels):
+    net = empty(name, channels)
+    assert net.about == {"name": name, "options": OPTIONS[name], "channels": channels}
+    assert net(torch.zeros(2, channels, 16, 16, dtype=torch.uint8, device="meta")).shape == (2, net.dim)
+
+
+@pytest.mark.parametrize("name", entries(SMALL))
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_bytes_and_floats_are_one_and_features_survive_the_file(name, channels, tmp_path):
+    torch.manual_seed(0)
     pixels = torch.randint(0, 256, (4, channels, 16, 16), dtype=torch.uint8)
     net = fresh(name, BACKBONES[name](**OPTIONS[name]), pixels)
+    assert net.training
+    net.eval()
     out = net(pixels)
     assert out.shape == (4, net.dim)
-    torch.testing.assert_close(out, net(pixels.float() / 255))
+    assert out.std(dim=0).max() > 1e-3  # images of chance are told apart
+    torch.testing.assert_close(net(pixels.float() / 255), out)
+    torch.testing.assert_close(net.mean.flatten(), (pixels / 255).mean(dim=(0, 2, 3)), rtol=1e-4, atol=0)
+    torch.testing.assert_close(net.std.flatten(), (pixels / 255).std(dim=(0, 2, 3), correction=0), rtol=1e-4, atol=0)
+    Weights(to_arrays(net), {"backbone": net.about}).write(tmp_path, "backbone")
+    torch.testing.assert_close(read_backbone(tmp_path).eval()(pixels), out)
 
 
-def test_sizes():
-    def count(block, channels):
-        return sum(p.numel() for p in block.build(channels)[0].parameters())
+SIZES = {  # as published or in torchvision's and timm's tables, less the layer for classes
+    ("small_resnet", 1): 306_784,
+    ("wide_resnet10_1", 3): 77_850 - 650,
+    ("wide_resnet28_2", 3): 1_466_320,  # 1.5 million in USB
+    ("wide_resnet28_8", 3): 23_354_842 - 5_130,
+    ("wide_resnet28_10", 3): 36_479_194 - 6_410,  # 36.5 million in the paper
+    ("resnet18", 3): 11_689_512 - 513_000,
+    ("resnet34", 3): 21_797_672 - 513_000,
+    ("resnet50", 3): 25_557_032 - 2_049_000,
+    ("resnet101", 3): 44_549_160 - 2_049_000,
+    ("vit_tiny", 3): 5_717_416 - 193_000,
+    ("vit_small", 3): 22_050_664 - 385_000,
+    ("vit_base", 3): 86_567_656 - 769_000,
+}
+STANDARD = {"small_resnet": {"width": 32, "stem_stride": 1}}
+STANDARD |= {name: {"small_stem": False} for name in BACKBONES if name.startswith("resnet")}
+STANDARD |= {name: {"patch_size": 16, "image_size": 224} for name in BACKBONES if name.startswith("vit")}
 
-    assert count(SmallResNet(width=32, stem_stride=1), 1) == 306_784
-    assert count(WideResNet28x2(), 3) == 1_466_320  # 1.5 million in USB, without its classification layer
-    assert count(ResNet18(small_stem=False), 3) == 11_176_512  # torchvision's 11,689,512 less its 513,000
+
+@pytest.mark.parametrize(("name", "channels"), sorted(SIZES))
+def test_sizes(name, channels):
+    net = empty(name, channels, **STANDARD.get(name, {}))
+    assert sum(p.numel() for p in net.parameters()) == SIZES[name, channels]
+
+
+def test_every_backbone_of_our_own_has_its_size_checked():
+    assert {name for name, _ in SIZES} == BACKBONES.keys() - {"timm"}
+
+
+def test_weights_of_the_small_networks_depend_on_the_seed_as_ever():
+    """Saved results hold as long as these do."""
+    sums = {"small_resnet": -15.655858376738024, "wide_resnet28_2": -33.37876200192197}
+    for name, total in sums.items():
+        torch.manual_seed(0)
+        net = BACKBONES[name](**OPTIONS[name]).build(3)[0]
+        weights = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d)]
+        assert sum(w.double().sum().item() for w in weights) == pytest.approx(total, rel=1e-6)
 
 
 def test_normalisation_is_of_the_images_and_travels_with_the_weights():
@@ -72,35 +145,36 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
         read_backbone(tmp_path)
 
 
-def test_none_fills_from_a_file_of_ours_and_from_torchvisions_names(tmp_path):
-    torch.manual_seed(1)
-    source = backbone(seed=1)
-    Weights(to_arrays(source), {}).write(tmp_path, "ours")
-    body = {**to_arrays(source.body), "fc.weight": np.zeros((3, 16), np.float32)}
-    Weights(body, {}).write(tmp_path, "theirs")
-    for name in ("ours", "theirs"):
-        net = backbone(seed=2)
-        fill(net, NoneParams(weights="file", file=str(tmp_path / f"{name}.safetensors")))
-        assert torch.equal(net.body[0].weight, source.body[0].weight)
-    untouched = backbone(seed=2)
-    before = untouched.body[0].weight.clone()
-    fill(untouched, NoneParams(weights="random", file=""))
-    assert torch.equal(untouched.body[0].weight, before)
+class Odd(nn.Module):
+    """Stands for one of timm's networks that is not for these images."""
+
+    head_hidden_size = 4
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)
 
 
-def test_none_without_its_file_is_refused():
-    with pytest.raises(
-        ParamsError, match=r"^pretrain.none.file: expected a safetensors file, got '', which is no file$"
-    ):
-        fill(backbone(), NoneParams(weights="file", file=""))
-
-
-def test_torchvision_weights_need_a_torchvision_network():
-    params = NoneParams(weights="torchvision", file="")
+@pytest.mark.parametrize(
+    ("inner", "message"),
+    [
+        (
+            nn.Conv2d(1, 4, 3),
+            "pretrain.backbones.timm: expected a network with one vector of 4 for an image, "
+            "got an output of shape (1, 4, 6, 6)",
+        ),
+        (
+            nn.Linear(5, 4),
+            "pretrain.backbones.timm: expected a network for images of 8 x 8 and 1 channels, "
+            "got: mat1 and mat2 shapes cannot be multiplied (8x8 and 5x4)",
+        ),
+    ],
+)
+def test_networks_that_do_not_take_the_images_are_refused_when_they_are_made(inner, message, monkeypatch):
+    monkeypatch.setattr("pipeline.nn.timm_models.create", lambda *_, **__: Odd(inner))
     with pytest.raises(ParamsError) as caught:
-        fill(backbone(), params)
-    assert str(caught.value) == (
-        "pretrain.none.weights: expected a torchvision backbone, got pretrain.backbone small_resnet"
-    )
-    with pytest.raises(ParamsError, match=r"expect 3 channels .* got 1 and true$"):
-        fill(fresh("resnet18", ResNet18(small_stem=True), digits()[0]), params)
+        fresh("timm", BACKBONES["timm"](model="odd"), digits()[0][:5])
+    assert str(caught.value) == message

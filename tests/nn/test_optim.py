@@ -13,7 +13,8 @@ from pipeline.nn.optim import OptimParams
 def params(**changes):
     base = {
         "name": "sgd", "learning_rate": 0.5, "momentum": 0.9, "nesterov": False, "weight_decay": 0.1, "warmup": 0.0,
-        "schedule": "cosine",
+        "schedule": "cosine", "final_learning_rate": 0.0, "bias_scale": 1.0,
+        "trust": 1e-3, "clip": False,
     }  # fmt: skip
     return OptimParams(**{**base, **changes})
 
@@ -24,6 +25,7 @@ def test_rates():
     assert params(schedule="cosine_7_16").rate(1) == pytest.approx(0.5 * math.cos(7 * math.pi / 16))
     warm = params(warmup=0.2)
     assert [warm.rate(t) for t in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, 0.25, 0.5, 0.25, 0])
+    assert [params(final_learning_rate=0.1).rate(t) for t in (0, 0.5, 1)] == pytest.approx([0.5, 0.3, 0.1])
     assert [schedule.cosine(0.9, 1.0, t) for t in (0, 0.5, 1)] == pytest.approx([0.9, 0.95, 1.0])
 
 
@@ -33,6 +35,25 @@ def test_biases_and_norms_get_no_decay():
     assert [p.ndim for p in decayed["params"]] == [4, 2]
     assert [p.ndim for p in free["params"]] == [1, 1, 1, 1]
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
+
+
+def test_biases_have_a_rate_of_their_own_and_some_modules_a_constant_one():
+    net = nn.ModuleDict({"body": nn.Linear(2, 2), "top": nn.Linear(2, 2)})
+    net.constant_rate = (net["top"],)
+    chosen = params(bias_scale=0.1, warmup=0.2)
+    optimiser = chosen.optimiser(net)
+    assert chosen.move(optimiser, 0.6) == pytest.approx(0.25)
+    rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    found = [rates[id(p)] for p in (*net["body"].parameters(), *net["top"].parameters())]
+    assert found == pytest.approx([0.25, 0.025, 0.5, 0.05])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"final_learning_rate": 0.6}, {"final_learning_rate": 0.1, "schedule": "constant"}]
+)
+def test_a_final_rate_is_the_end_of_a_cosine(changes):
+    with pytest.raises(ValueError, match="final_learning_rate: 0, or with schedule cosine at most learning_rate"):
+        params(**changes)
 
 
 def test_lars_against_its_equation():
@@ -52,6 +73,19 @@ def test_lars_against_its_equation():
         optimiser.step()
         torch.testing.assert_close(net.weight.detach(), weight)
         torch.testing.assert_close(net.bias.detach(), bias)
+
+
+@pytest.mark.parametrize(("rate", "factor"), [(0.5, None), (1e-6, 1.0)])
+def test_larc_takes_its_rate_for_a_bound(rate, factor):
+    """The step is min(trust |w| / |g|, rate) times the gradient."""
+    net = nn.Linear(3, 2, bias=False)
+    weight = net.weight.detach().clone()
+    optimiser = params(name="lars", clip=True, trust=0.02, learning_rate=rate, weight_decay=0.0).optimiser(net)
+    net(torch.ones(4, 3)).square().sum().backward()
+    g = net.weight.grad
+    step = 0.02 * weight.norm() / g.norm() if factor is None else rate * factor
+    optimiser.step()
+    torch.testing.assert_close(net.weight.detach(), weight - step * g)
 
 
 def test_lars_with_a_weight_of_zero_takes_a_plain_step():

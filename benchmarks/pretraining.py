@@ -1,0 +1,201 @@
+"""What each self-supervised method makes of 20,000 Fashion-MNIST images and 800,000 views, in one table.
+
+A case is a method, or `<method>+cld`. It trains the small ResNet with params.yaml, presets/fashion-mnist/laptop.yaml
+and, where there is one, presets/fashion-mnist/<method>.yaml laid over it, and saves the backbone; then that file is
+probed: 20 nearest neighbours and a logistic regression, both with the answers of the 20,000, which training never sees.
+Results are lines of <out>/records.jsonl, so nothing is computed twice. Settings were chosen with --validation, which
+probes on 10,000 other training images: the test images choose nothing.
+
+    python -m benchmarks.pretraining moco byol moco+cld
+    python -m benchmarks.pretraining --table
+"""
+
+import hashlib
+import json
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from pipeline.artifacts import Weights
+from pipeline.embed import embed
+from pipeline.evaluate.probes import nearest_vote
+from pipeline.fit import fit
+from pipeline.nn.classifier import read_backbone, to_arrays
+from pipeline.nn.device import Device
+from pipeline.params import Params, overlay, parse_yaml
+from pipeline.selfsup.feed import Feed
+from pipeline.selfsup.recipe import Recipe
+from pipeline.sources.fashion_mnist import read_idx
+from stages.new_run import merge
+
+IMAGES, VIEWS, NEIGHBOURS = 20_000, 800_000, 20
+PRESETS = Path("presets/fashion-mnist")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Those that are learnt from, and those that probes are scored on, with their answers."""
+
+    x: torch.Tensor
+    y: np.ndarray
+    xt: torch.Tensor
+    yt: np.ndarray
+
+    @classmethod
+    def read(cls, folder: Path, validation: bool) -> "Images":
+        """From the idx files in a folder."""
+
+        def split(prefix: str) -> tuple[torch.Tensor, np.ndarray]:
+            images = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", 3)
+            labels = read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", 1)
+            return torch.from_numpy(images.copy())[:, None], labels.astype(np.int64)
+
+        x, y = split("train")
+        others = (x[IMAGES : IMAGES + 10_000], y[IMAGES : IMAGES + 10_000]) if validation else split("t10k")
+        return cls(x[:IMAGES], y[:IMAGES], *others)
+
+
+def settings(case: str, sets: tuple[str, ...]) -> Params:
+    """The params of a case."""
+    method, _, add_on = case.partition("+")
+    params = Params.read(Path("params.yaml"))
+    tree: Any = params.tree
+    for name in ("laptop", method, add_on):
+        file = PRESETS / f"{name}.yaml"
+        if file.is_file():
+            merge(tree, parse_yaml(file.read_text(), str(file)), str(file))
+    for item in (f"pretrain.method={method}", *sets):
+        overlay(tree, item)
+    return params
+
+
+def digest(params: Params, views: int) -> str:
+    """Tells runs of these values from others."""
+    recipe = Recipe.read(params)
+    blocks = [block.model_dump() for block in (recipe.common, recipe.block, recipe.options)]
+    return hashlib.sha256(json.dumps([*blocks, params.seed, IMAGES, views]).encode()).hexdigest()[:12]
+
+
+def train(params: Params, images: Images, views: int, folder: Path) -> None:
+    """Saves a trained backbone, and beside it what is worth knowing of its training."""
+    recipe, device = Recipe.read(params), Device.choose("fp32")
+    backbone = recipe.backbone(images.x)
+    learner = recipe.learner(backbone, len(images.x), device)
+    batch_size = recipe.common.batch_size
+    steps = views // (2 * batch_size)
+    started, cpu = time.perf_counter(), time.process_time()
+    with tempfile.TemporaryDirectory() as state:
+        rows = fit(
+            learner,
+            Feed(images.x, recipe.common.views, getattr(recipe.block, "local", None), batch_size, params.seed),
+            recipe.common.optim,
+            num_steps=steps,
+            seed=params.seed,
+            device=device,
+            state=Path(state),
+            save_seconds=1e9,
+        )
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    about = {
+        "backbone": backbone.about,
+        "commit": commit,
+        "steps": steps,
+        "batch_size": batch_size,
+        "seconds": round(time.perf_counter() - started),
+        "cpu_seconds": round(time.process_time() - cpu),
+        "loss": rows[-1]["loss"],
+        "feature_std": rows[-1]["feature_std"],
+    }
+    folder.mkdir(parents=True)
+    Weights(to_arrays(backbone), about).write(folder, "backbone")
+
+
+def probe(x: np.ndarray, xt: np.ndarray, images: Images) -> dict[str, float]:
+    """Accuracy, in percent, of both probes on unit vectors."""
+    knn = (nearest_vote(x, images.y, xt, NEIGHBOURS) == images.yt).mean()
+    scale = StandardScaler().fit(x)
+    model = LogisticRegression(C=0.1, max_iter=300).fit(scale.transform(x), images.y)
+    return {"knn": round(100 * float(knn), 2), "linear": round(100 * model.score(scale.transform(xt), images.yt), 2)}
+
+
+def probe_floor(name: str, images: Images) -> dict[str, float]:
+    """Of raw pixels, or of the network with random weights."""
+    if name == "raw pixels":
+        flat = [part.flatten(1).float().numpy() for part in (images.x, images.xt)]
+        return probe(*(part / np.linalg.norm(part, axis=1, keepdims=True) for part in flat), images)
+    device = Device.choose("fp32")
+    net = Recipe.read(settings("moco", ())).backbone(images.x).to(device.device).eval()
+    return probe(*(embed(net, part, 500, device) for part in (images.x, images.xt)), images)
+
+
+def probe_file(folder: Path, images: Images) -> dict[str, Any]:
+    """Of a saved backbone, with what is known of its training."""
+    device = Device.choose("fp32")
+    net = read_backbone(folder).to(device.device).eval()
+    about = Weights.read(folder, "backbone").about
+    about.pop("backbone")
+    return {**probe(*(embed(net, part, 500, device) for part in (images.x, images.xt)), images), **about}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = ["| method | 20-NN % | linear % | feature_std at the end | steps x batch | CPU seconds | commit |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for row in sorted(rows, key=lambda row: -row["knn"]):
+        about = ["", "", "", ""]
+        if "steps" in row:
+            steps = f"{row['steps']} x {row['batch_size']}"
+            about = [f"{row['feature_std']:.2f}", steps, str(row["cpu_seconds"]), row["commit"]]
+        probes = [f"{row[name]:.1f}" for name in ("knn", "linear")]
+        lines.append(f"| {' | '.join([row['case'], *probes, *about])} |")
+    return "\n".join(lines)
+
+
+@click.command(help=__doc__)
+@click.argument("cases", nargs=-1)
+@click.option("--images", "folder", type=click.Path(path_type=Path), default="/usr/share/datasets/fashion-mnist")
+@click.option("--out", type=click.Path(path_type=Path), default="runs/pretraining", show_default=True)
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Lay a value over the params.")
+@click.option("--views", default=VIEWS, show_default=True)
+@click.option("--validation", is_flag=True, help="Probe on other training images: for choosing settings.")
+@click.option("--table", "print_table", is_flag=True, help="Print the table of the records, and stop.")
+def main(
+    cases: tuple[str, ...],
+    folder: Path,
+    out: Path,
+    sets: tuple[str, ...],
+    views: int,
+    validation: bool,
+    print_table: bool,
+) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    records = out / "records.jsonl"
+    rows = [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
+    if print_table:
+        print(table([row for row in rows if not row["validation"] and not row["sets"]]))
+        return
+    images = Images.read(folder, validation)
+    for case in cases:
+        floor = case in ("raw pixels", "random weights")
+        name = case if floor else f"{case}-{digest(settings(case, sets), views)}"
+        if any((row["name"], row["validation"]) == (name, validation) for row in rows):
+            continue
+        if not floor and not (out / name).exists():
+            train(settings(case, sets), images, views, out / name)
+        found = probe_floor(case, images) if floor else probe_file(out / name, images)
+        line = json.dumps({"case": case, "name": name, "validation": validation, "sets": sets, "views": views, **found})
+        with records.open("a") as file:
+            file.write(line + "\n")
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Several processes that train as one: plain torch.distributed, started by torchrun.
+
+Rank r holds the r-th part of each global batch, so what is gathered in the order of ranks stands in the order of the
+batch. With one process every function here gives back what it was given.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as td
+from torch import Tensor, nn
+
+from pipeline.errors import ParamsError
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    """Joins the processes that torchrun's variables speak of, if they do, and parts from them at the end."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    td.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        td.destroy_process_group()
+
+
+def world() -> int:
+    """Number of processes."""
+    return td.get_world_size() if td.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return td.get_rank() if td.is_initialized() else 0
+
+
+def cores() -> int:
+    """Processor cores for each of the processes on this machine."""
+    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def share(size: int, name: str) -> slice:
+    """The part of a global batch that this rank has. Raises ParamsError, naming the parameter, for uneven parts."""
+    if size % world():
+        raise ParamsError(f"{name}: expected a multiple of the {world()} processes, got {size}")
+    part = size // world()
+    return slice(rank() * part, (rank() + 1) * part)
+
+
+def gather(x: Tensor) -> Tensor:
+    """The rows of all ranks (as many on each), in the order of ranks; gradients flow back to the rank they belong to.
+
+    The gradient is that of the *sum* of all ranks' losses; `mean_gradients` makes it that of their mean.
+    """
+    return x if world() == 1 else _Gather.apply(x)
+
+
+def total(x: Tensor) -> Tensor:
+    """The sum over ranks; the gradient is that of the sum of all ranks' losses."""
+    return x if world() == 1 else _Total.apply(x)
+
+
+@torch.no_grad()
+def mean_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replaces each gradient by its mean over ranks; parameters without one, the same on every rank, stay without."""
+    found = [p.grad for p in parameters if p.grad is not None]
+    if world() > 1 and found:
+        flat = torch.cat([grad.flatten() for grad in found])
+        td.all_reduce(flat)
+        flat /= world()
+        for grad, part in zip(found, flat.split([grad.numel() for grad in found]), strict=True):
+            grad.copy_(part.view_as(grad))
+
+
+def from_first(value: Any) -> Any:
+    """Rank 0's value, on every rank: anything that can be pickled, from processes of one's own alone."""
+    if world() == 1:
+        return value
+    box = [value]
+    td.broadcast_object_list(box)
+    return box[0]
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.rows = len(x)
+        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world())]
+        td.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        grad = grad.clone(memory_format=torch.contiguous_format)
+        td.all_reduce(grad)
+        return grad[rank() * ctx.rows : (rank() + 1) * ctx.rows]
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004 - autograd's signature
+        out = x.clone(memory_format=torch.contiguous_format)
+        td.all_reduce(out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ARG004 - as above
+        grad = grad.clone(memory_format=torch.contiguous_format)
+        td.all_reduce(grad)
+        return grad

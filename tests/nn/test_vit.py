@@ -1,0 +1,100 @@
+"""Vision transformers: torchvision's at its own size, interpolated positions at others, refusals."""
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.errors import ParamsError
+from pipeline.nn.backbones import BACKBONES, fresh
+from pipeline.nn.vision import torchvision
+from pipeline.nn.vit import ViTTiny
+from pipeline.params import Params
+
+torchvision()  # here, so that no single test waits for its import
+
+
+def tiny(channels=3, patch=8, size=32):
+    torch.manual_seed(0)
+    return ViTTiny(patch_size=patch, image_size=size).build(channels)[0].eval()
+
+
+def test_it_is_torchvisions_at_its_own_size():
+    net = tiny()
+    nn.init.normal_(net.class_token)
+    theirs = torchvision().models.VisionTransformer(32, 8, 12, 3, 192, 768, num_classes=5).eval()
+    missing, unexpected = theirs.load_state_dict(net.state_dict(), strict=False)
+    assert (missing, unexpected) == (["heads.head.weight", "heads.head.bias"], [])
+    theirs.heads = nn.Identity()
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(net(images), theirs(images), rtol=1e-5, atol=1e-5)
+
+
+def test_first_layers_for_other_channels_start_as_torchvisions_do():
+    for channels in (1, 3, 5):
+        weight = tiny(channels).conv_proj.weight
+        assert weight.std().item() == pytest.approx((channels * 64) ** -0.5, rel=0.05)
+        assert not tiny(channels).conv_proj.bias.any()
+
+
+def test_positions_are_their_own_at_the_size_they_are_made_for():
+    net = tiny()
+    assert net.positions(4, 4) is net.encoder.pos_embedding
+    net.side = 2  # of four patches
+    net.encoder.pos_embedding = nn.Parameter(torch.randn(1, 5, 192))
+    torch.testing.assert_close(net.positions(2, 2), net.encoder.pos_embedding)
+
+
+@torch.no_grad()
+def test_positions_between_keep_their_rows_and_columns():
+    net = tiny()
+    grid = torch.zeros(4, 4, 192)
+    grid[:, :, 0] = torch.arange(4.0)[:, None]  # the row
+    grid[:, :, 1] = torch.arange(4.0)  # the column
+    grid[:, :, 2] = 7
+    net.encoder.pos_embedding[0, 0] = -1
+    net.encoder.pos_embedding[0, 1:] = grid.flatten(0, 1)
+    for rows, columns in ((8, 3), (2, 6)):
+        found = net.positions(rows, columns)[0]
+        assert found.shape == (1 + rows * columns, 192)
+        assert (found[0] == -1).all()
+        found = found[1:].unflatten(0, (rows, columns))
+        torch.testing.assert_close(found[:, :, 2], torch.full((rows, columns), 7.0))
+        assert (found[1:, :, 0] > found[:-1, :, 0] + 0.1).all()
+        assert (found[:, 1:, 1] > found[:, :-1, 1] + 0.1).all()
+        torch.testing.assert_close(found[:, :, 0], found[:, :1, 0].expand(rows, columns))
+        torch.testing.assert_close(found[:, :, 1], found[:1, :, 1].expand(rows, columns))
+
+
+def test_images_of_another_size_and_gradients_for_their_positions():
+    net = tiny()
+    out = net(torch.randn(2, 3, 16, 40))
+    assert out.shape == (2, 192)
+    out.square().sum().backward()
+    assert net.encoder.pos_embedding.grad.flatten(0, 1).any(dim=1).all()
+
+
+@pytest.mark.parametrize("name", ["vit_tiny", "vit_small", "vit_base"])
+def test_sizes_that_patches_do_not_divide_are_refused(name):
+    where = f"pretrain.backbones.{name}"
+    tree = {"pretrain": {"backbones": {name: {"patch_size": 16, "image_size": 30}}}}
+    with pytest.raises(ParamsError) as caught:
+        Params(tree, "params.yaml").block(where, BACKBONES[name])
+    assert str(caught.value) == f"params.yaml: {where}.image_size: expected a multiple of patch_size (16), got 30"
+    with torch.device("meta"):
+        net = BACKBONES[name](patch_size=16, image_size=32).build(1)[0]
+        with pytest.raises(ParamsError) as caught:
+            net(torch.zeros(2, 1, 32, 28))
+    assert str(caught.value) == (
+        f"{where}.patch_size: expected a divisor of the sides of all images and crops, got 16 for 32 x 28"
+    )
+
+
+def test_they_are_refused_before_any_training():
+    with pytest.raises(ParamsError, match=r"vit_tiny.patch_size: .*, got 3 for 8 x 8$"):
+        fresh("vit_tiny", ViTTiny(patch_size=3, image_size=9), torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("options", [{"patch_size": 0, "image_size": 8}, {"patch_size": 8}, {"patch_size": 8.0}])
+def test_strict_block(options):
+    with pytest.raises(ParamsError, match=r"^p: vit(.patch_size: expected |: missing \['image_size'\])"):
+        Params({"vit": options}, "p").block("vit", ViTTiny)

@@ -1,0 +1,27 @@
+"""The losses of BYOL and SimSiam again, one number at a time."""
+
+import math
+
+
+def unit(x):
+    """x divided by its length."""
+    length = math.sqrt(sum(a * a for a in x))
+    return [a / length for a in x]
+
+
+def byol(p1, p2, z1, z2):
+    """Grill et al. 2020, eq. 2 and the same with the views exchanged: squared distances, averaged over the batch."""
+    total = 0.0
+    for i in range(len(p1)):
+        for p, z in ((p1[i], z2[i]), (p2[i], z1[i])):
+            total += sum((a - b) ** 2 for a, b in zip(unit(p), unit(z), strict=True))
+    return total / len(p1)
+
+
+def simsiam(p1, p2, z1, z2):
+    """Chen and He 2021, eqs. 1 and 4, averaged over the batch; in [-1, 1]."""
+    total = 0.0
+    for i in range(len(p1)):
+        for p, z in ((p1[i], z2[i]), (p2[i], z1[i])):
+            total -= sum(a * b for a, b in zip(unit(p), unit(z), strict=True)) / 2
+    return total / len(p1)
