@@ -1,7 +1,10 @@
 """The commands `pretrain`, `embed` and `train` on real digits: what they write, what they refuse, what they leave."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +163,50 @@ def test_pretrain_none_is_the_fresh_network(run):
     assert result.exit_code == 0, result.output
     assert (run / "none/curve.csv").read_text() == "step,loss,learning_rate\n"
     assert read_backbone(run / "none").dim == 128
+
+
+@pytest.mark.parametrize("method", ["moco", "swav"])
+def test_images_that_do_not_fit_in_memory_are_read_for_each_batch(run, method):
+    sets = (f"pretrain.method={method}", "pretrain.swav.local.count=2")
+    for name, mb in (("resident", 8000), ("streamed", 0)):
+        result = call(pretrain, f"pretrain.resident_mb={mb}", *sets, out=f"data/{name}/pretrain")
+        assert result.exit_code == 0, result.output
+        assert json.loads((run / name / "logs/pretrain.json").read_text())["streamed"] is (mb == 0)
+    resident, streamed = (read_backbone(run / name / "pretrain").state_dict() for name in ("resident", "streamed"))
+    torch.testing.assert_close(resident["mean"], streamed["mean"])  # few images: all are in the sample
+    # Crops are cut before they are rounded to bytes, or after: nearly the same images, nearly the same weights.
+    name = "body.0.weight"
+    assert not torch.equal(resident[name], streamed[name])
+    torch.testing.assert_close(resident[name], streamed[name], rtol=0, atol=0.02)
+
+
+def test_a_method_without_collapse_says_nothing_and_one_with_it_warns(run, caplog):
+    with caplog.at_level("WARNING"):
+        assert call(pretrain, out="data/fine").exit_code == 0
+        assert caplog.messages == []
+        # Weights decay to nothing, so that the bias of a linear head is all that is left of a projection.
+        sets = ("pretrain.moco.hidden_dim=0", "pretrain.steps=40", "pretrain.optim.weight_decay=9")
+        assert call(pretrain, *sets, out="data/collapsed").exit_code == 0
+    assert len(caplog.messages) == 1
+    assert "representations collapse: feature_std 0.0" in caplog.messages[0]
+    assert "feature_std" in (run / "collapsed/curve.csv").read_text().splitlines()[0]
+
+
+def test_two_processes_are_one_run(run):
+    """Both resident and streamed: one writer, one log, and the weights of a single process."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    sets = [*FEW, "pretrain.resident_mb=0", "pretrain.method=simclr", "pretrain.optim.learning_rate=0.01"]
+    assert call(pretrain, *sets, out="data/one").exit_code == 0
+    options = [part for item in sets for part in ("--set", item)]
+    command += ["-m", "stages.pretrain", *options, "--out", "data/two/pretrain"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+    log = json.loads((run / "two/logs/pretrain.json").read_text())
+    assert (log["processes"], log["streamed"]) == (2, True)
+    assert list((run / "two/scratch").glob("pretrain-*")) == []
+    one, two = (read_backbone(run / name).state_dict() for name in ("one", "two/pretrain"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4)
 
 
 def test_embed_gives_each_image_once_as_a_unit_vector(run):

@@ -11,17 +11,19 @@ from pipeline.errors import ParamsError
 from pipeline.nn.backbones import Backbone
 
 
-def mlp(dims: Sequence[int], *, norm: bool, last_norm: bool = False, affine: bool = True) -> nn.Sequential:
+def mlp(
+    dims: Sequence[int], *, norm: bool, last_norm: bool = False, affine: bool = True, last_bias: bool = True
+) -> nn.Sequential:
     """Linear layers from dims[0] to dims[-1] with ReLU between them: one layer if there are two dims.
 
     `norm` puts batch norm before each ReLU, `last_norm` one at the end, there with scale and shift if `affine`. A layer
-    that a norm follows has no bias, for the norm would take it away.
+    that a norm follows has no bias, for the norm would take it away; the last has one if `last_bias`.
     """
     layers: list[nn.Module] = []
     for i, (d_in, d_out) in enumerate(pairwise(dims)):
         last = i == len(dims) - 2
         normed = last_norm if last else norm
-        layers.append(nn.Linear(d_in, d_out, bias=not normed))
+        layers.append(nn.Linear(d_in, d_out, bias=not normed and (last_bias or not last)))
         if normed:
             layers.append(nn.BatchNorm1d(d_out, affine=affine or not last))
         if not last:

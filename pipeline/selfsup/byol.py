@@ -39,18 +39,16 @@ def byol_loss(
 
 
 class Byol(nn.Module):
-    """The method around `byol_loss`.
-
-    Departure: the last layers of projector and predictor have a bias, where the paper's have none.
-    """
+    """The method around `byol_loss`."""
 
     Params = ByolParams
 
     def __init__(self, backbone: Backbone, params: ByolParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__()
         self.params = params
-        self.online = Encoder(backbone, mlp([backbone.dim, params.hidden_dim, params.dim], norm=True))
-        self.predictor = mlp([params.dim, params.hidden_dim, params.dim], norm=True)
+        dims = [params.hidden_dim, params.dim]
+        self.online = Encoder(backbone, mlp([backbone.dim, *dims], norm=True, last_bias=False))
+        self.predictor = mlp([params.dim, *dims], norm=True, last_bias=False)
         self.slow = copy.deepcopy(self.online).requires_grad_(requires_grad=False)
 
     def loss(self, views: Views) -> Step:
