@@ -81,7 +81,7 @@ def settings(case: str, sets: tuple[str, ...]) -> Params:
 def digest(params: Params, views: int) -> str:
     """Tells runs of these values from others."""
     recipe = Recipe.read(params)
-    blocks = [block.model_dump() for block in (recipe.common, recipe.block, recipe.options)]
+    blocks = [block.model_dump(exclude={"steps"}) for block in (recipe.common, recipe.block, recipe.options)]
     return hashlib.sha256(json.dumps([*blocks, params.seed, IMAGES, views]).encode()).hexdigest()[:12]
 
 
@@ -89,7 +89,7 @@ def train(params: Params, images: Images, views: int, folder: Path) -> None:
     """Saves a trained backbone, and beside it what is worth knowing of its training."""
     recipe, device = Recipe.read(params), Device.choose("fp32")
     backbone = recipe.backbone(images.x)
-    learner = recipe.learner(backbone, len(images.x), device)
+    learner = recipe.learner(backbone, len(images.x), (28, 28), device)
     batch_size = recipe.common.batch_size
     steps = views // (2 * batch_size)
     started, cpu = time.perf_counter(), time.process_time()

@@ -169,7 +169,7 @@ def medians(*runs: Callable[[], None]) -> tuple[list[float], list[float]]:
 def self_supervised(name: str, pixels: Tensor, device: Device) -> bool:
     """Prints a method's row; whether it is within the limits."""
     recipe = Recipe.read(Params.read(Path("params.yaml"), (f"pretrain.method={name}", *SETS)))
-    method = recipe.learner(network(pixels.cpu()), len(pixels), device)
+    method = recipe.learner(network(pixels.cpu()), len(pixels), (SIDE, SIDE), device)
     feed = Views(pixels, recipe.common.views, getattr(recipe.block, "local", None), BATCH, 0)
     floor = bare(network(pixels.cpu()).to(device.device), passes(method, feed(0)), device)
     runs = [trained(method, feed, recipe.common.optim, device), floor, loss_alone(name, device)]

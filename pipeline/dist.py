@@ -5,15 +5,26 @@ batch. With one process every function here gives back what it was given.
 """
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as td
 from torch import Tensor, nn
 
-from pipeline.errors import ParamsError
+from pipeline.errors import ParamsError, PipelineError, TrainingError, first_line
+
+T = TypeVar("T")
+
+
+def _together(collective: Callable[..., Any], *tensors: Any) -> None:
+    """A collective call; another process that died is one line, not the backend's."""
+    try:
+        collective(*tensors)
+    except RuntimeError as error:
+        found = first_line(error)
+        raise TrainingError(f"process {rank()} of {world()}: expected all others, lost one: {found}") from error
 
 
 @contextmanager
@@ -73,19 +84,30 @@ def mean_gradients(parameters: Iterable[nn.Parameter]) -> None:
     found = [p.grad for p in parameters if p.grad is not None]
     if world() > 1 and found:
         flat = torch.cat([grad.flatten() for grad in found])
-        td.all_reduce(flat)
+        _together(td.all_reduce, flat)
         flat /= world()
         for grad, part in zip(found, flat.split([grad.numel() for grad in found]), strict=True):
             grad.copy_(part.view_as(grad))
 
 
-def from_first(value: Any) -> Any:
-    """Rank 0's value, on every rank: anything that can be pickled, from processes of one's own alone."""
+@contextmanager
+def first_enters(manager: AbstractContextManager[T]) -> Iterator[T]:
+    """Rank 0 enters the manager; every rank has its value, or its refusal, which it raises too."""
     if world() == 1:
-        return value
-    box = [value]
-    td.broadcast_object_list(box)
-    return box[0]
+        with manager as value:
+            yield value
+        return
+    with ExitStack() as stack:
+        box: list[Any] = [None, None]
+        if rank() == 0:
+            try:
+                box[0] = stack.enter_context(manager)
+            except PipelineError as error:
+                box[1] = error
+        _together(td.broadcast_object_list, box)  # pickled, but by a process of our own
+        if box[1] is not None:
+            raise box[1]
+        yield box[0]
 
 
 class _Gather(torch.autograd.Function):
@@ -93,13 +115,13 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.rows = len(x)
         parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world())]
-        td.all_gather(parts, x.contiguous())
+        _together(td.all_gather, parts, x.contiguous())
         return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         grad = grad.clone(memory_format=torch.contiguous_format)
-        td.all_reduce(grad)
+        _together(td.all_reduce, grad)
         return grad[rank() * ctx.rows : (rank() + 1) * ctx.rows]
 
 
@@ -107,11 +129,11 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004 - autograd's signature
         out = x.clone(memory_format=torch.contiguous_format)
-        td.all_reduce(out)
+        _together(td.all_reduce, out)
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ARG004 - as above
         grad = grad.clone(memory_format=torch.contiguous_format)
-        td.all_reduce(grad)
+        _together(td.all_reduce, grad)
         return grad

@@ -5,6 +5,7 @@ chance are drawn anew from the step's number. So a run that was killed at any st
 """
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,8 @@ from pipeline.nn.device import Device
 from pipeline.nn.optim import OptimParams
 
 CURVE_ROWS = 200
+TELL_SECONDS = 60.0  # between lines of the log, where there is no terminal for a bar
+log = logging.getLogger(__name__)
 Batch = TypeVar("Batch", contravariant=True)
 
 
@@ -71,7 +74,10 @@ def fit(
     curve = Curve(max(1, num_steps // CURVE_ROWS))
     file = state / "state.safetensors"
     start = restore(file, method, optimiser, curve)
-    saved = time.monotonic()
+    starts = dist.gather(torch.tensor([start], device=device.device)).tolist()
+    if len(set(starts)) > 1:
+        raise TrainingError(f"{state}: expected a folder that all processes see, got resumes at steps {starts}")
+    saved = told = time.monotonic()
     method.train()
     with tqdm(total=num_steps, initial=start, disable=None if dist.rank() == 0 else True, unit="step") as bar:
         for step in range(start, num_steps):
@@ -87,9 +93,12 @@ def fit(
             method.after_step(step + 1, num_steps)
             row = curve.add(step, num_steps, rate, out)
             if row:
-                if watch is not None:
+                if watch is not None and dist.rank() == 0:
                     watch(row)
                 bar.set_postfix(loss=f"{row['loss']:.4f}", refresh=False)
+                if bar.disable and dist.rank() == 0 and time.monotonic() - told >= TELL_SECONDS:
+                    log.info("step %d of %d: loss %.4f", row["step"], num_steps, row["loss"])
+                    told = time.monotonic()
             bar.update()
             if dist.rank() == 0 and time.monotonic() - saved >= save_seconds and step + 1 < num_steps:
                 save(file, method, optimiser, curve, step + 1, num_steps)

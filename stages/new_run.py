@@ -18,6 +18,7 @@ from pipeline.params import overlay, parse_yaml
 
 HOME = Path(__file__).parent.parent
 MARK = ".run"  # an empty file that says that a folder was laid out here
+WHOLE = ("second",)  # blocks that are replaced, not laid over: any of some other block's values
 EMPTY = ("data/images", "data/annotations", "data/rounds")  # folders of the graph for what a person brings
 
 
@@ -64,7 +65,7 @@ def merge(params: dict[str, Any], preset: object, where: str) -> None:
     for key, value in preset.items():
         if key not in params:
             raise ParamsError(f"{where}: {key}: expected a key of params.yaml, found none of that name")
-        if isinstance(params[key], dict) and params[key]:  # an empty block takes any values
+        if isinstance(params[key], dict) and key not in WHOLE:
             merge(params[key], value, f"{where}: {key}")
         else:
             params[key] = value

@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import click
+from torch import nn
 
 from pipeline import dist
 from pipeline.artifacts import Index, Manifest, Weights, write_rows
@@ -42,19 +43,18 @@ def main(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
             pixels = load(manifest, index, "train", "pretrain").pixels
         backbone = recipe.backbone(pixels)
         device = Device.choose(common.precision)
+        learner: nn.Module | None = None
+        if isinstance(recipe.block, NoneParams):
+            fill(backbone, recipe.block)
+        else:
+            learner = recipe.learner(backbone, manifest.count("train"), manifest.size, device)
         values = params.seed, common.model_dump(), recipe.block.model_dump(), backbone.about, device.about(), streamed
-        ingredients = {
-            "params": values,
-            "inputs": [sha256(ingest / file) for file in ("manifest.json", "index.parquet")],
-        }
+        files = ingest / "manifest.json", ingest / "index.parquet"
+        ingredients = {"params": values, "inputs": [sha256(file) for file in files]}
         # The first process locks, saves and writes; the others only take up what it saved.
-        with scratch(out.parent / "scratch", "pretrain", ingredients) if first else nullcontext(None) as own:
-            state = dist.from_first(own)
+        with dist.first_enters(scratch(out.parent / "scratch", "pretrain", ingredients)) as state:
             rows: list[dict[str, float]] = []
-            if isinstance(recipe.block, NoneParams):
-                fill(backbone, recipe.block)
-            else:
-                learner = recipe.learner(backbone, manifest.count("train"), device)
+            if learner is not None:
                 about = {"images": common.steps * common.batch_size, "streamed": streamed, **device.about()}
                 log = write_log(out.parent, "pretrain", about) if first else nullcontext()
                 with recipe.feed(manifest, index, None if streamed else pixels, device) as feed, log:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pipeline import dist
 from pipeline.errors import TrainingError
 from pipeline.fit import Step, fit
 from pipeline.nn.device import Device
@@ -124,3 +125,18 @@ def test_nothing_is_saved_after_a_bad_loss(tmp_path):
     with pytest.raises(TrainingError):
         fit(Constant([float("nan")] * 9), int, OPTIM, num_steps=9, seed=0, device=CPU, state=tmp_path, save_seconds=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_would_resume_at_different_steps_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(dist, "gather", lambda x: torch.cat([x, x + 7]))
+    with pytest.raises(
+        TrainingError, match=r"expected a folder that all processes see, got resumes at steps \[0, 7\]$"
+    ):
+        run("simclr", tmp_path)
+
+
+def test_without_a_terminal_the_log_tells_how_far_it_is(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("pipeline.fit.TELL_SECONDS", 0.0)
+    with caplog.at_level("INFO"):
+        _, rows = run("simclr", tmp_path, steps=3)
+    assert caplog.messages == [f"step {row['step']} of 3: loss {row['loss']:.4f}" for row in rows]

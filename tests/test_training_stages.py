@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from filelock import FileLock
 
 from pipeline.artifacts import Embeddings, Index, Labels, Manifest
 from pipeline.data.reader import load
@@ -192,15 +193,67 @@ def test_a_method_without_collapse_says_nothing_and_one_with_it_warns(run, caplo
     assert "feature_std" in (run / "collapsed/curve.csv").read_text().splitlines()[0]
 
 
+@pytest.mark.usefixtures("run")
+@pytest.mark.parametrize(
+    ("key", "value", "expected", "came"),
+    [
+        ("second", "{blur: 0.1}", "second: expected values of view without blur", "{'blur': 0.1}"),
+        ("second", "{blur_prob: 2}", "second: expected blur_prob less than or equal to 1", "{'blur_prob': 2"),
+        ("second", "{crop_max: 0.1}", "second: expected crop_min of at most crop_max, 0.1", "{'crop_max': 0.1}"),
+        ("optim.final_learning_rate", "9", "expected 0, or with schedule cosine at most learning_rate", "9"),
+        ("optim.bias_scale", "1e300", "optim.bias_scale: expected less than or equal to 1000000", "1e+300"),
+        ("batch_size", "100000000000000000000", "batch_size: expected ", "1"),
+        ("batch_size", "401", "batch_size: expected at most 400, the training images", "401"),
+    ],
+)
+def test_values_that_make_no_sense_are_named(key, value, expected, came):
+    message = refusal(call(pretrain, f"pretrain.{key}={value}"))
+    assert expected in message
+    assert f"got {came}" in message
+    assert len(message) < 160
+
+
+@pytest.mark.usefixtures("run")
+def test_local_crops_of_no_pixels_are_refused_whatever_reads_them():
+    for mb in (0, 8000):
+        sets = ("pretrain.method=swav", "pretrain.swav.local.count=2", "pretrain.swav.local.side=0.01")
+        assert refusal(call(pretrain, *sets, f"pretrain.resident_mb={mb}")) == (
+            "pretrain.swav.local.side: expected at least 0.250 for images of 8 x 8, 2 pixels, got 0.01"
+        )
+
+
+def torchrun(*sets, out):
+    """The command under two processes; returns what they said."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    options = [part for item in (*FEW, *sets) for part in ("--set", item)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, "-m", "stages.pretrain", *options, "--out", out],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_refusal_to_one_process_is_one_line_of_each(run):
+    (run / "two/scratch").mkdir(parents=True)
+    with FileLock(run / "two/scratch/pretrain.lock"):
+        result = torchrun("pretrain.method=simclr", out="data/two/pretrain")
+    assert result.returncode != 0
+    lines = [line for line in result.stderr.splitlines() if "Error: " in line and "elastic" not in line]
+    assert all("expected no other pretrain at work here, found one that holds the lock" in line for line in lines[:2])
+    assert "Traceback" not in result.stderr.split("torch/distributed/elastic")[0]
+    assert not (run / "two/pretrain").exists()
+
+
 def test_two_processes_are_one_run(run):
     """Both resident and streamed: one writer, one log, and the weights of a single process."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    sets = [*FEW, "pretrain.resident_mb=0", "pretrain.method=simclr", "pretrain.optim.learning_rate=0.01"]
+    sets = ("pretrain.resident_mb=0", "pretrain.method=simclr", "pretrain.optim.learning_rate=0.01")
     assert call(pretrain, *sets, out="data/one").exit_code == 0
-    options = [part for item in sets for part in ("--set", item)]
-    command += ["-m", "stages.pretrain", *options, "--out", "data/two/pretrain"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+    result = torchrun(*sets, out="data/two/pretrain")
+    assert result.returncode == 0, result.stderr
     log = json.loads((run / "two/logs/pretrain.json").read_text())
     assert (log["processes"], log["streamed"]) == (2, True)
     assert list((run / "two/scratch").glob("pretrain-*")) == []

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from pipeline.data import augment
 from pipeline.data.augment import Chance, Each, uniform
+from pipeline.errors import ParamsError
 from pipeline.params import Block
 
+LEAST_SIDE = 2  # pixels of a local crop
 Raw = UInt8[Tensor, "b c h w"]
 View = Float[Tensor, "b c s t"]  # as a rule of the images' own size
 
@@ -118,8 +120,14 @@ class LocalCrops(Block):
         return large.model_copy(update={"crop_min": self.crop_min, "crop_max": self.crop_max})
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(height, width) in pixels of the small views of images of a size."""
-        return round(size[0] * self.side), round(size[1] * self.side)
+        """(height, width) in pixels of the small views of images of a size. Raises ParamsError below 2 pixels."""
+        small = round(size[0] * self.side), round(size[1] * self.side)
+        if min(small) < LEAST_SIDE:
+            raise ParamsError(
+                f"pretrain.swav.local.side: expected at least {LEAST_SIDE / min(size):.3f} for images of "
+                f"{size[0]} x {size[1]}, {LEAST_SIDE} pixels, got {self.side}"
+            )
+        return small
 
 
 class WeakView(Block):

@@ -52,6 +52,9 @@ class Backbone(nn.Module):
         self.body, self.dim = BACKBONES[name].build(options, len(mean))
         self.register_buffer("mean", mean.float().reshape(1, -1, 1, 1))
         self.register_buffer("std", std.float().reshape(1, -1, 1, 1))
+        for module in self.body.modules():
+            if isinstance(module, nn.Conv2d) and max(module.stride) > 1 and max(module.kernel_size) > 1:
+                module.register_forward_pre_hook(_refuse_pixel)
 
     def forward(self, images: Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Features before any projection; not unit vectors. Raises ParamsError for a size that it does not take."""
@@ -75,20 +78,35 @@ def fresh(name: str, options: Block, pixels: UInt8[Tensor, "n c h w"]) -> Backbo
     std = (share * (levels - mean[:, None]).square()).sum(1).sqrt()
     # Images of one colour have no deviation; 1/255 is the smallest step there is.
     net = channels_last(Backbone(name, options, mean, std.clamp(min=1 / 255)))
-    _try(net.eval(), torch.zeros(1, *pixels.shape[1:]))
-    return net.train()
+    try_size(net, (pixels.shape[2], pixels.shape[3]))
+    return net
 
 
 @torch.no_grad()
-def _try(net: Backbone, image: Float[Tensor, "1 c h w"]) -> None:
+def try_size(net: Backbone, size: tuple[int, int]) -> None:
+    """Sends an image of a size through the network as in eval mode. Raises ParamsError where it does not take it."""
+    image = torch.zeros(1, int(net.about["channels"]), *size, device=net.mean.device)
+    training = net.training
     try:
-        out = net.body(image)
+        out = net.eval().body(image)
     except (AssertionError, RuntimeError) as error:  # RuntimeError: shapes that do not fit, deep within
         raise _not_taken(net, image, error) from error
+    finally:
+        net.train(training)
     if out.shape != (1, net.dim):
         raise ParamsError(
             f"pretrain.backbones.{net.about['name']}: expected a network with one vector of {net.dim} for an image, "
             f"got an output of shape {tuple(out.shape)}"
+        )
+
+
+def _refuse_pixel(_: nn.Module, inputs: tuple[Tensor]) -> None:
+    """In bfloat16 on a CPU torch 2.13 leaves the gradient of such a convolution unset: it is whatever memory held."""
+    (x,) = inputs
+    if x.shape[2:].numel() == 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        raise ParamsError(
+            "pretrain.precision: expected fp32 for images, or parts of them, that shrink to one pixel before a strided "
+            "convolution, got bf16 on a CPU"
         )
 
 

@@ -54,7 +54,9 @@ def in_groups(net: nn.Module, images: Float[Tensor, "b c h w"], groups: int, shu
     if groups == 1:
         return net(images)
     if len(images) < 2 * groups:
-        raise ParamsError(f"bn_groups: expected at most {len(images) // 2}, half of a batch, got {groups}")
+        raise ParamsError(
+            f"pretrain.moco.bn_groups: expected at most {len(images) // 2}, half of a process's batch, got {groups}"
+        )
     order = torch.randperm(len(images)) if shuffled else torch.arange(len(images))
     order = order.to(images.device)
     out = torch.cat([net(part) for part in images[order].tensor_split(groups)])

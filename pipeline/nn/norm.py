@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline import dist
+from pipeline.errors import ParamsError
 
 M = TypeVar("M", bound=nn.Module)
+PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @contextmanager
@@ -62,9 +64,18 @@ class SyncBatchNorm(_BatchNorm):
 
 
 def synchronised(net: M) -> M:
-    """The network with each batch norm replaced by one that sees the batches of all processes."""
+    """The network with each batch norm replaced by one that sees the batches of all processes.
+
+    Raises ParamsError for a norm that does more than torch's own (timm has some), which would be lost.
+    """
     if dist.world() == 1:
         return net
+    for module in net.modules():
+        if isinstance(module, _BatchNorm) and type(module) not in PLAIN:
+            raise ParamsError(
+                "pretrain.sync_bn: expected false for several processes and a backbone with "
+                f"{type(module).__name__}, got true"
+            )
     if torch.cuda.is_available():
         return nn.SyncBatchNorm.convert_sync_batchnorm(net)
     for module in list(net.modules()):
@@ -74,5 +85,5 @@ def synchronised(net: M) -> M:
                 sync.load_state_dict(child.state_dict())
                 for p in sync.parameters():
                     p.requires_grad_(next(child.parameters()).requires_grad)
-                setattr(module, name, sync)
+                setattr(module, name, sync.train(child.training))
     return net

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
@@ -20,8 +20,7 @@ class OptimParams(Block):
 
     name: Literal["sgd", "lars"]
     learning_rate: float = Field(gt=0, le=1e30)
-    final_learning_rate: float = Field(ge=0)
-    bias_scale: float = Field(gt=0)
+    bias_scale: float = Field(gt=0, le=1e6)
     trust: float = Field(gt=0)  # of lars; this and the next are not looked at by sgd
     clip: bool  # LARC: the adapted rate is never above the rate
     momentum: float = Field(ge=0, lt=1)
@@ -29,6 +28,7 @@ class OptimParams(Block):
     weight_decay: float = Field(ge=0)
     warmup: float = Field(ge=0, lt=1)
     schedule: Literal["cosine", "cosine_7_16", "constant"]
+    final_learning_rate: float = Field(ge=0)
 
     @model_validator(mode="after")
     def _nesterov(self) -> "OptimParams":
@@ -36,11 +36,12 @@ class OptimParams(Block):
             raise ValueError("nesterov: false, or sgd with momentum above 0")
         return self
 
-    @model_validator(mode="after")
-    def _final(self) -> "OptimParams":
-        if self.final_learning_rate > (self.learning_rate if self.schedule == "cosine" else 0):
-            raise ValueError("final_learning_rate: 0, or with schedule cosine at most learning_rate")
-        return self
+    @field_validator("final_learning_rate")
+    @classmethod
+    def _final(cls, value: float, info: Any) -> float:
+        if value > (info.data.get("learning_rate", value) if info.data.get("schedule") == "cosine" else 0):
+            raise ValueError("0, or with schedule cosine at most learning_rate")
+        return value
 
     def optimiser(self, net: nn.Module) -> Optimizer:
         """The optimiser over the trainable parameters; biases and norms get neither decay nor LARS's adaptation.
@@ -104,8 +105,8 @@ class Lars(Optimizer):
         if p.ndim > 1:
             w, g = p.norm(), grad.norm()
             factor = torch.where((w > 0) & (g > 0), group["trust"] * w / g, torch.ones_like(w))
-            if group["clip"] and group["lr"] > 0:
-                factor = (factor / group["lr"]).clamp(max=1)
+            if group["clip"]:
+                factor = (factor / max(group["lr"], 1e-30)).clamp(max=1)
             grad = grad * factor
         state = self.state[p]
         if "momentum_buffer" not in state:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator
 
 from pipeline.data.views import ContrastiveView
 from pipeline.nn.device import Precision
@@ -39,8 +39,8 @@ class PretrainParams(Block):
 
     method: str
     backbone: str
-    steps: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
+    steps: int = Field(ge=1, le=10**12)
+    batch_size: int = Field(ge=2, le=10**7)
     precision: Precision
     resident_mb: int = Field(ge=0)
     view: ContrastiveView
@@ -54,14 +54,19 @@ class PretrainParams(Block):
         """The first and the second view."""
         return self.view, ContrastiveView(**{**self.view.model_dump(), **self.second})
 
-    @model_validator(mode="after")
-    def _second(self) -> "PretrainParams":
-        unknown = sorted(set(self.second) - set(ContrastiveView.model_fields))
+    @field_validator("second")
+    @classmethod
+    def _second(cls, values: dict[str, float], info: Any) -> dict[str, float]:
+        unknown = sorted(set(values) - set(ContrastiveView.model_fields))
         if unknown:
-            raise ValueError(f"second: values of view, {', '.join(ContrastiveView.model_fields)}")
+            raise ValueError(f"values of view without {', '.join(unknown)}")
         try:
-            _ = self.views
+            if "view" in info.data:
+                ContrastiveView(**{**info.data["view"].model_dump(), **values})
         except ValidationError as error:
             fault = error.errors()[0]
-            raise ValueError(f"second.{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
-        return self
+            where = "".join(f"{part} " for part in fault["loc"])
+            raise ValueError(
+                where + fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            ) from None
+        return values

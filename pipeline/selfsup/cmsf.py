@@ -59,11 +59,12 @@ class Cmsf(Msf):
     """
 
     Params = CmsfParams
+    block = "pretrain.cmsf"
     params: CmsfParams
 
     def __init__(self, backbone: Backbone, params: CmsfParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)
-        refuse_more("constrained", params.constrained, self.queue)
+        refuse_more(f"{self.block}.constrained", params.constrained, self.queue)
         self.bank = Bank(num_images, params.dim, chance)
         self.earlier = Queue(len(self.queue), params.dim, chance)
         self.earlier.rows.zero_()

@@ -59,7 +59,7 @@ class Moco(nn.Module):
         dims = [backbone.dim, params.hidden_dim, params.dim] if params.hidden_dim else [backbone.dim, params.dim]
         self.online = Encoder(backbone, mlp(dims, norm=False))
         self.slow = copy.deepcopy(self.online).requires_grad_(requires_grad=False)
-        # A longer queue would hold an image's own last key as a negative.
+        # A longer queue would always hold an image's own last key as a negative.
         self.queue = Queue(min(params.queue_size, num_images), params.dim, chance)
         self._keys: list[Tensor] = []
 

@@ -70,6 +70,7 @@ class Msf(nn.Module):
     """
 
     Params: type[MsfParams] = MsfParams
+    block = "pretrain.msf"
 
     def __init__(self, backbone: Backbone, params: MsfParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class Msf(nn.Module):
         self.slow = copy.deepcopy(self.online).requires_grad_(requires_grad=False)
         # A longer queue would hold an image's own last embedding as a neighbour.
         self.queue = Queue(min(params.queue_size, num_images), params.dim, chance)
-        refuse_more("neighbours", params.neighbours, self.queue)
+        refuse_more(f"{self.block}.neighbours", params.neighbours, self.queue)
         self._waiting: list[Tensor] = []
 
     def loss(self, views: Views) -> Step:

@@ -70,7 +70,7 @@ def _fill_torchvision(backbone: Backbone) -> None:
         raise ParamsError(f"pretrain.none.weights: torchvision's expect 3 channels (ingest.mode: rgb), got {channels}")
     try:
         state = torchvision().models.get_model(arch, weights="DEFAULT").state_dict()
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: what came is not what was published
         raise ArtifactError(
             f"torchvision {arch}: expected its weights to download, got: {first_line(error)}"
         ) from error

@@ -29,7 +29,7 @@ class NpidParams(Block):
     dim: int = Field(ge=1)
     head_norm: bool  # batch norm after the linear head; not in the paper
     temperature: float = Field(gt=0)
-    negatives: int = Field(ge=0)  # rows of the bank drawn at each step; 0: the softmax over all of it
+    negatives: int = Field(ge=0, le=10**9)  # rows of the bank drawn at each step; 0: the softmax over all of it
     bank_keep: float = Field(ge=0, lt=1)  # share of an image's vector that is kept when the image is seen
 
 

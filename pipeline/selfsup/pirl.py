@@ -30,7 +30,7 @@ class PirlParams(Block):
     dim: int = Field(ge=1)
     head_norm: bool  # this and the next three as in NPID
     temperature: float = Field(gt=0)
-    negatives: int = Field(ge=0)
+    negatives: int = Field(ge=0, le=10**9)
     bank_keep: float = Field(ge=0, lt=1)
     grid: int = Field(ge=2)  # cells on a side
     patch: float = Field(gt=0, le=1)  # side of the crop in a cell, as a share of the cell's

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from pipeline import dist
+
 C = TypeVar("C", bound=Callable[..., Any])
 
 
@@ -70,5 +72,5 @@ def regress(
 
 
 def spread(z: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
-    """Standard deviation of the rows' directions over a batch, times sqrt(d): 1 when even, 0 when collapsed."""
-    return unit(z.detach()).std(dim=0).mean() * z.shape[1] ** 0.5
+    """Standard deviation of directions over the batch of all processes, times sqrt(d): 1 if even, 0 if collapsed."""
+    return dist.gather(unit(z.detach())).std(dim=0).mean() * z.shape[1] ** 0.5

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from pipeline import dist, rng
 from pipeline.artifacts import Index, Manifest
-from pipeline.nn.backbones import BACKBONES, Backbone, fresh
+from pipeline.errors import ParamsError
+from pipeline.nn.backbones import BACKBONES, Backbone, fresh, try_size
 from pipeline.nn.device import Device
 from pipeline.nn.norm import synchronised
 from pipeline.params import Block, Params
@@ -46,8 +47,23 @@ class Recipe:
         torch.manual_seed(rng.number(self.seed, "pretrain", "init"))
         return fresh(self.common.backbone, self.options, pixels)
 
-    def learner(self, backbone: Backbone, num_images: int, device: Device) -> nn.Module:
-        """The method around the backbone, which it trains in place; not for method none."""
+    def learner(self, backbone: Backbone, num_images: int, size: tuple[int, int], device: Device) -> nn.Module:
+        """The method around the backbone, which it trains in place on images of a size; not for method none.
+
+        Raises ParamsError where the values do not fit each other, the images, or the number of processes.
+        """
+        if self.common.batch_size > num_images:
+            raise ParamsError(
+                f"pretrain.batch_size: expected at most {num_images}, the training images, got {self.common.batch_size}"
+            )
+        if not self.common.sync_bn and self.common.batch_size < 2 * dist.world():
+            raise ParamsError(
+                f"pretrain.batch_size: expected two images for each of {dist.world()} processes without sync_bn, "
+                f"got {self.common.batch_size}"
+            )
+        local = getattr(self.block, "local", None)
+        if local is not None and local.count > 0:
+            try_size(backbone, local.size(size))
         chance = torch.Generator().manual_seed(rng.number(self.seed, "pretrain", "method"))
         learner = METHODS[self.common.method](backbone, self.block, num_images, chance)
         if self.common.cld.weight > 0:

@@ -178,3 +178,12 @@ def test_networks_that_do_not_take_the_images_are_refused_when_they_are_made(inn
     with pytest.raises(ParamsError) as caught:
         fresh("timm", BACKBONES["timm"](model="odd"), digits()[0][:5])
     assert str(caught.value) == message
+
+
+def test_bf16_on_a_cpu_is_refused_where_torchs_gradients_are_wrong():
+    net = fresh("small_resnet", SmallResNet(width=16, stem_stride=2), torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+    with torch.autocast("cpu", torch.bfloat16):
+        net(torch.rand(2, 1, 8, 8))
+        with pytest.raises(ParamsError, match=r"^pretrain.precision: expected fp32 .* got bf16 on a CPU$"):
+            net(torch.rand(2, 1, 2, 2))
+    net(torch.rand(2, 1, 2, 2))

@@ -52,7 +52,7 @@ def test_biases_have_a_rate_of_their_own_and_some_modules_a_constant_one():
     "changes", [{"final_learning_rate": 0.6}, {"final_learning_rate": 0.1, "schedule": "constant"}]
 )
 def test_a_final_rate_is_the_end_of_a_cosine(changes):
-    with pytest.raises(ValueError, match="final_learning_rate: 0, or with schedule cosine at most learning_rate"):
+    with pytest.raises(ValueError, match="0, or with schedule cosine at most learning_rate"):
         params(**changes)
 
 
@@ -86,6 +86,16 @@ def test_larc_takes_its_rate_for_a_bound(rate, factor):
     step = 0.02 * weight.norm() / g.norm() if factor is None else rate * factor
     optimiser.step()
     torch.testing.assert_close(net.weight.detach(), weight - step * g)
+
+
+def test_larc_at_a_rate_of_zero_is_its_limit():
+    """The first step of a warm-up moves nothing, and leaves the gradient itself to the momentum."""
+    net = nn.Linear(3, 2, bias=False)
+    optimiser = params(name="lars", clip=True, trust=50.0, weight_decay=0.0, warmup=0.5).optimiser(net)
+    assert params(warmup=0.5).move(optimiser, 0.0) == 0.0
+    net(torch.ones(4, 3)).square().sum().backward()
+    optimiser.step()
+    torch.testing.assert_close(optimiser.state[net.weight]["momentum_buffer"], net.weight.grad)
 
 
 def test_lars_with_a_weight_of_zero_takes_a_plain_step():

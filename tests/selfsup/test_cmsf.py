@@ -157,9 +157,13 @@ def test_slow_copy_gets_no_gradient():
 
 
 def test_more_neighbours_than_the_queue_has_rows_are_refused():
-    with pytest.raises(ParamsError, match=r"^constrained: expected at most 24, queue_size cut to the images, got 25$"):
+    with pytest.raises(
+        ParamsError, match=r"^pretrain.cmsf.constrained: expected at most 24, queue_size cut to the images, got 25$"
+    ):
         learner(constrained=25)
-    with pytest.raises(ParamsError, match=r"^neighbours: expected at most 24, queue_size cut to the images, got 25$"):
+    with pytest.raises(
+        ParamsError, match=r"^pretrain.cmsf.neighbours: expected at most 24, queue_size cut to the images, got 25$"
+    ):
         learner(neighbours=25)
 
 

@@ -105,7 +105,9 @@ def test_shuffled_groups_give_back_each_image_its_own_vector():
 
 
 def test_groups_that_are_too_small_are_refused():
-    with pytest.raises(ParamsError, match=r"^bn_groups: expected at most 2, half of a batch, got 3$"):
+    with pytest.raises(
+        ParamsError, match=r"^pretrain.moco.bn_groups: expected at most 2, half of a process's batch, got 3$"
+    ):
         in_groups(torch.nn.Flatten(), torch.rand(5, 1, 2, 2), groups=3, shuffled=False)
 
 

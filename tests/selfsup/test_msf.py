@@ -162,7 +162,9 @@ def test_the_queue_is_no_longer_than_there_are_images():
 
 
 def test_more_neighbours_than_the_queue_has_rows_are_refused():
-    with pytest.raises(ParamsError, match=r"^neighbours: expected at most 7, queue_size cut to the images, got 8$"):
+    with pytest.raises(
+        ParamsError, match=r"^pretrain.msf.neighbours: expected at most 7, queue_size cut to the images, got 8$"
+    ):
         learner(num_images=7, neighbours=8)
     learner(num_images=7, neighbours=7)
 
