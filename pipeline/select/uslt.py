@@ -11,6 +11,7 @@ from numpy import ndarray
 from pydantic import Field
 
 from pipeline import rng
+from pipeline.errors import TrainingError
 from pipeline.select.geometry import spans, unit
 from pipeline.select.kernel import distinct
 from pipeline.select.learn import Adam, directions, log_softmax, through_directions
@@ -100,10 +101,15 @@ def trained(
         anchor = x[rows]
         kept = chance.random(anchor.shape, np.float32) >= params.dropout
         strong = anchor * kept / np.float32(1 - params.dropout)
-        loss, gradient, mean = loss_and_gradient(adam.value, anchor, x[partner], strong, prior, params)
+        # A product of two finite rows was once seen to raise the flag of an invalid value: a BLAS may compute in lanes
+        # that hold whatever memory held. A loss that is not finite is found below.
+        with np.errstate(invalid="ignore"):
+            loss, gradient, mean = loss_and_gradient(adam.value, anchor, x[partner], strong, prior, params)
         adam.step(gradient)
         prior += np.float32(1 - params.momentum) * (mean - prior)
         losses.append(loss)
+    if not np.isfinite(losses).all():
+        raise TrainingError(f"select.uslt: expected finite losses, got {next(v for v in losses if not np.isfinite(v))}")
     return adam.value, float(np.mean(losses[-max(1, len(losses) // 10) :])) if losses else 0.0
 
 
