@@ -127,13 +127,13 @@ class _Gather(torch.autograd.Function):
 
 class _Total(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004 - autograd's signature
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
         out = x.clone(memory_format=torch.contiguous_format)
         _together(td.all_reduce, out)
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ARG004 - as above
+    def backward(_ctx: Any, grad: Tensor) -> Tensor:
         grad = grad.clone(memory_format=torch.contiguous_format)
         _together(td.all_reduce, grad)
         return grad

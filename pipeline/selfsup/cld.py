@@ -6,6 +6,7 @@ g2 are the unit outputs of a head of its own for two views; the groups are k clu
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -76,7 +77,8 @@ class Cld(nn.Module):
 
     def __init__(self, base: nn.Module, feature_dim: int, params: CldParams, chance: torch.Generator) -> None:
         super().__init__()
-        self.base, self.params = base, params
+        self.base: Any = base  # a Trainable, which is more than an nn.Module
+        self.params = params
         dims = [feature_dim, params.hidden_dim, params.dim] if params.hidden_dim else [feature_dim, params.dim]
         self.head = mlp(dims, norm=False)
         for p in self.head.parameters():
@@ -92,7 +94,7 @@ class Cld(nn.Module):
 
     def loss(self, views: Views) -> Step:
         """The base's loss and the term, which draws the first centroids by torch's own chance."""
-        step = self.base.loss(views)  # type: ignore[operator]  # a Trainable, which is more than an nn.Module
+        step = self.base.loss(views)
         g = unit(self.head(torch.cat(list(step.features)))).chunk(2)
         total = len(g[0]) * dist.world()
         if self.params.clusters > total:
@@ -108,4 +110,4 @@ class Cld(nn.Module):
 
     def after_step(self, step: int, num_steps: int) -> None:
         """What follows the base's step."""
-        self.base.after_step(step, num_steps)  # type: ignore[operator]  # as above
+        self.base.after_step(step, num_steps)
