@@ -62,6 +62,7 @@ CASES = {
     "flexmatch": of("flexmatch", seeds=VARIANT),
     "freematch": of("freematch", seeds=VARIANT),
     "freematch, 1,200 steps": of("freematch", "steps=1200", seeds=VARIANT),
+    "freematch, 2,400 steps": of("freematch", "steps=2400", seeds=VARIANT),
     "softmatch": of("softmatch", seeds=VARIANT),
     "mixmatch": of("mixmatch"),
     "paws": of("paws", "steps=400"),

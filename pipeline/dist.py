@@ -1,17 +1,21 @@
-"""Several processes that train as one: plain torch.distributed, started by torchrun.
+"""Several processes that work as one: plain torch.distributed, started by torchrun or by SLURM's srun.
 
 Rank r holds the r-th part of each global batch, so what is gathered in the order of ranks stands in the order of the
 batch. With one process every function here gives back what it was given.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as td
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from pipeline.errors import ParamsError, PipelineError, TrainingError, first_line
 
@@ -29,17 +33,48 @@ def _together(collective: Callable[..., Any], *tensors: Any) -> None:
 
 @contextmanager
 def processes() -> Iterator[None]:
-    """Joins the processes that torchrun's variables speak of, if they do, and parts from them at the end."""
+    """Joins the processes that the variables of torchrun or srun speak of, if they do; parts from them at the end."""
+    if "WORLD_SIZE" not in os.environ:
+        os.environ.update(slurm(os.environ))
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    td.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    store, number, size = next(rendezvous("env://"))
+    # torchrun keeps its store when it starts processes again, and addresses of dead ones in it (pytorch issue 135712).
+    store = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    td.init_process_group(backend, store=store, rank=number, world_size=size)
     try:
         yield
     finally:
         td.destroy_process_group()
+
+
+def slurm(env: Mapping[str, str]) -> dict[str, str]:
+    """What torchrun would set, from what srun sets for each task of a step; nothing where there is no such step.
+
+    Rank 0 is on the first node of the list; the port follows from the job's and the step's number.
+    """
+    if int(env.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
+        return {}
+    each = [
+        int(tasks)
+        for tasks, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", env["SLURM_STEP_TASKS_PER_NODE"])
+        for _ in range(int(times or 1))
+    ]
+    first = re.sub(r"\[(\d+).*", r"\1", env["SLURM_STEP_NODELIST"]).split(",")[0]
+    return {
+        "RANK": env["SLURM_PROCID"],
+        "WORLD_SIZE": env["SLURM_STEP_NUM_TASKS"],
+        "LOCAL_RANK": env["SLURM_LOCALID"],
+        "LOCAL_WORLD_SIZE": str(each[int(env["SLURM_NODEID"])]),
+        "MASTER_ADDR": env.get("MASTER_ADDR", first),
+        "MASTER_PORT": env.get(
+            "MASTER_PORT", str(20000 + (int(env["SLURM_JOB_ID"]) * 16 + int(env["SLURM_STEP_ID"])) % 10000)
+        ),
+    }
 
 
 def world() -> int:
@@ -50,11 +85,6 @@ def world() -> int:
 def rank() -> int:
     """Number of this process, from 0."""
     return td.get_rank() if td.is_initialized() else 0
-
-
-def cores() -> int:
-    """Processor cores for each of the processes on this machine."""
-    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def share(size: int, name: str) -> slice:
@@ -76,6 +106,20 @@ def gather(x: Tensor) -> Tensor:
 def total(x: Tensor) -> Tensor:
     """The sum over ranks; the gradient is that of the sum of all ranks' losses."""
     return x if world() == 1 else _Total.apply(x)
+
+
+def largest(value: int) -> int:
+    """The largest of all ranks' numbers, agreed on beside the device: a GPU need not be waited for."""
+    if world() == 1:
+        return value
+    box = torch.tensor(value)
+    _together(partial(td.all_reduce, op=td.ReduceOp.MAX), box)
+    return int(box)
+
+
+def wait() -> None:
+    """Until all ranks are here."""
+    largest(0)
 
 
 @torch.no_grad()

@@ -1,5 +1,10 @@
-"""Every image of a split to one unit vector, a shard at a time: memory is a shard's, and a kill costs one shard."""
+"""Every image of a split to one unit vector, a shard at a time: memory is a shard's, and a kill costs one shard.
 
+Of several processes each takes its share of the shards; what comes out is the same, to the byte, for any number of them
+with as many threads each.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 from tqdm import tqdm
 
+from pipeline import dist
 from pipeline.artifacts import Embeddings, Index, Manifest
 from pipeline.data.reader import read_shard
 from pipeline.files import whole_file
@@ -36,27 +42,34 @@ def embed_split(
     parts: Path,
     *,
     unit: bool = True,
-) -> Embeddings:
-    """The vectors of a split, sorted by key: of unit length, or features as they are.
+) -> list[Path]:
+    """Files with the vectors of each shard of a split, in the manifest's order; unless `unit`, features as they are.
 
-    Shards whose vectors lie in `parts` already are not read again.
+    They lie in `parts`, a folder that all processes see; shards whose vectors are there already are not read again.
     """
-    keys: list[str] = []
-    vectors = [np.empty((0, net.dim), np.float32)]
-    for number, shard in enumerate(tqdm(manifest.splits[split], desc=f"embed {split}", disable=None, unit="shard")):
-        file = parts / f"{split}-{number:06d}.npy"
-        if not file.exists():
-            images = read_shard(manifest, index, split, shard)
-            with whole_file(file) as part, part.open("wb") as opened:
+    shards = manifest.splits[split]
+    files = [parts / f"{split}-{number:06d}.npy" for number in range(len(shards))]
+    own = range(dist.rank(), len(shards), dist.world())
+    for number in tqdm(own, desc=f"embed {split}", disable=None if dist.rank() == 0 else True, unit="shard"):
+        if not files[number].exists():
+            images = read_shard(manifest, index, split, shards[number])
+            with whole_file(files[number]) as part, part.open("wb") as opened:
                 np.save(opened, embed(net, images.pixels, params.batch_size, device, unit=unit))
-        keys += [
-            key
-            for key, s, path in zip(index.key, index.split, index.shard, strict=True)
-            if (s, path) == (split, shard.path)
-        ]
-        vectors.append(np.load(file))
-    order = np.argsort(np.array(keys, dtype=str), kind="stable")
-    return Embeddings([keys[i] for i in order], np.concatenate(vectors)[order])
+    dist.wait()
+    return files
+
+
+def joined(files: Sequence[Path], manifest: Manifest, index: Index, split: str) -> Embeddings:
+    """The vectors of the shards of a split as one table, sorted by key."""
+    rows: dict[str, list[int]] = {shard.path: [] for shard in manifest.splits[split]}
+    for row, (name, path) in enumerate(zip(index.split, index.shard, strict=True)):
+        if name == split:
+            rows[path].append(row)
+    place = np.concatenate([np.array(own, np.int64) for own in rows.values()])
+    order = place.argsort()
+    return Embeddings(
+        [index.key[row] for row in place[order]], np.concatenate([np.load(file) for file in files])[order]
+    )
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ chance are drawn anew from the step's number. So a run that was killed at any st
 import json
 import logging
 import math
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from pipeline.errors import TrainingError
 from pipeline.files import whole_file
 from pipeline.nn.device import Device
 from pipeline.nn.optim import OptimParams
+from pipeline.stop import asked_to_stop
 
 CURVE_ROWS = 200
 TELL_SECONDS = 60.0  # between lines of the log, where there is no terminal for a bar
@@ -67,8 +69,10 @@ def fit(
 
     `state` is a folder where the run is saved every `save_seconds` and taken up again; `watch` sees each row of the
     curve when it is complete. Of several processes each has its part of the batches, gradients are their means, and
-    rank 0 saves. Raises TrainingError at the first step whose loss is not finite, or if a weight is not at the end;
-    nothing of that kind is ever saved.
+    rank 0 saves. A step is a batch: with `optim.accumulate` the optimiser moves after every so many of them, by their
+    mean gradient, and once more at the end for what is left; queues and slow copies move at each. Raises TrainingError
+    at the first step whose loss is not finite, or if a weight is not at the end; nothing of that kind is ever saved. On
+    SIGTERM or SIGUSR1 to any of the processes it saves and raises TrainingError.
     """
     optimiser = optim.optimiser(method)
     curve = Curve(max(1, num_steps // CURVE_ROWS))
@@ -79,17 +83,24 @@ def fit(
         raise TrainingError(f"{state}: expected a folder that all processes see, got resumes at steps {starts}")
     saved = told = time.monotonic()
     method.train()
-    with tqdm(total=num_steps, initial=start, disable=None if dist.rank() == 0 else True, unit="step") as bar:
+    every = optim.accumulate
+    with (
+        tqdm(total=num_steps, initial=start, disable=None if dist.rank() == 0 else True, unit="step") as bar,
+        asked_to_stop() as asked,
+    ):
         for step in range(start, num_steps):
             torch.manual_seed(rng.number(seed, "fit", step))
             rate = optim.move(optimiser, step / num_steps)
             batch = batch_at(step)  # outside autocast: views are float32 whatever the precision
             with device.autocast():
                 out = method.loss(batch)
-            optimiser.zero_grad()
-            out.loss.backward()
-            dist.mean_gradients(method.parameters())
-            optimiser.step()
+            if step % every == 0:
+                optimiser.zero_grad()
+            (out.loss / every).backward()
+            moves = (step + 1) % every == 0 or step + 1 == num_steps
+            if moves:
+                dist.mean_gradients(method.parameters())
+                optimiser.step()
             method.after_step(step + 1, num_steps)
             row = curve.add(step, num_steps, rate, out)
             if row:
@@ -100,9 +111,15 @@ def fit(
                     log.info("step %d of %d: loss %.4f", row["step"], num_steps, row["loss"])
                     told = time.monotonic()
             bar.update()
-            if dist.rank() == 0 and time.monotonic() - saved >= save_seconds and step + 1 < num_steps:
+            if not moves or step + 1 == num_steps:
+                continue  # gradients that wait for others are not saved
+            stop = dist.largest(asked())
+            if dist.rank() == 0 and (stop or time.monotonic() - saved >= save_seconds):
                 save(file, method, optimiser, curve, step + 1, num_steps)
                 saved = time.monotonic()
+            if stop:
+                name = signal.Signals(stop).name
+                raise TrainingError(f"step {step + 1} of {num_steps}: ended by {name}, saved; the same command goes on")
     if not all(tensor.isfinite().all() for tensor in method.state_dict().values()):
         raise TrainingError(f"step {num_steps} of {num_steps}: expected finite weights, got some that are not")
     return curve.rows

@@ -1,11 +1,13 @@
 """Turn every image into one unit vector, with the pretrained backbone."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
+from pipeline import dist
 from pipeline.artifacts import Index, Manifest
-from pipeline.embed import EmbedParams, embed_split
+from pipeline.embed import EmbedParams, embed_split, joined
 from pipeline.files import sha256, whole_folder
 from pipeline.nn.classifier import read_backbone
 from pipeline.nn.device import Device
@@ -21,26 +23,25 @@ from stages.cli import DATA, command, write_log
 def main(params: Params, ingest: Path, backbone: Path, out: Path) -> None:
     """See the module's docstring, which is the command's help."""
     block = params.stage("embed", EmbedParams)
-    manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet")
-    device = Device.choose(block.precision)
-    net = read_backbone(backbone).to(device.device).eval()
-    inputs = (
-        ingest / "manifest.json",
-        ingest / "index.parquet",
-        backbone / "backbone.safetensors",
-        backbone / "backbone.json",
-    )
-    ingredients = {"params": [block.model_dump(), device.about()], "inputs": [sha256(file) for file in inputs]}
-    count = sum(manifest.count(split) for split in manifest.splits)
-    with (
-        scratch(out.parent / "scratch", "embed", ingredients) as parts,
-        write_log(out.parent, "embed", {"images": count, **device.about()}),
-        whole_folder(out) as whole,
-    ):
-        for split in sorted(manifest.splits):
-            (whole / split).mkdir()
-            vectors = embed_split(net, manifest, index, split, block, device, parts)
-            vectors.write(whole / split)
+    with dist.processes():
+        manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet")
+        device = Device.choose(block.precision)
+        net = read_backbone(backbone).to(device.device).eval()
+        inputs = [ingest / name for name in ("manifest.json", "index.parquet")]
+        inputs += [backbone / name for name in ("backbone.safetensors", "backbone.json")]
+        # Another number of processes may take up what these have done.
+        machine = {name: value for name, value in device.about().items() if name != "processes"}
+        ingredients = {"params": [block.model_dump(), machine], "inputs": [sha256(file) for file in inputs]}
+        count = sum(manifest.count(split) for split in manifest.splits)
+        with dist.first_enters(scratch(out.parent / "scratch", "embed", ingredients)) as parts:
+            log, whole = write_log(out.parent, "embed", {"images": count, **device.about()}), whole_folder(out)
+            first = dist.rank() == 0
+            with log if first else nullcontext(), whole if first else nullcontext() as folder:
+                for split in sorted(manifest.splits):
+                    files = embed_split(net, manifest, index, split, block, device, parts)
+                    if folder is not None:
+                        (folder / split).mkdir()
+                        joined(files, manifest, index, split).write(folder / split)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from pipeline.artifacts import Index, Labels, Manifest, Selection
-from pipeline.embed import EmbedParams, embed_split
+from pipeline.embed import EmbedParams, embed_split, joined
 from pipeline.errors import ArtifactError
 from pipeline.files import read_json, sha256
 from pipeline.nn.classifier import Classifier
@@ -44,7 +44,8 @@ def main(params: Params, ingest: Path, select: Path, labels: Path, model: Path, 
     device = Device.choose(block.precision)
     net = Classifier.read(model).to(device.device).eval()
     with tempfile.TemporaryDirectory() as parts:
-        features = embed_split(net.backbone, manifest, index, "train", block, device, Path(parts), unit=False)
+        files = embed_split(net.backbone, manifest, index, "train", block, device, Path(parts), unit=False)
+        features = joined(files, manifest, index, "train")
     weight, bias = (part.detach().numpy() for part in net.head.cpu().linear())
     ModelOutputs(features, weight, bias).write(out / OUTPUTS)
     new.write(home)  # last: if anything before fails, the round is not kept, and the command may run again

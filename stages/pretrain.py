@@ -12,6 +12,7 @@ from pipeline.data.reader import load
 from pipeline.files import sha256, whole_folder
 from pipeline.fit import fit
 from pipeline.nn.classifier import to_arrays
+from pipeline.nn.cost import cheaper
 from pipeline.nn.device import Device
 from pipeline.params import Params
 from pipeline.scratch import scratch
@@ -48,6 +49,7 @@ def main(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
             fill(backbone, recipe.block)
         else:
             learner = recipe.learner(backbone, manifest.count("train"), manifest.size, device)
+            cheaper(learner, compiled=common.compile, recompute=common.recompute)
         values = params.seed, common.model_dump(), recipe.block.model_dump(), backbone.about, device.about(), streamed
         files = ingest / "manifest.json", ingest / "index.parquet"
         ingredients = {"params": values, "inputs": [sha256(file) for file in files]}

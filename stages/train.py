@@ -12,6 +12,7 @@ from pipeline.data.reader import load
 from pipeline.files import sha256, whole_folder
 from pipeline.fit import fit
 from pipeline.nn.classifier import AT_ONCE, read_backbone, untrained
+from pipeline.nn.cost import cheaper
 from pipeline.nn.device import Device, channels_last
 from pipeline.params import Params
 from pipeline.scratch import scratch
@@ -49,6 +50,7 @@ def main(params: Params, ingest: Path, labels: Path, backbone: Path, out: Path, 
     device = Device.choose(common.precision)
     task = Task(targets, len(images.keys), manifest.size, common, params.seed)
     trained = channels_last(learner(method, body, task, block).to(device.device))
+    cheaper(trained, compiled=common.compile, recompute=common.recompute)
     pixels = images.pixels.to(device.device)
     if common.start == "pretrained":
         trained.start(pixels)

@@ -36,6 +36,7 @@ OPTIM = OptimParams(
     momentum=0.9,
     nesterov=True,
     weight_decay=1e-4,
+    accumulate=1,
     warmup=0.2,
     schedule="cosine",
     final_learning_rate=0.0,
@@ -146,8 +147,8 @@ def task(batch_size: int = 8, labels: Sequence[Sequence[int]] | None = None, **c
     )
     common = {
         "method": "fixmatch", "start": "pretrained", "head": "random", "steps": 12, "batch_size": batch_size,
-        "sampling": "images", "batch_norm": "joint", "precision": "fp32", "weak": WEAK, "strong": STRONG,
-        "optim": OPTIM,
+        "sampling": "images", "batch_norm": "joint", "precision": "fp32", "compile": False, "recompute": False,
+        "weak": WEAK, "strong": STRONG, "optim": OPTIM,
     }  # fmt: skip
     return Task(targets, 300, (8, 8), TrainParams(**{**common, **changes}), 0)
 

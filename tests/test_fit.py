@@ -1,5 +1,7 @@
 """The loop: an interrupted run ends in the same bytes, the curve is what happened, a bad loss is named by its step."""
 
+from contextlib import suppress
+
 import pytest
 import torch
 
@@ -53,6 +55,59 @@ def test_resume_does_not_start_anew(tmp_path):
 
     fit(method, batch_at, OPTIM, num_steps=12, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
     assert seen == [7, 8, 9, 10, 11]
+
+
+class Line(torch.nn.Module):
+    """Least squares on the numbers of a batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.tensor([[0.5]], dtype=torch.float64))
+        self.seen = []
+
+    def loss(self, batch):
+        return Step((self.w * batch - 2 * batch - 1).square().mean())
+
+    def after_step(self, step, _num_steps):
+        self.seen.append(step)
+
+
+@pytest.mark.parametrize("stop_at", [None, 5, 6])
+def test_accumulated_batches_are_one_large_batch(stop_at, tmp_path):
+    """Three batches for a step of the optimiser, two at the end; a run that is killed between them goes on alike."""
+    numbers = torch.arange(16.0, dtype=torch.float64)
+    large, small = Line(), Line()
+    optim = OPTIM.model_copy(update={"schedule": "constant", "warmup": 0.0})
+    options = {"seed": 0, "device": CPU, "save_seconds": 0.0}
+    (tmp_path / "large").mkdir()
+    (tmp_path / "small").mkdir()
+    fit(large, lambda step: numbers[6 * step : 6 * step + 6], optim, num_steps=2, state=tmp_path / "large", **options)
+
+    def batch_at(step):
+        if step in stops:
+            stops.remove(step)
+            raise KeyboardInterrupt
+        return numbers[2 * step : 2 * step + 2]
+
+    optim, stops = optim.model_copy(update={"accumulate": 3}), [stop_at]
+    with suppress(KeyboardInterrupt):
+        fit(Line(), batch_at, optim, num_steps=6, state=tmp_path / "small", **options)
+    fit(small, batch_at, optim, num_steps=6, state=tmp_path / "small", **options)
+    torch.testing.assert_close(small.w, large.w)
+
+
+def test_what_is_left_of_accumulated_batches_moves_at_the_end(tmp_path):
+    optim = OPTIM.model_copy(update={"accumulate": 3, "warmup": 0.0})
+    line = Line()
+    weights = []
+
+    def batch_at(_step):
+        weights.append(line.w.item())
+        return torch.ones(2, dtype=torch.float64)
+
+    fit(line, batch_at, optim, num_steps=5, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
+    assert weights[0] == weights[1] == weights[2] != weights[3] == weights[4] != line.w.item()
+    assert line.seen == [1, 2, 3, 4, 5]
 
 
 class Constant(torch.nn.Module):

@@ -1,19 +1,20 @@
 """Work on a stream of things in threads, results in the order of the things, few of them in memory at a time."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+from pipeline.cores import cores
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def map_in_order(work: Callable[[T], R], things: Iterable[T], chunk: int = 16) -> Iterator[R]:
-    """`map`, over chunks in one thread for each core; at most two chunks a thread are ahead of the reader."""
-    threads = os.cpu_count() or 1
+    """`map`, over chunks in one thread for each core of this process; at most two chunks a thread are ahead."""
+    threads = cores()
     source = iter(things)
     ahead: deque[Future[list[R]]] = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -26,6 +26,7 @@ class OptimParams(Block):
     momentum: float = Field(ge=0, lt=1)
     nesterov: bool
     weight_decay: float = Field(ge=0)
+    accumulate: int = Field(ge=1)  # batches whose mean gradient is one step of the optimiser
     warmup: float = Field(ge=0, lt=1)
     schedule: Literal["cosine", "cosine_7_16", "constant"]
     final_learning_rate: float = Field(ge=0)
@@ -58,7 +59,8 @@ class OptimParams(Block):
             groups.append({"params": rest, "weight_decay": 0.0, "scale": self.bias_scale, "constant": still})
         groups = [group for group in groups if group["params"]]
         if self.name == "sgd":
-            return SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.nesterov)
+            fused = all(p.is_cuda for group in groups for p in group["params"]) or None
+            return SGD(groups, self.learning_rate, self.momentum, nesterov=self.nesterov, fused=fused)
         return Lars(groups, self.learning_rate, self.momentum, self.trust, clip=self.clip)
 
     def move(self, optimiser: Optimizer, progress: float) -> float:

@@ -42,6 +42,8 @@ class PretrainParams(Block):
     steps: int = Field(ge=1, le=10**12)
     batch_size: int = Field(ge=2, le=10**7)
     precision: Precision
+    compile: bool
+    recompute: bool
     resident_mb: int = Field(ge=0)
     view: ContrastiveView
     second: dict[str, float]  # values of `view` that differ in the second view

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pipeline import dist, rng
 from pipeline.artifacts import Index, Manifest
+from pipeline.cores import cores
 from pipeline.errors import ParamsError
 from pipeline.nn.backbones import BACKBONES, Backbone, fresh, try_size
 from pipeline.nn.device import Device
@@ -82,7 +83,7 @@ class Recipe:
         local, size = getattr(self.block, "local", None), self.common.batch_size
         if pixels is not None:
             return nullcontext(Feed(pixels.to(device.device), self.common.views, local, size, self.seed))
-        views, threads = self.common.views, dist.cores()
+        views, threads = self.common.views, cores()
         return StreamedFeed(
             manifest, index, "train", views, local, size, self.seed, device=device.device, threads=threads
         )

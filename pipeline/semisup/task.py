@@ -24,6 +24,8 @@ class TrainParams(Block):
     sampling: Literal["images", "classes"]  # labelled images come equally often, or classes that have a label do
     batch_norm: Passes
     precision: Precision
+    compile: bool
+    recompute: bool
     weak: WeakView
     strong: StrongView
     optim: OptimParams

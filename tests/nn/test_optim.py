@@ -13,7 +13,7 @@ from pipeline.nn.optim import OptimParams
 def params(**changes):
     base = {
         "name": "sgd", "learning_rate": 0.5, "momentum": 0.9, "nesterov": False, "weight_decay": 0.1, "warmup": 0.0,
-        "schedule": "cosine", "final_learning_rate": 0.0, "bias_scale": 1.0,
+        "accumulate": 1, "schedule": "cosine", "final_learning_rate": 0.0, "bias_scale": 1.0,
         "trust": 1e-3, "clip": False,
     }  # fmt: skip
     return OptimParams(**{**base, **changes})

@@ -1,0 +1,22 @@
+#!/bin/bash
+# Pretraining, embedding and training on two nodes of eight GPUs each; the other stages run on the first node alone.
+# Checkout, environment and data lie on a file system that all nodes see. Submit it from the checkout.
+#SBATCH --job-name=few-labels
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=8
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=12
+#SBATCH --time=24:00:00
+#SBATCH --signal=USR1@300
+#SBATCH --requeue
+
+# srun starts one process for each GPU; they find each other by the variables that it sets. Five minutes before the time
+# is over all of them get SIGUSR1: the stage saves, ends with a line that says so, and the next job goes on from there.
+export LAUNCH="srun --kill-on-bad-exit=1 python"
+export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
+source .venv/bin/activate
+
+dvc repro || {
+    echo "not done: sbatch the same script again, it goes on from what was saved"
+    exit 1
+}

@@ -1,0 +1,11 @@
+"""How many processor cores this process may count on."""
+
+import os
+
+
+def cores() -> int:
+    """Processor cores for this process: what srun gave it, or its share of those that the processes here may use."""
+    if "SLURM_CPUS_PER_TASK" in os.environ:
+        return int(os.environ["SLURM_CPUS_PER_TASK"])
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

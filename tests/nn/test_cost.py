@@ -1,0 +1,54 @@
+"""Passes made cheaper compute what they computed before."""
+
+import copy
+
+import pytest
+import torch
+
+from pipeline.nn.backbones import BACKBONES, fresh
+from pipeline.nn.cost import cheaper
+
+KINDS = {
+    "small_resnet": {"width": 16, "stem_stride": 1},
+    "wide_resnet10_1": {},
+    "resnet18": {"small_stem": True},
+    "resnet50": {"small_stem": False},
+    "vit_tiny": {"patch_size": 8, "image_size": 32},
+}
+
+
+def passed(net, images):
+    """Features, gradients, and how many bytes of activations wait for the backward pass."""
+    held = {}
+
+    def hold(tensor):
+        if not isinstance(tensor, torch.nn.Parameter):
+            held[tensor.data_ptr()] = tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+        out = net(images)
+    out.square().mean().backward()
+    return out.detach(), [p.grad for p in net.parameters()], sum(held.values())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_recomputed_activations_give_the_same_gradients_and_statistics_from_less_memory(name):
+    torch.manual_seed(0)
+    pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    plain = fresh(name, BACKBONES[name](**KINDS[name]), pixels).train()
+    lean = copy.deepcopy(plain)
+    cheaper(lean, compiled=False, recompute=True)
+    again = copy.deepcopy(lean)
+    out, grads, held = passed(plain, pixels)
+    for net in (lean, again):
+        same, others, less = passed(net, pixels)
+        torch.testing.assert_close(same, out)
+        torch.testing.assert_close(others, grads)
+        assert less < 0.6 * held
+        assert list(net.state_dict()) == list(plain.state_dict())
+        for key, tensor in plain.state_dict().items():
+            if "num_batches" not in key:  # counts passes, and is not looked at
+                torch.testing.assert_close(net.state_dict()[key], tensor)
+    assert again.body is not lean.body
+    assert all(p.grad is not q.grad for p, q in zip(lean.parameters(), again.parameters(), strict=True))
