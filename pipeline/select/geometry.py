@@ -21,8 +21,11 @@ def centred(x: Float32[ndarray, "n d"]) -> Float32[ndarray, "n d"]:
 def unit(x: Float32[ndarray, "n d"]) -> Float32[ndarray, "n d"]:
     """The rows at length 1, whatever their length was; one without a direction stays zero."""
     longest = np.abs(x).max(axis=1, keepdims=True)  # first, or squares of very long and short rows leave float32
-    x = np.divide(x, longest, out=np.zeros_like(x), where=longest > 0)
-    return np.divide(x, np.linalg.norm(x, axis=1, keepdims=True), out=x, where=longest > 0)
+    longest[longest == 0] = 1
+    x = x / longest
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    length[length == 0] = 1
+    return np.divide(x, length, out=x)
 
 
 def resolution(x: Float32[ndarray, "n d"]) -> float:
@@ -63,8 +66,11 @@ def assign(
     """For each row of x its nearest row of `points`, the lowest on ties, and the squared distance to it."""
     right = raised(points).T
     nearest, gap = np.empty(len(x), np.int64), np.empty(len(x), np.float32)
-    for part in spans(len(x), max(1, QUERIES * POINTS // max(len(points), 4 * x.shape[1]))):
-        block = lowered(x[part]) @ right
+    step = max(1, QUERIES * POINTS // max(len(points), 4 * x.shape[1]))
+    memory = np.empty((min(len(x), step), len(points)), np.float32)  # new memory for each block costs more than it
+    for part in spans(len(x), step):
+        left = lowered(x[part])
+        block = np.matmul(left, right, out=memory[: len(left)])
         at = block.argmin(axis=1)[:, None]
         nearest[part], gap[part] = at[:, 0], np.take_along_axis(block, at, axis=1)[:, 0]
     return nearest, np.maximum(gap, 0, out=gap)
