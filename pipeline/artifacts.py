@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 
 from pipeline.errors import ArtifactError, first_line
 from pipeline.files import read_csv, read_json, read_text, sha256, whole_file, write_csv, write_json
+from pipeline.parts import KeyLines, Parts
 from pipeline.vectors import read_vectors
 
 TAKEN = ("knn", "linear", "probe", "random_probe")  # what other metrics begin with: no names for a level of classes
@@ -277,6 +278,25 @@ class Embeddings:
     def read(cls, folder: Path) -> "Embeddings":
         """Reads both files."""
         return cls(read_text(folder / "keys.txt").split(), read_vectors(folder / "vectors.npy"))
+
+
+@dataclass(frozen=True)
+class StoredEmbeddings:
+    """`Embeddings` that stay on disk."""
+
+    keys: KeyLines
+    vectors: Parts
+
+    def __post_init__(self) -> None:
+        if len(self.keys) != len(self.vectors):
+            raise ArtifactError(
+                f"{self.keys.file}: expected {len(self.vectors)} keys, one a vector, got {len(self.keys)}"
+            )
+
+    @classmethod
+    def open(cls, folder: Path) -> "StoredEmbeddings":
+        """Reads both files once, to check them."""
+        return cls(KeyLines.open(folder / "keys.txt"), Parts.open(folder / "vectors.npy"))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedIOBase
+from io import BufferedIOBase, RawIOBase
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Shaped
 from numpy import ndarray
 
 from pipeline.errors import ArtifactError, first_line
@@ -44,15 +44,8 @@ def read_vectors(path: Path) -> Float32[ndarray, "n d"]:
 
 def read_keyed(path: Path) -> tuple[list[str] | None, Float32[ndarray, "n d"]]:
     """`read_vectors`, and the keys of the rows where they are Parquet with a column `key` of text: each key once."""
-    name = _split(path)[1]
-    parts = [_opened(file, name) for file in files_of(path)]
-    num_rows, dim = sum(part.shape[0] for part in parts), parts[0].shape[1]
-    for part in parts:
-        if part.shape[1] != dim:
-            raise ArtifactError(
-                f"{part.where}: expected vectors of {dim} numbers as in {parts[0].where}, got {part.shape[1]}"
-            )
-    x = np.empty((num_rows, dim), np.float32)
+    parts = parts_of(path)
+    x = np.empty((sum(part.shape[0] for part in parts), parts[0].shape[1]), np.float32)
     keys: list[str] = []
     start = 0
     for part in parts:
@@ -65,6 +58,24 @@ def read_keyed(path: Path) -> tuple[list[str] | None, Float32[ndarray, "n d"]]:
         if before == after:
             raise ArtifactError(f"{path}: key {after}: expected each key once, got it twice")
     return keys or None, x
+
+
+def parts_of(path: Path) -> "list[Part]":
+    """What `read_vectors` reads, looked into: matrices of floats whose vectors are of one length."""
+    name = _split(path)[1]
+    parts = [_opened(file, name) for file in files_of(path)]
+    dim = parts[0].shape[1]
+    for part in parts:
+        if part.shape[1] != dim:
+            raise ArtifactError(
+                f"{part.where}: expected vectors of {dim} numbers as in {parts[0].where}, got {part.shape[1]}"
+            )
+    return parts
+
+
+def megabytes(path: Path) -> float:
+    """What the matrix takes in memory, as float32; told from the files' headers."""
+    return sum(part.shape[0] * part.shape[1] * 4 for part in parts_of(path)) / 2**20
 
 
 def files_of(path: Path) -> list[Path]:
@@ -89,7 +100,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class _Part(ABC):
+class Part(ABC):
     """A file that was looked into and is known to hold a matrix of floats."""
 
     file: Path
@@ -105,8 +116,12 @@ class _Part(ABC):
         finite = np.ones(len(x), bool)
         with np.errstate(over="ignore"):  # what is too long for float32 is found below
             keys = self.fill(x, finite)
-            long = np.flatnonzero(~(np.einsum("nd,nd->n", x, x) <= MAX_LENGTH**2))
-        bad = np.flatnonzero(~finite)
+            self.refuse(finite, np.einsum("nd,nd->n", x, x) <= MAX_LENGTH**2)
+        return keys
+
+    def refuse(self, finite: Bool[ndarray, " n"], short: Bool[ndarray, " n"]) -> None:
+        """Raises where a row is not finite, or longer than `MAX_LENGTH`."""
+        bad, long = np.flatnonzero(~finite), np.flatnonzero(~short)
         if bad.size:
             raise ArtifactError(
                 f"{self.where}: expected finite numbers, got {bad.size} rows with NaN or infinity, first {bad[0]}"
@@ -116,7 +131,6 @@ class _Part(ABC):
                 f"{self.where}: expected vectors of length {MAX_LENGTH:g} at most, got {long.size} longer, "
                 f"first {long[0]}"
             )
-        return keys
 
 
 @dataclass(frozen=True)
@@ -142,14 +156,14 @@ class _Header:
 
 
 @dataclass(frozen=True)
-class _Array(_Part):
+class Array(Part):
     """A matrix in NumPy's format, in its own file or as a member of an archive."""
 
     header: _Header
     member: str | None
 
     @classmethod
-    def of_file(cls, file: Path) -> "_Array":
+    def of_file(cls, file: Path) -> "Array":
         """The matrix in a `.npy`."""
         with _refusing(file, NPY), file.open("rb") as handle:
             if handle.read(2) == b"PK":
@@ -159,7 +173,7 @@ class _Array(_Part):
         return cls(file, str(file), _shape(file, header), header, None)._whole(file.stat().st_size, NPY)
 
     @classmethod
-    def of_archive(cls, file: Path, name: str | None) -> "_Array":
+    def of_archive(cls, file: Path, name: str | None) -> "Array":
         """The matrix of that name in a `.npz`, or the only one."""
         found = {}
         with _refusing(file, NPZ), ZipFile(file) as archive:
@@ -178,7 +192,7 @@ class _Array(_Part):
         where = f"{file}:{name}"
         return cls(file, where, _shape(where, header), header, info.filename)._whole(info.file_size, NPZ)
 
-    def _whole(self, size: int, kind: str) -> "_Array":
+    def _whole(self, size: int, kind: str) -> "Array":
         """Itself, refused where there are fewer bytes than its numbers take: before memory is asked for."""
         needed = self.shape[0] * self.shape[1] * self.header.dtype.itemsize
         if size - self.header.start < needed:
@@ -186,7 +200,7 @@ class _Array(_Part):
         return self
 
     def fill(self, x: Float32[ndarray, "n d"], finite: Bool[ndarray, " n"]) -> list[str]:
-        """See `_Part`."""
+        """See `Part`."""
         kind = NPY if self.member is None else NPZ
         with _refusing(self.where, kind), _numbers(self.file, self.member) as handle:
             handle.read(self.header.start)
@@ -194,8 +208,7 @@ class _Array(_Part):
             memory = np.empty((max(1, BLOCK // (width * self.header.dtype.itemsize)), width), self.header.dtype)
             for start in range(0, lines, len(memory)):
                 block = memory[: lines - start]
-                if handle.readinto(block.reshape(-1).view(np.uint8).data) < block.nbytes:
-                    raise EOFError("fewer bytes than there were")
+                _fill(block, handle)
                 part = slice(start, start + len(block))
                 if self.header.by_columns:
                     x[:, part] = block.T
@@ -205,9 +218,17 @@ class _Array(_Part):
                     finite[part] = np.isfinite(block).all(axis=1)
         return []
 
+    def rows(self, start: int, stop: int) -> Shaped[ndarray, "b d"]:
+        """These rows as they are, of a file that keeps its numbers row by row."""
+        block = np.empty((stop - start, self.shape[1]), self.header.dtype)
+        with _refusing(self.where, NPY), self.file.open("rb", buffering=0) as handle:
+            handle.seek(self.header.start + start * block.itemsize * self.shape[1])
+            _fill(block, handle)
+        return block
+
 
 @dataclass(frozen=True)
-class _Table(_Part):
+class _Table(Part):
     """A Parquet file with one column of lists of floats, of fixed or of variable length."""
 
     column: str
@@ -235,7 +256,7 @@ class _Table(_Part):
         return cls(file, str(file), (num_rows, dim), fit[0].name, keyed)
 
     def fill(self, x: Float32[ndarray, "n d"], finite: Bool[ndarray, " n"]) -> list[str]:
-        """See `_Part`."""
+        """See `Part`."""
         keys: list[str] = []
         dim = x.shape[1]
         with _refusing(self.file, PARQUET), _streamed(self.file) as table:
@@ -278,14 +299,24 @@ def _split(path: Path) -> tuple[Path, str | None]:
     return (path.with_name(f"{stem}.npz"), name) if colon and not path.exists() else (path, None)
 
 
-def _opened(file: Path, name: str | None) -> _Part:
+def _opened(file: Path, name: str | None) -> Part:
     match file.suffix.lower():
         case ".npy":
-            return _Array.of_file(file)
+            return Array.of_file(file)
         case ".npz":
-            return _Array.of_archive(file, name)
+            return Array.of_archive(file, name)
         case _:
             return _Table.of_file(file)
+
+
+def _fill(block: Shaped[ndarray, "b d"], handle: RawIOBase | BufferedIOBase) -> None:
+    """Reads as many bytes as the block has; raises EOFError where the file has fewer."""
+    rest = block.reshape(-1).view(np.uint8).data
+    while len(rest):
+        num = handle.readinto(rest)  # Linux reads 2 GB at a time at most
+        if not num:
+            raise EOFError("fewer bytes than there were")
+        rest = rest[num:]
 
 
 @contextmanager
