@@ -2,7 +2,7 @@
 
 In the chain it reads data/embed/train and writes data/select. With --vectors it takes any matrix of floats: .npy, .npz,
 .parquet with a list column, or a folder of parts. Row numbers are the keys, unless a Parquet has a column key; the rows
-are taken as they are, not brought to unit length.
+are taken as they are, not brought to unit length. Vectors of more than select.resident_mb stay on disk: .npy alone.
 """
 
 import hashlib
@@ -17,15 +17,16 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from pipeline.artifacts import Attributes, Embeddings, Selection
+from pipeline.artifacts import Attributes, Embeddings, Selection, StoredEmbeddings
 from pipeline.errors import ArtifactError, ParamsError
 from pipeline.files import sha256, whole_folder, write_json
 from pipeline.params import Params
+from pipeline.parts import Parts, RowNumbers
 from pipeline.rounds import OUTPUTS, ModelOutputs, labelled_keys
 from pipeline.select import SELECTORS, Outputs, Pool, SelectParams, neighbours
 from pipeline.select.quality import quality
 from pipeline.select.rules import choose
-from pipeline.vectors import read_keyed
+from pipeline.vectors import megabytes, read_keyed
 from stages.cli import DATA, command, write_log
 
 log = logging.getLogger(__name__)
@@ -48,31 +49,33 @@ def main(params: Params, embeddings: Path, vectors: Path | None, attributes: Pat
     selector = params.block(f"select.{method}", SELECTORS[method])
     seed, labeled = params.seed, Path(common.labeled)
     if vectors is None:
-        table = Embeddings.read(embeddings)
-        file, keys, x = embeddings, table.keys, table.vectors
         attributes = attributes or (INGESTED if INGESTED.is_file() else None)
-    else:
-        named, x = read_keyed(vectors)
-        file, keys = vectors, named or [str(row) for row in range(len(x))]
-        say_lengths(x)
+    file = vectors or embeddings
+    matrix = vectors or embeddings / "vectors.npy"
+    mb = megabytes(matrix) if vectors or matrix.is_file() else 0  # who reads it says that it is missing
+    on_disk = mb > common.resident_mb
+    if on_disk:
+        refuse_on_disk(params.where, method, common, attributes, f"{file} takes {mb:.0f} MB as float32")
+    keys, x = read(vectors, embeddings, on_disk=on_disk)
     known = labelled_keys(labeled) if vectors is None or labeled != ROUNDS or ROUNDS.is_dir() else []
-    if vectors is not None and labeled == ROUNDS and not set(known) & set(keys):
+    if vectors is not None and labeled == ROUNDS and not places(known, keys):
         known = []  # the chain's own rounds, and these are not its images
     pool = Pool.of(x, common.search, rows_of(known, keys, labeled))
     if selector.needs_outputs and (found := ModelOutputs.read(labeled / OUTPUTS, keys)) is not None:
         pool = replace(pool, outputs=Outputs(found.features.vectors, found.weight, found.bias))
-    group, cost = np.full(len(x), -1), np.ones(len(x))
+    # Views of one number, or they would take more than all else where the vectors are on disk.
+    group, cost = np.broadcast_to(np.int64(-1), len(x)), np.broadcast_to(1.0, len(x))
     if attributes is not None:
         about = Attributes.read(attributes, keys)
         names = {name: number for number, name in enumerate(sorted({*about.group} - {""}))} | {"": -1}
         group = np.array([names[name] for name in about.group])
         cost = cost if about.cost is None else about.cost
     priced = bool((cost != 1).any())
-    refuse(params.where, common, float(cost[pool.free].sum()), file, grouped=group.max() >= 0, priced=priced)
+    refuse(params.where, common, float(cost.sum(where=pool.free)), file, grouped=group.max() >= 0, priced=priced)
     logged = vectors is None and out.suffix != ".csv"  # only then does `out` lie in a data folder
     with write_log(out.parent, "select", {"images": len(x)}) if logged else nullcontext():
         picks = choose(selector, pool, common.budget, seed, common.rules, group, cost)
-        selection = Selection([keys[row] for row in picks.rows], picks.scores)
+        selection = Selection([keys[row] for row in picks.rows.tolist()], picks.scores)
         if out.suffix == ".csv":
             selection.write(out)
         else:
@@ -87,7 +90,9 @@ def main(params: Params, embeddings: Path, vectors: Path | None, attributes: Pat
                 "labelled_before": len(known),
                 "labelled_before_sha256": digest("\n".join(sorted(known)).encode()),
             }
-            record |= {"vectors_sha256": digest(np.ascontiguousarray(x).data)}
+            record |= {
+                "vectors_sha256": x.survey.sha256 if isinstance(x, Parts) else digest(np.ascontiguousarray(x).data)
+            }
             record |= {"attributes_sha256": None if attributes is None else sha256(attributes)}
             record |= {"outputs_sha256": None if pool.outputs is None else digest(pool.outputs.features.data)}
             record |= {"quality": quality(pool.space, picks.rows, pool.labelled, seed)}
@@ -99,9 +104,24 @@ def main(params: Params, embeddings: Path, vectors: Path | None, attributes: Pat
     click.echo(f"{method}: {len(picks.rows)} of {len(x)} images{f', cost {spent:g} of {common.budget:g}' * priced}")
 
 
-def say_lengths(x: Float32[ndarray, "n d"]) -> None:
+def read(
+    vectors: Path | None, embeddings: Path, *, on_disk: bool
+) -> tuple[Sequence[str], Float32[ndarray | Parts, "n d"]]:
+    """Keys and vectors of the images."""
+    if vectors is None:
+        table = StoredEmbeddings.open(embeddings) if on_disk else Embeddings.read(embeddings)
+        return table.keys, table.vectors
+    if on_disk:
+        parts = Parts.open(vectors)
+        say_lengths(parts.survey.lengths)
+        return RowNumbers(len(parts)), parts
+    keys, x = read_keyed(vectors)
+    say_lengths(np.linalg.norm(x, axis=1))
+    return keys or RowNumbers(len(x)), x
+
+
+def say_lengths(length: Float32[ndarray, " n"]) -> None:
     """Logs how long the vectors are, and what follows where they differ much."""
-    length = np.linalg.norm(x, axis=1)
     log.info("vectors of length %.4g to %.4g, taken as they are", length.min(), length.max())
     if length.max() > UNEVEN * np.median(length):
         log.info("some are so long beside the others that copies of an image may not be told; unit length would help")
@@ -109,13 +129,32 @@ def say_lengths(x: Float32[ndarray, "n d"]) -> None:
 
 def rows_of(known: Sequence[str], keys: Sequence[str], file: Path) -> Int64[ndarray, " l"]:
     """The rows of the labelled keys; refuses a key that is none of the images."""
-    row_of = {key: row for row, key in enumerate(keys)}
+    row_of = places(known, keys)
     strange = next((key for key in known if key not in row_of), None)
     if strange is not None:
         raise ArtifactError(
             f"{file}: key {strange}: expected the key of an image to select from, as in keys.txt, got none of these"
         )
     return np.array(sorted(row_of[key] for key in known), np.int64)
+
+
+def places(known: Sequence[str], keys: Sequence[str]) -> dict[str, int]:
+    """The rows of those of the labelled keys that are keys of images."""
+    wanted = set(known)
+    return {key: row for row, key in enumerate(keys) if key in wanted} if wanted else {}
+
+
+def refuse_on_disk(where: str, method: str, common: SelectParams, attributes: Path | None, why: str) -> None:
+    """Refuses what cannot be done for vectors that stay on disk."""
+    why = f", as {why} and select.resident_mb is {common.resident_mb}"
+    if not SELECTORS[method].out_of_core:
+        names = ", ".join(sorted(name for name, selector in SELECTORS.items() if selector.out_of_core))
+        raise ParamsError(f"{where}: select.method: expected one of {names}{why}, got {method}")
+    for name, value in common.rules.model_dump().items():
+        if value:
+            raise ParamsError(f"{where}: select.rules.{name}: expected 0{why}, got {value:g}")
+    if attributes is not None:
+        raise ParamsError(f"{attributes}: expected no groups or costs{why}")
 
 
 def refuse(where: str, common: SelectParams, most: float, file: Path, *, grouped: bool, priced: bool) -> None:

@@ -374,3 +374,60 @@ def test_a_method_that_needs_a_model_says_so_and_reads_its_outputs():
     ModelOutputs(Embeddings(keys, x), weight, np.zeros(2, np.float32)).write(Path("data/rounds/outputs"))
     assert run("--set", "select.method=margin", "--set", "select.budget=3").exit_code == 0
     assert picked() == [keys[row] for row in np.abs(x[:, 0]).argsort()[:3]]
+
+
+def on_disk(*arguments):
+    return run(*arguments, "--set", "select.resident_mb=0", "--set", "select.budget=9")
+
+
+def test_vectors_on_disk_give_the_picks_and_the_record_of_those_in_memory():
+    x = np.load("x.npy").astype(np.float16)
+    np.save("half.npy", x)
+    Path("parts").mkdir()
+    for part in range(3):
+        np.save(f"parts/{part}.npy", x[25 * part : 25 * part + 25])
+    Path("mine.csv").write_text("key\n7\n30\n")
+    for method in ("auto", "kmeans", "random"):
+        sets = ["--set", f"select.method={method}", "--set", "select.labeled=mine.csv"]
+        assert run("--vectors", "half.npy", "--out", "one", "--set", "select.budget=9", *sets).exit_code == 0
+        done = on_disk("--vectors", "parts", "--out", "two", *sets)
+        assert (done.exit_code, done.stdout) == (0, f"{method}: 9 of 60 images\n")
+        assert Path("one/picks.csv").read_bytes() == Path("two/picks.csv").read_bytes()
+        one, two = (json.loads(Path(out, "record.json").read_text()) for out in ("one", "two"))
+        assert (one["select"].pop("resident_mb"), two["select"].pop("resident_mb")) == (4000, 0)
+        del one["quality"]["density_percentile"]
+        assert one == two
+
+
+def test_embeddings_of_the_chain_may_stay_on_disk():
+    Path("data/rounds/00").mkdir()
+    Path("data/rounds/00/labels.csv").write_text("key,label\nk003,cat\nk007,dog\n")
+    assert run("--out", "one", "--set", "select.budget=9").exit_code == 0
+    assert on_disk("--out", "two").exit_code == 0
+    assert Path("one/picks.csv").read_bytes() == Path("two/picks.csv").read_bytes()
+    assert json.loads(Path("two/record.json").read_text())["labelled_before"] == 2
+    Path("data/rounds/00/labels.csv").write_text("key,label\nelse,cat\n")
+    says = "data/rounds: key else: expected the key of an image to select from, as in keys.txt, got none of these"
+    assert on_disk("--out", "two").stderr == f"Error: {says}\n"
+
+
+def test_what_cannot_be_done_for_vectors_on_disk_is_refused_before_they_are_read():
+    bad = np.load("x.npy")
+    bad[3] = np.nan
+    np.save("bad.npy", bad)
+
+    def says(*options):
+        done = on_disk("--vectors", "bad.npy", "--out", "o", *options)
+        assert done.exit_code == 1
+        assert not Path("o").exists()
+        return done.stderr.removeprefix("Error: ").strip()
+
+    why = "as bad.npy takes 0 MB as float32 and select.resident_mb is 0"
+    expected = "params.yaml: select.method: expected one of auto, kmeans, random"
+    assert says("--set", "select.method=typiclust") == f"{expected}, {why}, got typiclust"
+    for rule, value in (("min_distance", 0.1), ("outliers", 0.1), ("group_most", 2)):
+        got = says("--set", f"select.rules.{rule}={value}")
+        assert got == f"params.yaml: select.rules.{rule}: expected 0, {why}, got {value:g}"
+    Attributes([str(i) for i in range(60)], ["a"] * 60, None).write(Path("a.parquet"))
+    assert says("--attributes", "a.parquet") == f"a.parquet: expected no groups or costs, {why}"
+    assert says() == "bad.npy: expected finite numbers, got 1 rows with NaN or infinity, first 3"

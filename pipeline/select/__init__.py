@@ -61,6 +61,7 @@ class SelectParams(Block):
     method: str
     budget: float = Field(gt=0)  # images to label, or what their labels may cost where attributes tell costs
     labeled: str  # finished rounds, or a CSV with the column key
+    resident_mb: int = Field(ge=0)  # what vectors may take as float32 and be held in memory
     rules: Rules
     search: Search
 

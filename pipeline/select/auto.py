@@ -14,8 +14,10 @@ class Auto(Selector):
     """`kmeans` on unit rows, with as many restarts as few clusters need and many do not.
 
     With a cluster or two for each class, single runs end in quite different optima, and the best of eight is worth two
-    or three points; with ten for each class, nothing that was measured. Order and scores: `from_clusters`.
+    or three points; with ten for each class, nothing that was measured. Order and scores: `covering`.
     """
+
+    out_of_core = True
 
     iterations: int = Field(ge=1)  # of Lloyd's algorithm
     restarts: int = Field(ge=1)  # at most

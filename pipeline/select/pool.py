@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 from numpy import ndarray
 
+from pipeline.parts import Parts
 from pipeline.select.geometry import centred, resolution
 from pipeline.select.near import Lists, Near, Search
 
@@ -26,13 +27,23 @@ class Outputs:
 class Space:
     """Vectors, and what is derived from them once, whatever is labelled."""
 
-    x: Float32[ndarray, "n d"]
+    rows: Float32[ndarray | Parts, "n d"]
     search: Search
 
+    @property
+    def x(self) -> Float32[ndarray, "n d"]:
+        """The vectors, for those who need them in memory."""
+        return _in_memory(self.rows)
+
     @cached_property
-    def centred(self) -> Float32[ndarray, "n d"]:
+    def centred_rows(self) -> Float32[ndarray | Parts, "n d"]:
         """The rows less their mean."""
-        return centred(self.x)
+        return self.rows.centred if isinstance(self.rows, Parts) else centred(self.rows)
+
+    @property
+    def centred(self) -> Float32[ndarray, "n d"]:
+        """The same, for those who need them in memory."""
+        return _in_memory(self.centred_rows)
 
     @cached_property
     def floor(self) -> float:
@@ -85,7 +96,9 @@ class Pool:
     outputs: Outputs | None = None
 
     @classmethod
-    def of(cls, x: Float32[ndarray, "n d"], search: Search, labelled: Int64[ndarray, " l"] | None = None) -> "Pool":
+    def of(
+        cls, x: Float32[ndarray | Parts, "n d"], search: Search, labelled: Int64[ndarray, " l"] | None = None
+    ) -> "Pool":
         """A pool of all rows of x, some of them labelled."""
         rows = np.empty(0, np.int64) if labelled is None else labelled
         return cls(Space(x, search), rows, np.zeros(len(x), bool))
@@ -101,3 +114,21 @@ class Pool:
         free = ~self.barred
         free[self.labelled] = False
         return free
+
+    def thinned(self, rows: Int64[ndarray, " k"]) -> tuple["Pool", Int64[ndarray, " s"]]:
+        """A pool in memory, and the numbers of its rows: those given, the labelled, and evenly spaced others.
+
+        Of these as many as a quarter of the memory holds; itself, where the vectors are in memory.
+        """
+        if not isinstance(self.space.rows, Parts):
+            return self, np.arange(len(self.barred))
+        n, d = self.space.rows.shape
+        step = -(-n // max(1, self.space.search.memory_mb * 2**20 // 4 // (4 * d)))
+        own = np.unique(np.concatenate([np.arange(0, n, step), self.labelled, rows]))
+        space = Space(self.space.rows[own], self.space.search)
+        return Pool(space, np.searchsorted(own, self.labelled), self.barred[own]), own
+
+
+def _in_memory(rows: Float32[ndarray | Parts, "n d"]) -> Float32[ndarray, "n d"]:
+    assert isinstance(rows, ndarray), "a selector that does not work out of core was given vectors on disk"
+    return rows

@@ -22,27 +22,31 @@ def quality(space: Space, picked: Int64[ndarray, " b"], labelled: Int64[ndarray,
     `mean_distance` and `max_distance`: Euclidean, from an image to the nearest that has a label. `cluster_coverage`:
     the share of k-means clusters, a hundred or as many as have a label, that hold one. `density_percentile`: the mean
     over the picks (the first 2,000) of the share of images that are less dense, in per cent; 50 for picks at random.
+    Out of core neighbours are not searched for, and it is absent.
     """
-    n, both = len(space.x), np.concatenate([labelled, picked])
+    x, both = space.centred_rows, np.concatenate([labelled, picked])
 
     def sample(size: int, use: str) -> Int64[ndarray, " s"]:
-        return np.sort(rng.stream(seed, "select", "quality", use).choice(n, min(n, size), replace=False))
+        return np.sort(rng.stream(seed, "select", "quality", use).choice(len(x), min(len(x), size), replace=False))
 
     some, compared = sample(SAMPLE, "distance"), sample(OF_DENSITY, "density")
-    distance = np.sqrt(nearest_of(space.centred, some, both))
+    distance = np.sqrt(nearest_of(x, some, both))
     rows = np.concatenate([some, both])
-    cluster = kmeans(
-        space.centred[rows], min(CLUSTERS, len(both)), LLOYD, rng.number(seed, "select", "quality"), 1000
-    ).cluster
-    k = min(NEIGHBOURS, n)
-    asked, place = np.unique(np.concatenate([compared, picked[:OF_DENSITY]]), return_inverse=True)
-    sparsity = space.near(k).mean_sq_dist(k, asked)[place]
-    ours, theirs = sparsity[len(compared) :], np.sort(sparsity[: len(compared)])
-    denser = len(theirs) - (np.searchsorted(theirs, ours, "left") + np.searchsorted(theirs, ours, "right")) / 2
+    cluster = kmeans(x[rows], min(CLUSTERS, len(both)), LLOYD, rng.number(seed, "select", "quality"), 1000).cluster
     figures = {
         "mean_distance": distance.mean(),
         "max_distance": distance.max(),
         "cluster_coverage": len(np.unique(cluster[len(some) :])) / len(np.unique(cluster)),
-        "density_percentile": 100 * denser.mean() / len(theirs),
     }
+    if isinstance(x, ndarray):
+        figures["density_percentile"] = _density_percentile(space, compared, picked[:OF_DENSITY])
     return {name: float(f"{value:.5g}") for name, value in figures.items()} | {"sample": len(some)}
+
+
+def _density_percentile(space: Space, compared: Int64[ndarray, " s"], picked: Int64[ndarray, " b"]) -> float:
+    k = min(NEIGHBOURS, len(space.x))
+    asked, place = np.unique(np.concatenate([compared, picked]), return_inverse=True)
+    sparsity = space.near(k).mean_sq_dist(k, asked)[place]
+    ours, theirs = sparsity[len(compared) :], np.sort(sparsity[: len(compared)])
+    denser = len(theirs) - (np.searchsorted(theirs, ours, "left") + np.searchsorted(theirs, ours, "right")) / 2
+    return float(100 * denser.mean() / len(theirs))

@@ -57,7 +57,7 @@ def choose(
         num_free = int(at_hand.free.sum())
         if num_free == 0:
             break
-        wanted = min(num_free, max(1, int(more * left / cost[at_hand.free].mean() + ROUNDING)))
+        wanted = min(num_free, max(1, int(more * left / cost.mean(where=at_hand.free) + ROUNDING)))
         found = selector.select(at_hand, wanted, seed)
         about, passes = about or dict(found.about), passes + 1
         kept = _admitted(pool.space, found.rows, group, np.bincount(group[labelled] + 1), cost, left, rules)
@@ -80,14 +80,14 @@ def choose(
 def outliers(space: Space, share: float) -> Bool[ndarray, " n"]:
     """The rows of lowest density, at most `share` of all: fewer where some are as sparse as the next ones."""
     if share == 0:
-        return np.zeros(len(space.x), bool)
+        return np.zeros(len(space.rows), bool)
     mean = space.mean_sq_dist(NEIGHBOURS)
     return mean > np.sort(mean)[len(mean) - 1 - int(share * len(mean))]
 
 
 def _near(space: Space, rows: Int64[ndarray, " k"], rules: Rules) -> Bool[ndarray, " n"]:
     if rules.min_distance == 0 or len(rows) == 0:
-        return np.zeros(len(space.x), bool)
+        return np.zeros(len(space.rows), bool)
     return nearest_of(space.centred, np.arange(len(space.x)), rows) < max(rules.min_distance**2, space.floor)
 
 
@@ -108,9 +108,11 @@ def _admitted(
     rules: Rules,
 ) -> Int64[ndarray, " a"]:
     """Which of the picks `rows`, by their place, none of them barred alone, may be labelled together."""
-    x, sq_least = space.centred, max(rules.min_distance**2, space.floor)
     count = np.concatenate([count, np.zeros(group.max() + 2 - len(count), np.int64)])
-    taken, most = np.empty((len(rows), x.shape[1] + 2), np.float32), left * (1 + ROUNDING)
+    most = left * (1 + ROUNDING)
+    if rules.min_distance:
+        x, sq_least = space.centred, max(rules.min_distance**2, space.floor)
+        taken = np.empty((len(rows), x.shape[1] + 2), np.float32)
     kept: list[int] = []
     for place, row in enumerate(rows):
         if cost[row] > most or (rules.group_most and group[row] >= 0 and count[group[row] + 1] >= rules.group_most):

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Float32, Int64
 from numpy import ndarray
 
 from pipeline.params import Block
+from pipeline.parts import Parts
 from pipeline.select.geometry import QUERIES, lowered, raised, spans, sq_dists
 from pipeline.select.pool import Pool
 
@@ -37,6 +38,7 @@ class Selector(Block, ABC):
     """A frozen value whose fields are its params, with one verb."""
 
     needs_outputs: ClassVar[bool] = False  # whether it reads `pool.outputs`
+    out_of_core: ClassVar[bool] = False  # whether vectors on disk will do: `pool.space.rows`, never `pool.x`
 
     @abstractmethod
     def select(self, pool: Pool, budget: int, seed: int) -> Picks:
@@ -65,17 +67,26 @@ def uncovered(pool: Pool, cluster: Int64[ndarray, " n"]) -> Bool[ndarray, " n"]:
 
 
 def from_clusters(pool: Pool, rows: Int64[ndarray, " k"], cluster: Int64[ndarray, " n"], budget: int) -> Picks:
+    """`covering`, where each row stands for the images of its cluster."""
+    return covering(pool, rows, np.bincount(cluster)[cluster[rows]], budget)
+
+
+def covering(pool: Pool, rows: Int64[ndarray, " k"], count: Int64[ndarray, " k"], budget: int) -> Picks:
     """Picks among `rows`, one for each cluster that has none labelled, in the order in which they are best labelled.
 
-    Each next pick is the one that most lowers the mean, over the images of these clusters, of the sq_dist from the
-    row of the image's cluster to the nearest pick so far or labelled row; that gain is its score. So whoever labels the
-    first half alone has a good selection of that size. Where there are fewer clusters than the budget, because k-means
-    left some empty or all of their images are barred, the images `farthest` from all picks so far come last, score 0.
+    `count` says how many images each row's cluster has. Each next pick is the one that most lowers the mean, over the
+    images of these clusters, of the sq_dist from the row of the image's cluster to the nearest pick so far or labelled
+    row; that gain is its score. So whoever labels the first half alone has a good selection of that size. Where there
+    are fewer clusters than the budget, because k-means left some empty or all of their images are barred, the images
+    `farthest` from all picks so far come last, score 0; out of core, those of the pool thinned.
     """
-    x = pool.space.centred
+    x = pool.space.centred_rows
     gap = nearest_of(x, rows, pool.labelled)
-    order, gains = coverage_order(x[rows], np.bincount(cluster)[cluster[rows]] / len(x), gap, budget)
-    more, _ = farthest(pool, rows[order], budget - len(order))
+    order, gains = coverage_order(x[rows], count / len(x), gap, budget)
+    more = np.empty(0, np.int64)
+    if len(order) < budget:
+        few, numbers = pool.thinned(rows[order])
+        more = numbers[farthest(few, np.searchsorted(numbers, rows[order]), budget - len(order))[0]]
     return Picks(np.concatenate([rows[order], more]), np.concatenate([gains, np.zeros(len(more))]), pool.space.about)
 
 
@@ -114,7 +125,7 @@ def coverage_order(
 
 
 def nearest_of(
-    x: Float32[ndarray, "n d"], rows: Int64[ndarray, " r"], to: Int64[ndarray, " k"]
+    x: Float32[ndarray | Parts, "n d"], rows: Int64[ndarray, " r"], to: Int64[ndarray, " k"]
 ) -> Float32[ndarray, " r"]:
     """The sq_dist of each of the `rows` to the nearest of the rows `to`; inf where there are none."""
     gap = np.full(len(rows), np.inf, np.float32)

@@ -10,7 +10,10 @@ from pipeline.select.selector import Picks, Selector
 class Uniform(Selector):
     """Every set of `budget` free rows is as likely as any other, and so is every order; all scores are 0."""
 
+    out_of_core = True
+
     def select(self, pool: Pool, budget: int, seed: int) -> Picks:
         """Draws without replacement."""
-        rows = rng.stream(seed, "select", "random").permutation(np.flatnonzero(pool.free))[:budget]
-        return Picks(rows, np.zeros(budget))
+        rows = np.flatnonzero(pool.free)
+        rng.stream(seed, "select", "random").shuffle(rows)
+        return Picks(rows[:budget].copy(), np.zeros(budget))

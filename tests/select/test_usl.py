@@ -116,9 +116,9 @@ def test_memory_is_bounded_by_blocks(monkeypatch):
 
 def test_seeds_of_usl_and_kmeans_differ(monkeypatch):
     seeds = []
-    real = neighbours.kmeans
-    for name in ("kmeans", "usl"):
-        monkeypatch.setattr(f"pipeline.select.{name}.kmeans", lambda *a: seeds.append(a[3]) or real(*a))
+    for name, used in (("kmeans", "learn"), ("usl", "kmeans")):
+        real = getattr(neighbours, used)
+        monkeypatch.setattr(f"pipeline.select.{name}.{used}", lambda *a, real=real: seeds.append(a[3]) or real(*a))
         values = VALUES if name == "usl" else {key: VALUES[key] for key in ("iterations", "restarts", "spherical")}
         SELECTORS[name].model_validate(values).select(pool(cloud(30)), 3, 0)
     assert len(set(seeds)) == 2
