@@ -11,6 +11,7 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 QUERIES, POINTS = 1024, 8192  # rows and columns of the block of distances in memory: 32 MB
+CACHED = 1 << 20  # numbers that caches hold: 4 MB
 
 
 def centred(x: Float32[ndarray, "n d"]) -> Float32[ndarray, "n d"]:
@@ -20,12 +21,15 @@ def centred(x: Float32[ndarray, "n d"]) -> Float32[ndarray, "n d"]:
 
 def unit(x: Float32[ndarray, "n d"]) -> Float32[ndarray, "n d"]:
     """The rows at length 1, whatever their length was; one without a direction stays zero."""
-    longest = np.abs(x).max(axis=1, keepdims=True)  # first, or squares of very long and short rows leave float32
-    longest[longest == 0] = 1
-    x = x / longest
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    length[length == 0] = 1
-    return np.divide(x, length, out=x)
+    out = np.empty_like(x)
+    for part in spans(len(x), max(1, CACHED // (4 * x.shape[1]))):
+        longest = np.abs(x[part]).max(axis=1, keepdims=True)  # or squares of very long and short rows leave float32
+        longest[longest == 0] = 1
+        own = np.divide(x[part], longest, out=out[part])
+        length = np.linalg.norm(own, axis=1, keepdims=True)
+        length[length == 0] = 1
+        own /= length
+    return out
 
 
 def resolution(x: Float32[ndarray, "n d"]) -> float:
@@ -64,15 +68,18 @@ def assign(
     x: Float32[ndarray, "n d"], points: Float32[ndarray, "k d"]
 ) -> tuple[Int64[ndarray, " n"], Float32[ndarray, " n"]]:
     """For each row of x its nearest row of `points`, the lowest on ties, and the squared distance to it."""
-    right = raised(points).T
-    nearest, gap = np.empty(len(x), np.int64), np.empty(len(x), np.float32)
-    step = max(1, QUERIES * POINTS // max(len(points), 4 * x.shape[1]))
-    memory = np.empty((min(len(x), step), len(points)), np.float32)  # new memory for each block costs more than it
-    for part in spans(len(x), step):
-        left = lowered(x[part])
-        block = np.matmul(left, right, out=memory[: len(left)])
-        at = block.argmin(axis=1)[:, None]
-        nearest[part], gap[part] = at[:, 0], np.take_along_axis(block, at, axis=1)[:, 0]
+    n, d = x.shape
+    nearest, gap = np.empty(n, np.int64), np.empty(n, np.float32)
+    step = min(n, max(1, CACHED // max(len(points), 4 * d)))
+    # As `lowered` and `raised` have it, but for the -2; and in memory that is used again: new memory costs more.
+    right = np.column_stack([-2 * points, np.ones(len(points), np.float32), _sq_norms(points)]).T
+    lefts, blocks = np.ones((step, d + 2), np.float32), np.empty((step, len(points)), np.float32)
+    for part in spans(n, max(1, step)):
+        rows = x[part]
+        left, block = lefts[: len(rows)], blocks[: len(rows)]
+        left[:, :d], left[:, d] = rows, _sq_norms(rows)
+        at = np.matmul(left, right, out=block).argmin(axis=1)
+        nearest[part], gap[part] = at, block[np.arange(len(rows)), at]
     return nearest, np.maximum(gap, 0, out=gap)
 
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 GPU_MOST = 2048  # neighbours that FAISS can find on a GPU
 GPU_QUERIES = 65536
 FLAT_MOST = 2000  # clusters that are found at one level
-BLOCK = 1 << 25  # bytes of rows that go to their centroids at a time
+BLOCK = 1 << 24  # bytes of rows that go to their centroids at a time; larger blocks are new memory each time
 CELLS = 10  # of the first of two levels, whose clusters a row is compared with
 
 

@@ -125,7 +125,7 @@ def test_quality_is_that_in_memory_but_for_the_density(tmp_path):
 def test_memory_is_that_of_blocks_and_the_sample(tmp_path, monkeypatch):
     for module in (vectors, neighbours):
         monkeypatch.setattr(module, "BLOCK", 1 << 18)
-    monkeypatch.setattr("pipeline.select.geometry.QUERIES", 64)
+    monkeypatch.setattr("pipeline.select.geometry.CACHED", 1 << 16)
     for number in range(4):
         np.save(tmp_path / f"{number}.npy", cloud(10_000, 64, number))  # 10 MB as float32; the sample has 0.3
     tracemalloc.start()
