@@ -3,12 +3,16 @@
 The floor is one exact search of the 20 nearest of every vector and one FAISS k-means on the same data. Each line is a
 process of its own, so its peak memory is its own. Selectors run with the values of params.yaml; the figures of quality
 that the stage adds to its record are not among the seconds. --large takes the size of ImageNet, where USL has the
-paper's values for ImageNet; --growth takes four sizes. The command ends with exit code 1 where a limit is broken.
+paper's values for ImageNet; --growth takes four sizes; --out-of-core selects from float16 parts in a temporary folder,
+beside one bare pass of reading and products with the centroids. The command ends with exit code 1 where a limit is
+broken.
 """
 
 import json
+import resource
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +23,10 @@ import numpy as np
 
 from pipeline import rng
 from pipeline.params import Params
-from pipeline.select import SELECTORS, Outputs, Pool, SelectParams
+from pipeline.parts import Parts
+from pipeline.select import SELECTORS, Outputs, Picks, Pool, SelectParams
+from pipeline.select import kmeans as by_clusters
+from pipeline.select.neighbours import Lloyd, learn
 
 N, D, GAUSSIANS, CLASSES = 60_000, 128, 1_000, 10
 BUDGETS = (40, 400)
@@ -29,6 +36,9 @@ SLOW = ("uslt", "activeft", "maxherding", "rdss", "kmedoids")  # 120 s; all othe
 LARGE_N, LARGE_BUDGET, LARGE = 1_281_167, 12_820, ("usl", "typiclust", "probcover", "auto")
 LARGE_SECONDS, LARGE_MB = 900, 4_000
 GROWTH_N, GROWTH_BUDGET = (20_000, 60_000, 200_000, 600_000), 400
+STORED_N, STORED_D, STORED_PARTS, STORED_BUDGET = 5_000_000, 64, 20, 1_000
+STORED_MB, STORED_FLOORS, STORED_MEMORY = 1_000, 1.5, ["select.search.memory_mb=256"]
+TIGHT_N, TIGHT_K, TIGHT = 500_000, 250, Lloyd(iterations=20, restarts=1, spherical=True)
 IMAGENET = ["select.usl.horizon={kind: nearest, value: 128}", "select.usl.momentum=0", "select.usl.rounds=2"]
 IMAGENET += ["select.usl.weight=1.5", "select.usl.iterations=10", "select.usl.restarts=1"]
 
@@ -41,6 +51,94 @@ def vectors(n: int) -> np.ndarray:
     x += chance.standard_normal((n, D), np.float32) / 2
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     return x
+
+
+def stored(folder: Path, n: int) -> None:
+    """The same mixture in fewer dimensions as float16, in parts, made one by one."""
+    centres = rng.stream(0, "bench", "stored").standard_normal((GAUSSIANS, STORED_D), np.float32)
+    for part in range(STORED_PARTS):
+        chance = rng.stream(0, "bench", "stored", part)
+        x = centres[chance.integers(GAUSSIANS, size=n // STORED_PARTS)]
+        x += chance.standard_normal(x.shape, np.float32) / 2
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        np.save(folder / f"{part}.npy", x.astype(np.float16))
+
+
+def select_stored(folder: str) -> dict:
+    """`auto` on the parts, in this process: what each step takes, in all and of the processors, and the peak."""
+    params, steps = Params.read(Path("params.yaml"), STORED_MEMORY), {}
+
+    def timed(name: str, step):
+        def inner(*given):
+            started, used = time.perf_counter(), time.process_time()
+            found = step(*given)
+            steps[name] = (time.perf_counter() - started, time.process_time() - used)
+            return found
+
+        return inner
+
+    by_clusters.learn = timed("sample and training", by_clusters.learn)
+    by_clusters.nearest_rows = timed("assignment", by_clusters.nearest_rows)
+    by_clusters.covering = timed("order of the picks", by_clusters.covering)
+    parts = timed("checks", Parts.open)(Path(folder))
+    pool = Pool.of(parts, params.stage("select", SelectParams, SELECTORS).search)
+    picks: Picks = params.block("select.auto", SELECTORS["auto"]).select(pool, STORED_BUDGET, 0)
+    assert len(picks.rows) == STORED_BUDGET
+    return {"steps": steps, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def pass_stored(folder: str) -> dict:
+    """One bare pass in this process: blocks are read, made float32 and multiplied with as many centroids."""
+    centroids = rng.stream(0, "bench", "centroids").standard_normal((STORED_D, STORED_BUDGET), np.float32)
+    memory = np.empty((8192, STORED_BUDGET), np.float32)
+    started, used = time.perf_counter(), time.process_time()
+    for file in sorted(Path(folder).iterdir()):
+        with file.open("rb") as handle:
+            np.lib.format.read_magic(handle)
+            np.lib.format.read_array_header_1_0(handle)
+            while (block := np.fromfile(handle, np.float16, len(memory) * STORED_D)).size:
+                x = block.reshape(-1, STORED_D).astype(np.float32)
+                np.matmul(x, centroids, out=memory[: len(x)])
+    return {"seconds": time.perf_counter() - started, "processor": time.process_time() - used}
+
+
+def tightness(folder: str) -> dict:
+    """The mean squared distance to the centroids, learnt from what 64 MB of memory allow for, and from all rows."""
+    parts = Parts.open(Path(folder))
+    found = {}
+    for name, x, memory_mb in (("sample", parts, 64), ("all", parts[:], 4_000)):
+        centroids = learn(x, TIGHT_K, TIGHT, 0, memory_mb)
+        found[name] = sum(float(gap.sum(dtype=float)) for _, _, gap in centroids.nearest(parts)) / len(parts)
+    return found
+
+
+def out_of_core() -> list[str]:
+    takes = STORED_N * STORED_D * 4 / 2**20
+    print(
+        f"{STORED_N:,} x {STORED_D} float16 in {STORED_PARTS} parts, auto, B = {STORED_BUDGET:,}, {STORED_MEMORY[0]}; "
+        f"{STORED_FLOORS} times the bare pass and training, {STORED_MB:,} MB"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        stored(Path(folder), STORED_N)
+        floor = in_process("pass_stored", folder)
+        found = in_process("select_stored", folder)
+    print(f"{'step':34}{'seconds':>9}{'processor':>11}")
+    print(f"{'bare pass':34}{floor['seconds']:9.1f}{floor['processor']:11.1f}")
+    for name, (seconds, processor) in found["steps"].items():
+        print(f"{name:34}{seconds:9.1f}{processor:11.1f}")
+    trained = found["steps"]["sample and training"][1]
+    ratio = (sum(processor for _, processor in found["steps"].values()) - trained) / floor["processor"]
+    print(f"all but training, of the bare pass (processor) {ratio:.2f}")
+    print(f"peak {found['mb']:.0f} MB; the float32 matrix alone {takes:.0f} MB", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        stored(Path(folder), TIGHT_N)
+        tight = in_process("tightness", folder)
+    print(
+        f"k-means objective, {TIGHT_N:,} rows, {TIGHT_K} clusters: learnt from a sample {tight['sample']:.5f}, "
+        f"from all {tight['all']:.5f}, ratio {tight['sample'] / tight['all']:.4f}"
+    )
+    over = {"time": ratio > STORED_FLOORS, "memory": found["mb"] > STORED_MB}
+    return [f"out of core: {name}" for name, broken in over.items() if broken]
 
 
 def run(case: str, n: int, budget: int, sets: list[str]) -> dict:
@@ -78,10 +176,15 @@ def memory_mb(name: str) -> float:
 
 def measure(case: str, n: int, budget: int, sets: tuple[str, ...] = ()) -> dict:
     """One case in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.select", "--one", json.dumps([case, n, budget, list(sets)])]
+    return in_process("run", case, n, budget, list(sets))
+
+
+def in_process(function: str, *given) -> dict:
+    """What a function of this file returns in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.select", "--one", json.dumps([function, *given])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{case}: {done.stderr.splitlines()[-1]}")
+        sys.exit(f"{function} {given[0]}: {done.stderr.splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -89,13 +192,18 @@ def measure(case: str, n: int, budget: int, sets: tuple[str, ...] = ()) -> dict:
 @click.option("--one", hidden=True)
 @click.option("--large", is_flag=True, help=f"{LARGE_N:,} vectors, {LARGE_BUDGET:,} picks.")
 @click.option("--growth", is_flag=True, help="How the time grows with the number of vectors.")
+@click.option("--out-of-core", "on_disk", is_flag=True, help=f"{STORED_N:,} vectors in parts on disk.")
 @click.option("--method", "methods", multiple=True, help="Only these.")
-def main(one: str | None, large: bool, growth: bool, methods: tuple[str, ...]) -> None:
+def main(one: str | None, large: bool, growth: bool, on_disk: bool, methods: tuple[str, ...]) -> None:
     """See the module's docstring, which is the command's help."""
     if one is not None:
-        print(json.dumps(run(*json.loads(one))))
+        function, *given = json.loads(one)
+        print(json.dumps(globals()[function](*given)))
         return
-    broken = grow(methods or LARGE) if growth else at_large(methods or LARGE) if large else table(methods)
+    if on_disk:
+        broken = out_of_core()
+    else:
+        broken = grow(methods or LARGE) if growth else at_large(methods or LARGE) if large else table(methods)
     if broken:
         sys.exit(f"over the limit: {'; '.join(broken)}")
 
