@@ -93,6 +93,13 @@ def test_kmeans_picks_the_image_nearest_to_each_mean():
     assert picks.rows.tolist() == nearest
 
 
+def test_spherical_kmeans_picks_the_nearest_in_direction_whatever_its_length():
+    x = cloud(200, 3) + 1
+    directions = x / np.linalg.norm(x, axis=1, keepdims=True)
+    picks = KMeans(iterations=20, restarts=1, spherical=True).select(pool(directions * (1 + np.abs(x[:, :1]))), 1, 0)
+    assert picks.rows.tolist() == [int((directions @ directions.sum(axis=0)).argmax())]
+
+
 def test_best_of_each_takes_the_lowest_row_on_ties_and_leaves_out_clusters_without_a_free_row():
     cluster, value = np.array([1, 0, 1, 0, 1, 2]), np.array([2.0, 3.0, 5.0, 3.0, 5.0, 9.0])
     free = np.ones(6, bool)

@@ -91,6 +91,7 @@ def test_centroids_are_learnt_from_the_same_sample(tmp_path):
 
 
 def test_one_pass_finds_what_arrays_of_all_rows_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(neighbours, "BLOCK", 400)  # 50 rows
     rng = np.random.default_rng(0)
     x = rng.integers(-2, 3, size=(500, 2)).astype(np.float16)  # many ties
     for one in pools(tmp_path, x, labelled=(17, 400), barred=range(0, 250, 2)):
