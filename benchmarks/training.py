@@ -43,6 +43,7 @@ from pipeline.selfsup.simsiam import simsiam_loss
 from pipeline.selfsup.swav import swav_codes, swav_loss
 from pipeline.semisup import METHODS as SEMISUP
 from pipeline.semisup import learner
+from pipeline.semisup.pixels import Resident
 from pipeline.semisup.targets import Targets
 from pipeline.semisup.task import Task, TrainParams
 
@@ -223,7 +224,7 @@ def few_labels(
     block = params.block(f"train.{name}", SEMISUP[name].Params)
     method = learner(name, net, task, block).to(device.device)
     cheaper(method, compiled=task.common.compile, recompute=task.common.recompute)
-    feed = method.feed(pixels)
+    feed = method.feed(Resident(pixels))
     floor = bare(floor_net.to(device.device), passes(method, feed(0)), device)
     times, (ratio,) = medians(trained(method, feed, task.common.optim, device), floor)
     return STEPS * feed(0).num_images / times[0], ratio

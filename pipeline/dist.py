@@ -181,3 +181,12 @@ class _Total(torch.autograd.Function):
         grad = grad.clone(memory_format=torch.contiguous_format)
         _together(td.all_reduce, grad)
         return grad
+
+
+@torch.no_grad()
+def as_first(net: nn.Module) -> None:
+    """Makes each parameter and buffer rank 0's: ranks that compute the same on GPUs need not agree to the bit."""
+    for tensor in net.state_dict().values() if world() > 1 else ():
+        dense = tensor.contiguous()
+        _together(td.broadcast, dense, 0)
+        tensor.copy_(dense)

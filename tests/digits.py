@@ -19,6 +19,7 @@ from pipeline.selfsup import METHODS as SELFSUP
 from pipeline.selfsup.feed import Feed as SelfsupFeed
 from pipeline.semisup import METHODS as SEMISUP
 from pipeline.semisup import learner as semisup_learner
+from pipeline.semisup.pixels import Resident
 from pipeline.semisup.targets import Targets
 from pipeline.semisup.task import Task, TrainParams
 
@@ -120,7 +121,13 @@ def teacher(channels: int) -> str:
     return folder
 
 
-def learner(name: str, channels: int = 1, batch_size: int = 8, changes: Mapping[str, Any] = {}):
+def learner(
+    name: str,
+    channels: int = 1,
+    batch_size: int = 8,
+    changes: Mapping[str, Any] = {},
+    labels: Sequence[Sequence[int]] | None = None,
+):
     """A method with fresh weights and the function that gives its batches, eight (labelled) images a step."""
     pixels = digits()[0].expand(-1, channels, -1, -1)
     if name not in SEMISUP_NAMES:
@@ -131,8 +138,8 @@ def learner(name: str, channels: int = 1, batch_size: int = 8, changes: Mapping[
     name = SEMISUP_NAMES[name]
     more = {"teacher": teacher(channels)} if name == "distill" else {}
     params = SEMISUP[name].Params(**{**SEMISUP_PARAMS[name], **more, **changes})
-    method = semisup_learner(name, backbone(channels=channels), task(batch_size), params)
-    return method, method.feed(pixels[:300])
+    method = semisup_learner(name, backbone(channels=channels), task(batch_size, labels), params)
+    return method, method.feed(Resident(pixels[:300]))
 
 
 def task(batch_size: int = 8, labels: Sequence[Sequence[int]] | None = None, **changes: Any) -> Task:
@@ -147,8 +154,8 @@ def task(batch_size: int = 8, labels: Sequence[Sequence[int]] | None = None, **c
     )
     common = {
         "method": "fixmatch", "start": "pretrained", "head": "random", "steps": 12, "batch_size": batch_size,
-        "sampling": "images", "batch_norm": "joint", "precision": "fp32", "compile": False, "recompute": False,
-        "weak": WEAK, "strong": STRONG, "optim": OPTIM,
+        "sampling": "images", "batch_norm": "joint", "sync_bn": True, "precision": "fp32", "compile": False,
+        "recompute": False, "resident_mb": 8000, "weak": WEAK, "strong": STRONG, "optim": OPTIM,
     }  # fmt: skip
     return Task(targets, 300, (8, 8), TrainParams(**{**common, **changes}), 0)
 

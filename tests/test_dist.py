@@ -1,4 +1,4 @@
-"""Two gloo processes against one: the same weights, queues and banks from the same global batches."""
+"""Two gloo processes against one: the same weights, means, queues and banks from the same global batches."""
 
 import subprocess
 import sys
@@ -10,9 +10,8 @@ from safetensors.torch import load_file
 from pipeline import dist
 from pipeline.errors import ParamsError
 from pipeline.nn.norm import SyncBatchNorm, synchronised
-from pipeline.selfsup import METHODS
 from tests.graph import ROOT
-from tests.two_processes import gradients, trained
+from tests.two_processes import CASES, gradients, trained
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
@@ -25,7 +24,7 @@ def two(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", list(CASES))
 def test_two_processes_end_where_one_does(name, two, tmp_path):
     one, both = trained(name, tmp_path), load_file(two / f"{name}.safetensors")
     assert one.keys() == both.keys()
@@ -51,7 +50,7 @@ def test_synchronised_batch_norm_is_batch_norm(monkeypatch):
     monkeypatch.setattr(dist, "total", lambda x: 2 * x)  # as if the other rank had the same rows
     torch.manual_seed(0)
     plain = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3, affine=False))
-    ours = synchronised(torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3, affine=False)))
+    ours = synchronised(torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3, affine=False)), "train")
     assert all(isinstance(module, SyncBatchNorm) for module in ours)
     x = torch.randn(4, 3, 2, 2) * 3 + 1
     twice = torch.cat([x, x]).requires_grad_()

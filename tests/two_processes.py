@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -10,19 +11,28 @@ from pipeline import dist
 from pipeline.fit import fit
 from pipeline.nn.device import Device
 from pipeline.nn.norm import synchronised
-from pipeline.selfsup import METHODS
-from tests.digits import OPTIM, learner
+from tests.digits import METHODS, OPTIM, digits, learner
 
 CPU = Device(torch.device("cpu"), bf16=False)
 STEPS = 4
+# Labels at both levels, at the coarse one alone, at the fine one alone: how many are known differs between two parts.
+PARTLY = [[d if i % 3 else -1, d % 2 if i % 5 else -1] for i, d in enumerate(digits()[1][1:21].tolist())]
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in METHODS},
+    "moco": ("moco", {"changes": {"bn_groups": 1}}),
+    "fixmatch, aligned": ("fixmatch", {"changes": {"align": "labels"}}),
+    "hiermatch, partly": ("hiermatch", {"labels": PARTLY}),
+    "hiermatch of fixmatch, partly": ("hiermatch", {"changes": {"base": "fixmatch"}, "labels": PARTLY}),
+}
 
 
-def trained(name: str, folder: Path) -> dict[str, torch.Tensor]:
+def trained(case: str, folder: Path) -> dict[str, torch.Tensor]:
     """The state of a method, and its curve, after a few steps of eight images a step over all processes."""
-    method, feed = learner(name, changes={"bn_groups": 1} if name == "moco" else {})
-    synchronised(method).double()  # so that a difference is one of arithmetic, not of rounding
+    name, options = CASES[case]
+    method, feed = learner(name, **options)
+    synchronised(method, "train").double()  # so that a difference is one of arithmetic, not of rounding
     rows = fit(method, feed, OPTIM, num_steps=STEPS, seed=0, device=CPU, state=folder, save_seconds=1e9)
-    curve = torch.tensor([[row["loss"], row["learning_rate"]] for row in rows])
+    curve = torch.tensor([list(row.values()) for row in rows])
     return {
         **{key: value.clone(memory_format=torch.contiguous_format) for key, value in method.state_dict().items()},
         "curve": curve,
@@ -43,7 +53,7 @@ def gradients() -> dict[str, torch.Tensor]:
 def main(folder: Path) -> None:
     with dist.processes():
         assert dist.world() == 2
-        for name in sorted(METHODS):
+        for name in CASES:
             state = trained(name, folder)
             # All ranks end alike, banks and queues too.
             for tensor in state.values():

@@ -3,6 +3,8 @@
 Images are floats in [0, 1] of shape (b, c, h, w); each parameter is a tensor of shape (b,), drawn by the caller.
 """
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -27,6 +29,12 @@ class Chance:
     def rand(self, count: int, *shape: int) -> Float[Tensor, "b *s"]:
         """Numbers from U(0, 1) for `count` images, which are all of the batch or this process's part of it."""
         return torch.rand(self._total or count, *shape, generator=self._generator)[self._part]
+
+    def over(self, total: int, part: slice) -> "Chance":
+        """The same stream, from where it is, for another batch: of `total` images, of which this process has `part`."""
+        other = copy.copy(self)
+        other._total, other._part = total, part
+        return other
 
 
 def uniform(count: int, low: float, high: float, chance: Chance) -> Each:

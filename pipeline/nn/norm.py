@@ -63,17 +63,18 @@ class SyncBatchNorm(_BatchNorm):
         return out.to(x.dtype)
 
 
-def synchronised(net: M) -> M:
+def synchronised(net: M, stage: str) -> M:
     """The network with each batch norm replaced by one that sees the batches of all processes.
 
-    Raises ParamsError for a norm that does more than torch's own (timm has some), which would be lost.
+    Raises ParamsError, naming the stage's own value, for a norm that does more than torch's (timm has some): that would
+    be lost.
     """
     if dist.world() == 1:
         return net
     for module in net.modules():
         if isinstance(module, _BatchNorm) and type(module) not in PLAIN:
             raise ParamsError(
-                "pretrain.sync_bn: expected false for several processes and a backbone with "
+                f"{stage}.sync_bn: expected false for several processes and a backbone with "
                 f"{type(module).__name__}, got true"
             )
     if torch.cuda.is_available():

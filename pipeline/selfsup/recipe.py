@@ -69,7 +69,7 @@ class Recipe:
         learner = METHODS[self.common.method](backbone, self.block, num_images, chance)
         if self.common.cld.weight > 0:
             learner = Cld(learner, backbone.dim, self.common.cld, chance)
-        return synchronised(learner).to(device.device) if self.common.sync_bn else learner.to(device.device)
+        return synchronised(learner, "pretrain").to(device.device) if self.common.sync_bn else learner.to(device.device)
 
     def streams(self, manifest: Manifest) -> bool:
         """Whether the training images are too many to be kept as pixels, and are read anew for each batch."""

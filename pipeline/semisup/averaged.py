@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from pipeline import dist
 from pipeline.nn import ema
 from pipeline.nn.classifier import Classifier
 from pipeline.semisup.batch import Feed
 from pipeline.semisup.centroids import start_at_centroids
+from pipeline.semisup.pixels import Pixels
 from pipeline.semisup.task import Task
 
 
@@ -31,11 +33,11 @@ class Averaged(nn.Module):
         self.net, self.task, self.keep = net, task, keep
         self.slow = copy.deepcopy(net).requires_grad_(requires_grad=False)
 
-    def feed(self, pixels: UInt8[Tensor, "n c h w"]) -> Callable[[int], Any]:
+    def feed(self, images: Pixels) -> Callable[[int], Any]:
         """The batch of any step, from the training images; here of labelled ones alone."""
-        return Feed(pixels, self.task)
+        return Feed(images, self.task)
 
-    def start(self, pixels: UInt8[Tensor, "n c h w"]) -> None:
+    def start(self, images: Pixels) -> None:
         """What happens once, before the first step of a run that starts from a pretrained backbone.
 
         Centroids are of features in which batch norm sees labelled and other images; supervised training then shows it
@@ -43,10 +45,10 @@ class Averaged(nn.Module):
         """
         if self.task.common.head == "centroids":
             self.train()  # as in the steps to come
-            start_at_centroids(self.net, pixels, self.task.targets)
+            start_at_centroids(self.net, images, self.task.targets)
             self.slow.head.load_state_dict(self.net.head.state_dict())
 
-    def result(self, pixels: UInt8[Tensor, "n c h w"]) -> Classifier:
+    def result(self, images: Pixels) -> Classifier:
         """The model to evaluate, from the training images if it remembers some of them."""
         return self.slow
 
@@ -57,5 +59,13 @@ class Averaged(nn.Module):
 
 
 def known_ce(logits: Float[Tensor, "b k"], label: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
-    """Mean cross-entropy over the images whose label is known (not -1); 0 where none is."""
-    return F.cross_entropy(logits, label, ignore_index=-1, reduction="sum") / (label >= 0).sum().clamp(min=1)
+    """Mean cross-entropy over the images whose label is known (not -1); 0 where none is. See `mean_of`."""
+    return mean_of(F.cross_entropy(logits, label, ignore_index=-1, reduction="sum"), (label >= 0).sum())
+
+
+def mean_of(total: Float[Tensor, ""], count: Int64[Tensor, ""]) -> Float[Tensor, ""]:
+    """A sum over `count` images as a mean, 0 where there are none.
+
+    Processes may have different numbers of them: the mean of what this gives to each is the mean over all images.
+    """
+    return total * dist.world() / dist.total(count).clamp(min=1)

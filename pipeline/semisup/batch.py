@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pipeline import rng
+from pipeline import dist, rng
 from pipeline.data.augment import Chance
 from pipeline.data.order import Order
 from pipeline.data.views import StrongView, WeakView
+from pipeline.errors import ParamsError
 from pipeline.semisup.by_class import ByClass
-from pipeline.semisup.targets import Targets
+from pipeline.semisup.pixels import Ahead, Pixels
 from pipeline.semisup.task import Task
 
 
@@ -32,34 +33,46 @@ class Batch:
 
 
 class Feed:
-    """The batch of any step, as a function of (seed, step). The labelled images are among the unlabelled ones too."""
+    """The batch of any step, as a function of (seed, step). The labelled images are among the unlabelled ones too.
+
+    `train.batch_size` counts the labelled images of all processes; each gets its part of them, and of the others.
+    """
 
     def __init__(
-        self,
-        pixels: UInt8[Tensor, "n c h w"],
-        task: Task,
-        *,
-        ratio: int = 0,
-        views: Sequence[WeakView | StrongView] = (),
+        self, images: Pixels, task: Task, *, ratio: int = 0, views: Sequence[WeakView | StrongView] = ()
     ) -> None:
         """`ratio` unlabelled images for each labelled one, and for each of them these `views`."""
-        self._pixels, self._views, self._ratio = pixels, views, ratio
-        self._common, self._seed = task.common, task.seed
-        self._targets = Targets(task.targets.names, task.targets.rows, task.targets.labels.to(pixels.device))
+        self._task, self._ratio, self._views, self._device = task, ratio, views, images.device
+        size, processes = task.common.batch_size, dist.world()
+        if not task.common.sync_bn and size < 2 * processes:
+            raise ParamsError(
+                f"train.batch_size: expected two labelled images for each of {processes} processes without sync_bn, "
+                f"got {size}"
+            )
+        self._own = size, dist.share(size, "train.batch_size")
+        self._others = size * ratio, dist.share(size * ratio, "train.batch_size")
         names = (task.seed, "train", "labelled")
         balanced = task.common.sampling == "classes"
         self._known = ByClass(task.targets, *names) if balanced else Order(len(task.targets.rows), *names)
-        self._any = Order(len(pixels), task.seed, "train", "unlabelled")
+        self._any = Order(len(images), task.seed, "train", "unlabelled")
+        self._images = Ahead(images, self._plan)
+
+    def _plan(self, step: int) -> tuple[Int64[Tensor, " r"], Int64[Tensor, "b l"]]:
+        """The rows of a step's labelled images, then of its unlabelled ones, and the labels."""
+        size, part = self._own
+        known = torch.from_numpy(self._known.batch(step, size))[part]
+        rows = self._task.targets.rows[known]
+        if self._ratio:
+            size, part = self._others
+            rows = torch.cat([rows, torch.from_numpy(self._any.batch(step, size))[part]])
+        return rows, self._task.targets.labels[known]
 
     def __call__(self, step: int) -> Batch:
-        """The batch of a step, on the device of the pixels."""
-        chance = Chance(rng.number(self._seed, "train", "views", step))
-        size, device = self._common.batch_size, self._pixels.device
-        known = torch.from_numpy(self._known.batch(step, size))
-        labelled = self._common.weak(self._pixels[self._targets.rows[known].to(device)], chance)
-        label = self._targets.labels[known.to(device)]
-        if not self._ratio:
-            return Batch(labelled, label, [], known[:0].to(device))
-        rows = torch.from_numpy(self._any.batch(step, size * self._ratio)).to(device)
-        raw = self._pixels[rows]
-        return Batch(labelled, label, [view(raw, chance) for view in self._views], rows)
+        """The batch of a step, on the device of the images."""
+        rows, label, raw = self._images(step)
+        known, others = raw.tensor_split([len(label)])
+        chance = Chance(rng.number(self._task.seed, "train", "views", step))
+        labelled = self._task.common.weak(known, chance.over(*self._own))
+        chance = chance.over(*self._others)
+        views = [view(others, chance) for view in self._views]
+        return Batch(labelled, label.to(self._device), views, rows[len(label) :].to(self._device))

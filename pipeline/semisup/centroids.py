@@ -5,12 +5,13 @@ With a pretrained backbone the layer is all that is random at the start, and wha
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pipeline.nn.classifier import AT_ONCE, Classifier
 from pipeline.nn.norm import statistics_kept
 from pipeline.nn.readouts import Levels
+from pipeline.semisup.pixels import Pixels
 from pipeline.semisup.targets import Targets
 
 SAMPLE = 2000  # images whose mean feature is the origin
@@ -18,21 +19,21 @@ SCALE = 10.0  # logits are about this times a cosine
 
 
 @torch.no_grad()
-def start_at_centroids(net: Classifier, pixels: UInt8[Tensor, "n c h w"], targets: Targets) -> None:
+def start_at_centroids(net: Classifier, images: Pixels, targets: Targets) -> None:
     """Sets the layer of each level to `centroid_layer` of the features that it sees, in the network's present mode.
 
     In train mode, in which guesses are made, batch norm sees labelled and other images together, and its running
     statistics stay.
     """
     assert isinstance(net.head, Levels)
-    sample = torch.linspace(0, len(pixels) - 1, min(SAMPLE, len(pixels))).long()
+    sample = torch.linspace(0, len(images) - 1, min(SAMPLE, len(images))).long()
     rows = torch.cat([targets.rows, sample])
     # Every so many-th image, so that each pass has its share of the labelled ones.
     count = -(-len(rows) // AT_ONCE)
     mixed = torch.cat([torch.arange(start, len(rows), count) for start in range(count)])
     with statistics_kept(net):
-        parts = [net.backbone(pixels[part.to(pixels.device)]).float() for part in rows[mixed].tensor_split(count)]
-    known, some = torch.cat(parts)[mixed.argsort().to(pixels.device)].split([len(targets.rows), len(sample)])
+        parts = [net.backbone(part).float() for part in images.stream(rows[mixed].tensor_split(count))]
+    known, some = torch.cat(parts)[mixed.argsort().to(images.device)].split([len(targets.rows), len(sample)])
     for level, start in enumerate(net.head.starts):
         layer, labels = net.head.layer(level), targets.labels[:, level].to(known.device)
         weight, bias = centroid_layer(known[:, start:], labels, some[:, start:], layer.out_features)

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
@@ -26,6 +26,7 @@ from pipeline.params import Block
 from pipeline.semisup.averaged import Averaged, known_ce
 from pipeline.semisup.batch import Batch, Feed
 from pipeline.semisup.passes import through
+from pipeline.semisup.pixels import Pixels
 from pipeline.semisup.task import Task
 
 
@@ -116,10 +117,10 @@ class CmsfSemi(Averaged):
         self.register_buffer("known", known, persistent=False)
         self._waiting: list[tuple[Tensor, Tensor]] = []
 
-    def feed(self, pixels: UInt8[Tensor, "n c h w"]) -> Callable[[int], Batch]:
+    def feed(self, images: Pixels) -> Callable[[int], Batch]:
         """A weak and a strong view of each unlabelled image."""
         common = self.task.common
-        return Feed(pixels, self.task, ratio=self.params.ratio, views=(common.weak, common.strong))
+        return Feed(images, self.task, ratio=self.params.ratio, views=(common.weak, common.strong))
 
     def loss(self, batch: Batch) -> Step:
         """The labelled loss and, until the fine-tuning, the constrained one."""

@@ -10,19 +10,20 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32
 from pydantic import Field, field_validator
 from torch import Tensor
 
 from pipeline.errors import ArtifactError
 from pipeline.fit import Step
 from pipeline.nn.backbones import BACKBONES, Backbone, try_size
-from pipeline.nn.classifier import AT_ONCE, Classifier
+from pipeline.nn.classifier import Classifier
 from pipeline.nn.readouts import Levels
 from pipeline.params import Block, Params
 from pipeline.semisup.averaged import Averaged, known_ce
 from pipeline.semisup.batch import Batch, Feed
 from pipeline.semisup.passes import through
+from pipeline.semisup.pixels import Pixels, of_all
 from pipeline.semisup.task import Task
 
 SAME = "same"
@@ -80,18 +81,18 @@ class Distill(Averaged):
         self._teacher: tuple[Classifier, ...] = (teacher,)  # a tuple, so that it is no part of this network
         self._answers: Float32[Tensor, "n k"] | None = None
 
-    def feed(self, pixels: UInt8[Tensor, "n c h w"]) -> Callable[[int], Batch]:
+    def feed(self, images: Pixels) -> Callable[[int], Batch]:
         """A weak view of each unlabelled image, with alpha 1 of them alone; the teacher answers here, once for all."""
         if self._answers is None:
             (teacher,), self._teacher = self._teacher, ()
-            self._answers = answers(teacher, pixels, self.task.targets.classes)
-        feed = Feed(pixels, self.task, ratio=self.params.ratio, views=(self.task.common.weak,))
+            self._answers = answers(teacher, images, self.task.targets.classes)
+        feed = Feed(images, self.task, ratio=self.params.ratio, views=(self.task.common.weak,))
         return feed if self.params.alpha < 1 else lambda step: _unlabelled(feed(step))
 
-    def start(self, pixels: UInt8[Tensor, "n c h w"]) -> None:
+    def start(self, images: Pixels) -> None:
         """As ever, unless the student's backbone is untrained, whose features have no centroids worth a start."""
         if self.params.backbone == SAME:
-            super().start(pixels)
+            super().start(images)
 
     def loss(self, batch: Batch) -> Step:
         """(1 - alpha) labelled loss + alpha distillation (eq. 3); with alpha 1 only the start looks at labels."""
@@ -132,12 +133,11 @@ def untrained_student(params: DistillParams, like: Backbone, size: tuple[int, in
     return net
 
 
-@torch.no_grad()
-def answers(teacher: Classifier, pixels: UInt8[Tensor, "n c h w"], classes: Sequence[str]) -> Float32[Tensor, "n k"]:
+def answers(teacher: Classifier, images: Pixels, classes: Sequence[str]) -> Float32[Tensor, "n k"]:
     """The teacher's logits for all images, its classes in the order of `classes`."""
-    teacher.to(pixels.device).eval()
-    order = torch.tensor([teacher.classes.index(name) for name in classes], device=pixels.device)
-    return torch.cat([teacher(part)["label"].float()[:, order] for part in pixels.split(AT_ONCE)])
+    teacher.to(images.device).eval()
+    order = torch.tensor([teacher.classes.index(name) for name in classes], device=images.device)
+    return of_all(images, len(order), lambda pixels: teacher(pixels)["label"].float()[:, order])
 
 
 def _shape(sides: tuple[int, int, int]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -21,6 +21,7 @@ from pipeline.semisup.alignment import Align, Alignment, target
 from pipeline.semisup.averaged import Averaged, known_ce
 from pipeline.semisup.batch import Batch, Feed
 from pipeline.semisup.passes import through
+from pipeline.semisup.pixels import Pixels
 from pipeline.semisup.task import Task
 
 
@@ -91,10 +92,10 @@ class FixMatch(Averaged):
         self.params = params
         self.guesses = nn.ModuleList(self.Guesses(params, task, i) for i in range(len(task.targets.names)))
 
-    def feed(self, pixels: UInt8[Tensor, "n c h w"]) -> Callable[[int], Batch]:
+    def feed(self, images: Pixels) -> Callable[[int], Batch]:
         """A weak and a strong view of each unlabelled image."""
         common = self.task.common
-        return Feed(pixels, self.task, ratio=self.params.ratio, views=(common.weak, common.strong))
+        return Feed(images, self.task, ratio=self.params.ratio, views=(common.weak, common.strong))
 
     def loss(self, batch: Batch) -> Step:
         """Labelled loss plus `weight` times the unlabelled one, summed over the levels."""

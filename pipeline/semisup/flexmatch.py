@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from pipeline import dist
 from pipeline.semisup.alignment import label_counts
 from pipeline.semisup.fixmatch import FixMatch, FixMatchParams, Guesses
 from pipeline.semisup.task import Task
@@ -52,8 +53,9 @@ class FlexGuesses(Guesses):
         confidence, guess = p.max(dim=1)
         exists = self.reached[guess]
         sure = exists & (confidence >= self.params.threshold)
+        rows, last = dist.gather(rows), dist.gather(torch.where(sure, guess, -1))
         # The highest number, as which of two equal rows is written last is not said.
-        self._waiting = torch.full_like(self.last, -1).scatter_reduce(0, rows, torch.where(sure, guess, -1), "amax")
+        self._waiting = torch.full_like(self.last, -1).scatter_reduce(0, rows, last, "amax")
         if self.params.threshold > 1:
             return torch.zeros_like(confidence)
         # Not bincount, for which the device must be waited for.

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int64
 from pydantic import Field
 from torch import Tensor
 
+from pipeline import dist
 from pipeline.semisup.alignment import label_counts
 from pipeline.semisup.fixmatch import FixMatch, Guesses, GuessParams, weighted_ce
 from pipeline.semisup.moving import MovingMean
@@ -41,15 +42,16 @@ def fairness_term(
 ) -> Float[Tensor, ""]:
     """Minus the cross-entropy of p~ / h~ and p / h, each brought to sum 1 (eq. 12); at most 0.
 
-    p is the mean of softmax(strong) over the kept images, h the histogram of its argmax. Gradients flow to p alone.
+    p is the mean of softmax(strong) over all processes' kept images, h the histogram of its argmax. Gradients flow to p
+    alone.
     Departure: the sums are over the classes that have a label and that h has; elsewhere p / h is not a number.
     """
     q = strong.softmax(dim=1)
-    total = kept.sum().clamp(min=1e-12)
-    own = kept @ F.one_hot(q.detach().argmax(dim=1), q.shape[1]).to(q.dtype) / total
+    total = dist.total(kept.sum()).clamp(min=1e-12)
+    own = dist.total(kept @ F.one_hot(q.detach().argmax(dim=1), q.shape[1]).to(q.dtype)) / total
     there = reached & (own > 0)
     wanted = torch.where(there, mean_guess / histogram.clamp(min=1e-6), 0)
-    found = torch.where(there, kept @ q / total / own.clamp(min=1e-12), 0)
+    found = torch.where(there, dist.total(kept @ q) / total / own.clamp(min=1e-12), 0)
     wanted, found = (ratio / ratio.sum().clamp(min=1e-12) for ratio in (wanted, found))
     return (wanted * torch.where(there, found, 1).log()).sum()
 

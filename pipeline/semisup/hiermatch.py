@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxtyping import UInt8
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
@@ -17,6 +16,7 @@ from pipeline.nn.classifier import Classifier
 from pipeline.params import Block
 from pipeline.semisup.fixmatch import FixMatch, FixMatchParams
 from pipeline.semisup.mixmatch import MixMatch, MixMatchParams
+from pipeline.semisup.pixels import Pixels
 from pipeline.semisup.task import Task
 
 BASES: dict[str, Any] = {"fixmatch": FixMatch, "mixmatch": MixMatch}  # a method that takes several levels
@@ -49,13 +49,13 @@ class HierMatch(nn.Module):
             log.info("labels are of a single level: hiermatch is %s", params.base)
         self.base = BASES[params.base](backbone, task, getattr(params, params.base))
 
-    def feed(self, pixels: UInt8[Tensor, "n c h w"]) -> Callable[[int], Any]:
+    def feed(self, images: Pixels) -> Callable[[int], Any]:
         """The base's batches."""
-        return self.base.feed(pixels)
+        return self.base.feed(images)
 
-    def start(self, pixels: UInt8[Tensor, "n c h w"]) -> None:
+    def start(self, images: Pixels) -> None:
         """The base's start, at every level."""
-        self.base.start(pixels)
+        self.base.start(images)
 
     def loss(self, batch: Any) -> Step:
         """The base's loss, summed over the levels."""
@@ -65,6 +65,6 @@ class HierMatch(nn.Module):
         """What the base remembers."""
         self.base.after_step(step, num_steps)
 
-    def result(self, pixels: UInt8[Tensor, "n c h w"]) -> Classifier:
+    def result(self, images: Pixels) -> Classifier:
         """The base's model, which names the classes of each level."""
-        return self.base.result(pixels)
+        return self.base.result(images)

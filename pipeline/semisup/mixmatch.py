@@ -3,15 +3,17 @@
 With several levels of classes an image is guessed at each level where its label is not known; one level is the paper's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64
 from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Beta
 
+from pipeline import dist
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.classifier import Classifier
@@ -19,9 +21,10 @@ from pipeline.nn.norm import statistics_kept
 from pipeline.nn.readouts import Levels
 from pipeline.params import Block
 from pipeline.semisup.alignment import Align, Alignment, target
-from pipeline.semisup.averaged import Averaged
+from pipeline.semisup.averaged import Averaged, mean_of
 from pipeline.semisup.batch import Batch, Feed
 from pipeline.semisup.passes import through
+from pipeline.semisup.pixels import Pixels
 from pipeline.semisup.sharpen import sharpen
 from pipeline.semisup.task import Task
 
@@ -40,9 +43,21 @@ class MixMatchParams(Block):
     keep: float = Field(ge=0, lt=1)  # share of the slow copy that is kept at each step; 0.999 in the paper
 
 
-def mixed(x: Float[Tensor, "n *s"], order: Int64[Tensor, " n"], share: Float[Tensor, " n"]) -> Float[Tensor, "n *s"]:
-    """Share * x + (1 - share) * x[order], row by row (eq. 10 and 11)."""
-    return torch.lerp(x[order], x, share.reshape(-1, *[1] * (x.ndim - 1)))
+def mixed(x: Float[Tensor, "n *s"], others: Float[Tensor, "n *s"], share: Float[Tensor, " n"]) -> Float[Tensor, "n *s"]:
+    """Share * x + (1 - share) * others, row by row (eq. 10 and 11)."""
+    return torch.lerp(others, x, share.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1)))
+
+
+def of_all_processes(parts: Sequence[Float[Tensor, "_ *s"]]) -> Float[Tensor, "m *s"]:
+    """All processes' first parts, then their second ones and so on, as one process would have them."""
+    return torch.cat([dist.gather(part) for part in parts])
+
+
+def places(sizes: Sequence[int]) -> Int64[Tensor, " n"]:
+    """Where the rows of this process's parts, of these sizes, stand among those of all."""
+    starts = accumulate([size * dist.world() for size in sizes], initial=0)
+    own = [start + dist.rank() * size + torch.arange(size) for start, size in zip(starts, sizes, strict=False)]
+    return torch.cat(own)
 
 
 def mixmatch_loss(
@@ -50,13 +65,13 @@ def mixmatch_loss(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Cross-entropy against the targets on the known rows (eq. 3), squared error of the softmax on the rest (eq. 4).
 
-    Each is a mean over its rows, 0 where there are none; the second is one over the classes too. No gradient reaches
-    the targets.
+    Each is a mean over its rows, 0 where there are none (see `mean_of`); the second is one over the classes too. No
+    gradient reaches the targets.
     """
     targets = targets.detach()
     ce = F.cross_entropy(logits, targets, reduction="none")
     sq = (logits.softmax(dim=1) - targets).square().mean(dim=1)
-    return (ce * known).sum() / known.sum().clamp(min=1), (sq * ~known).sum() / (~known).sum().clamp(min=1)
+    return mean_of((ce * known).sum(), known.sum()), mean_of((sq * ~known).sum(), (~known).sum())
 
 
 class MixMatch(Averaged):
@@ -79,22 +94,26 @@ class MixMatch(Averaged):
         self.aligns = nn.ModuleList(nn.Identity() if w is None else Alignment(w, params.align_keep) for w in wanted)
         self.register_buffer("progress", torch.zeros(()))
 
-    def feed(self, pixels: UInt8[Tensor, "n c h w"]) -> Callable[[int], Batch]:
+    def feed(self, images: Pixels) -> Callable[[int], Batch]:
         """So many weak views of each unlabelled image."""
-        return Feed(pixels, self.task, ratio=self.params.ratio, views=[self.task.common.weak] * self.params.views)
+        return Feed(images, self.task, ratio=self.params.ratio, views=[self.task.common.weak] * self.params.views)
 
     def loss(self, batch: Batch) -> Step:
         """Labelled loss plus the risen `weight` times the unlabelled one (eq. 5), summed over the levels."""
         guesses = self.guess(batch)
-        images = torch.cat([batch.labelled, *batch.views])
-        order, share = self.draw(len(images), images.device)
-        parts = mixed(images, order, share).split([len(batch.labelled), *map(len, batch.views)])
-        out = through(self.net, parts, self.task.common.batch_norm)
+        images = [batch.labelled, *batch.views]
+        sizes = [len(part) for part in images]
+        order, share = self.draw(sizes, batch.labelled.device)
+
+        def mix(parts: Sequence[Float[Tensor, "_ *s"]]) -> Float[Tensor, "n *s"]:
+            return mixed(torch.cat(list(parts)), of_all_processes(parts)[order], share)
+
+        out = through(self.net, mix(images).split(sizes), self.task.common.batch_norm)
         losses = []
         for i, level in enumerate(guesses):
             logits = torch.cat([part[level] for part in out])
             targets, known = self.targets(batch, batch.label[:, i], guesses[level])
-            losses.append(mixmatch_loss(logits, mixed(targets, order, share), known))
+            losses.append(mixmatch_loss(logits, mix(targets.split(sizes)), known))
         labelled, unlabelled = (torch.stack(terms).sum() for terms in zip(*losses, strict=True))
         rise = (self.progress / self.params.ramp).clamp(max=1) if self.params.ramp else 1.0
         logs = {"labelled": labelled, "unlabelled": unlabelled}
@@ -126,16 +145,20 @@ class MixMatch(Averaged):
         views = guess.repeat(len(batch.views), 1)
         return torch.cat([first, views]), torch.cat([known, known.new_zeros(len(views))])
 
-    def draw(self, count: int, device: torch.device) -> tuple[Int64[Tensor, " n"], Float[Tensor, " n"]]:
+    def draw(self, sizes: Sequence[int], device: torch.device) -> tuple[Int64[Tensor, " n"], Float[Tensor, " n"]]:
         """What each image is mixed with, and its own share of at least a half (eq. 8 and 9), by torch's own chance.
 
+        The images are those of this process's parts, of these sizes, and their partners rows of `of_all_processes`: all
+        is drawn for the whole batch, and each process keeps its own.
         Each image has a share of its own, as the equations are of a pair and as the authors do: one for all would make
         some steps' images nearly whole and other steps' half mixed.
         """
+        own = places(sizes)
         if self.params.alpha == 0:
-            return torch.arange(count, device=device), torch.ones(count, device=device)
+            return own.to(device), torch.ones(len(own), device=device)
+        count = len(own) * dist.world()
         order, share = torch.randperm(count), Beta(self.params.alpha, self.params.alpha).sample((count,))
-        return order.to(device), torch.maximum(share, 1 - share).to(device)
+        return order[own].to(device), torch.maximum(share, 1 - share)[own].to(device)
 
     def after_step(self, step: int, num_steps: int) -> None:
         """Moves the slow copy and the mean guesses, and notes how far the run is."""

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pipeline import dist
+
 
 class MovingMean(nn.Module):
     """mean <- keep * mean + (1 - keep) * new, where `keep` is warmed up as by `ema.warm_keep`; any shape.
@@ -23,9 +25,10 @@ class MovingMean(nn.Module):
 
     @torch.no_grad()
     def moved(self, new: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
-        """The mean with this step's value in it."""
+        """The mean with this step's value in it, which is that of all processes: the mean of theirs."""
         # As tensors, so that the device need not be waited for.
         keep = ((2 + self.steps) / (11 + self.steps)).clamp(max=self.keep)
+        new = dist.total(new) / dist.world()
         self._waiting = new + keep * (self.mean - new)
         return self._waiting
 

@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor, nn
 
+from pipeline import dist
 from pipeline.data.views import ContrastiveView, LocalCrops
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone, try_size
@@ -26,6 +27,7 @@ from pipeline.semisup.averaged import Averaged, known_ce
 from pipeline.semisup.centroids import start_at_centroids
 from pipeline.semisup.passes import through
 from pipeline.semisup.paws_feed import LOCAL, PawsBatch, PawsFeed
+from pipeline.semisup.pixels import Pixels
 from pipeline.semisup.sharpen import sharpen
 from pipeline.semisup.task import Task
 
@@ -69,8 +71,8 @@ def paws_loss(p: Float[Tensor, "v u r"], q: Float[Tensor, "2 u r"]) -> Float[Ten
 
 
 def me_max_loss(p: Float[Tensor, "v u r"], temperature: float) -> Float[Tensor, ""]:
-    """Minus the entropy of the mean sharpened prediction (eq. 2, second term): in [-log r, 0]."""
-    mean = sharpen(p, temperature).mean(dim=(0, 1))
+    """Minus the entropy of all processes' mean sharpened prediction (eq. 2, second term): in [-log r, 0]."""
+    mean = dist.total(sharpen(p, temperature).mean(dim=(0, 1))) / dist.world()
     return (mean * mean.clamp(min=LEAST).log()).sum()
 
 
@@ -126,11 +128,11 @@ class Paws(Averaged):
         dims = [params.dim, params.predictor_dim, params.dim]
         self.predictor = mlp(dims, norm=True) if params.predictor_dim else nn.Identity()
 
-    def feed(self, pixels: UInt8[Tensor, "n c h w"]) -> Callable[[int], PawsBatch]:
+    def feed(self, images: Pixels) -> Callable[[int], PawsBatch]:
         """Supports and unlabelled images."""
         own = self.params
         return PawsFeed(
-            pixels,
+            images,
             self.task,
             per_class=own.per_class,
             classes=own.classes,
@@ -139,26 +141,30 @@ class Paws(Averaged):
             local=own.local,
         )
 
-    def start(self, pixels: UInt8[Tensor, "n c h w"]) -> None:
+    def start(self, images: Pixels) -> None:
         """The linear layer alone may begin at the class centroids."""
         if self.task.common.head == "centroids":
             self.train()  # as in the steps to come
-            levels = Levels(self.net.backbone.dim, self.task.targets.names).to(pixels.device)
-            start_at_centroids(Classifier(self.net.backbone, levels, self.net.size), pixels, self.task.targets)
+            levels = Levels(self.net.backbone.dim, self.task.targets.names).to(images.device)
+            start_at_centroids(Classifier(self.net.backbone, levels, self.net.size), images, self.task.targets)
             for net in (self.net, self.slow):
                 nearest(net).layer.load_state_dict(levels.layer(0).state_dict())
 
     def loss(self, batch: PawsBatch) -> Step:
-        """The unlabelled loss, the me-max term and the linear layer's own, which touches that layer only."""
+        """The unlabelled loss, the me-max term and the linear layer's own, which touches that layer only.
+
+        The supports are those of all processes.
+        """
         own = self.params
         seen = Classifier(self.net.backbone, Seen(nearest(self.net), self.predictor), self.net.size)
         support, *large = through(seen, [batch.labelled, *batch.views], self.task.common.batch_norm)
         with statistics_kept(seen):
             small = through(seen, [batch.local.flatten(0, 1)], "joint") if len(batch.local) else []
-        answers = smooth(batch.place, len(batch.classes), own.smoothing)
+        answers = smooth(dist.gather(batch.place), len(batch.classes), own.smoothing)
 
         def predicted(what: str, views: list[dict[str, Tensor]]) -> Float[Tensor, "b r"]:
-            return soft_nearest(torch.cat([view[what] for view in views]), support[what], answers, own.temperature)
+            supports = dist.gather(support[what])
+            return soft_nearest(torch.cat([view[what] for view in views]), supports, answers, own.temperature)
 
         p = predicted("anchor", [*large, *small]).unflatten(0, (2 + len(batch.local), -1))
         with torch.no_grad():
@@ -172,13 +178,13 @@ class Paws(Averaged):
         return Step(logs["unlabelled"] + own.me_max * logs["me_max"] + logs["labelled"], logs)
 
     @torch.no_grad()
-    def result(self, pixels: UInt8[Tensor, "n c h w"]) -> Classifier:
+    def result(self, images: Pixels) -> Classifier:
         """The slow copy; its head compares with all labelled images, without augmentation or prediction head.
 
         Every class that has a label weighs the same, as it does in training, whatever the number of its labels.
         """
         targets, head = self.task.targets, nearest(self.slow.eval())
-        parts = [self.slow.backbone(pixels[rows]) for rows in targets.rows.to(pixels.device).split(AT_ONCE)]
+        parts = [self.slow.backbone(part) for part in images.stream(targets.rows.split(AT_ONCE))]
         head.supports.copy_(F.normalize(head.projector(torch.cat(parts)), dim=1))
         reached, place, counts = targets.labels[:, 0].unique(return_inverse=True, return_counts=True)
         weights = len(place) / (len(reached) * counts[place])

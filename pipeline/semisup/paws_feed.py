@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pipeline import rng
+from pipeline import dist, rng
 from pipeline.data.augment import Chance
 from pipeline.data.order import Order
 from pipeline.data.views import ContrastiveView, LocalCrops
 from pipeline.semisup.by_class import supports
+from pipeline.semisup.pixels import Ahead, Pixels
 from pipeline.semisup.task import Task
 
 LOCAL = "train.paws.local"
@@ -42,11 +43,14 @@ class PawsBatch:
 
 
 class PawsFeed:
-    """The batch of any step, as a function of (seed, step). Labelled images are among the unlabelled ones too."""
+    """The batch of any step, as a function of (seed, step). Labelled images are among the unlabelled ones too.
+
+    Supports and unlabelled images are those of all processes; each gets its part of both.
+    """
 
     def __init__(
         self,
-        pixels: UInt8[Tensor, "n c h w"],
+        images: Pixels,
         task: Task,
         *,
         per_class: int,
@@ -56,23 +60,34 @@ class PawsFeed:
         local: LocalCrops,
     ) -> None:
         """`per_class` supports of at most `classes` classes, and `num_unlabelled` unlabelled images."""
-        self._pixels, self._task, self._view, self._local = pixels, task, view, local
-        self._per_class, self._classes, self._num_unlabelled = per_class, classes, num_unlabelled
-        self._size = local.size((pixels.shape[2], pixels.shape[3]), LOCAL) if local.count else None
-        self._any = Order(len(pixels), task.seed, "train", "unlabelled")
+        self._task, self._view, self._local, self._device = task, view, local, images.device
+        self._per_class, self._classes = per_class, classes
+        size = per_class * min(classes, len(task.targets.reached))
+        self._own = size, dist.share(size, "train.paws.per_class times the classes of a batch")
+        self._others = num_unlabelled, dist.share(num_unlabelled, "train.paws.num_unlabelled")
+        self._size = local.size(task.size, LOCAL) if local.count else None
+        self._any = Order(len(images), task.seed, "train", "unlabelled")
+        self._images = Ahead(images, self._plan)
+
+    def _plan(self, step: int) -> tuple[Int64[Tensor, " b"], tuple[Int64[Tensor, " r"], Int64[Tensor, " p"]]]:
+        """The rows of a step's supports, then of its unlabelled images; its classes, and which is each support's."""
+        targets, (_, part) = self._task.targets, self._own
+        known = torch.from_numpy(supports(targets, self._per_class, self._classes, self._task.seed, step))
+        classes, place = targets.labels[known, 0].unique(return_inverse=True)
+        size, others = self._others
+        rows = torch.from_numpy(self._any.batch(step, size))[others]
+        return torch.cat([targets.rows[known[part]], rows]), (classes, place[part])
 
     def __call__(self, step: int) -> PawsBatch:
-        """The batch of a step, on the device of the pixels; all views are drawn independently."""
-        seed, targets, device = self._task.seed, self._task.targets, self._pixels.device
-        chance = Chance(rng.number(seed, "train", "views", step))
-        known = torch.from_numpy(supports(targets, self._per_class, self._classes, seed, step))
-        classes, place = targets.labels[known, 0].unique(return_inverse=True)
-        raw = self._pixels[targets.rows[known].to(device)]
-        labelled = torch.cat([self._view(raw, chance) for _ in range(2)])
-        raw = self._pixels[torch.from_numpy(self._any.batch(step, self._num_unlabelled)).to(device)]
-        views = [self._view(raw, chance) for _ in range(2)]
-        local = raw.new_empty(0, *raw.shape, dtype=torch.float32)
+        """The batch of a step, on the device of the images; all views are drawn independently."""
+        _, (classes, place), raw = self._images(step)
+        known, others = raw.tensor_split([len(place)])
+        chance = Chance(rng.number(self._task.seed, "train", "views", step)).over(*self._own)
+        labelled = torch.cat([self._view(known, chance) for _ in range(2)])
+        chance = chance.over(*self._others)
+        views = [self._view(others, chance) for _ in range(2)]
+        local = others.new_empty(0, *others.shape, dtype=torch.float32)
         if self._size is not None:
             small = self._local.view(self._view)
-            local = torch.stack([small(raw, chance, self._size) for _ in range(self._local.count)])
-        return PawsBatch(labelled, place.repeat(2).to(device), classes.to(device), views, local)
+            local = torch.stack([small(others, chance, self._size) for _ in range(self._local.count)])
+        return PawsBatch(labelled, place.repeat(2).to(self._device), classes.to(self._device), views, local)

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
+from pipeline import dist
 from pipeline.semisup.alignment import label_counts
 from pipeline.semisup.fixmatch import FixMatch, Guesses, GuessParams, weighted_ce
 from pipeline.semisup.moving import MovingMean
@@ -59,7 +60,7 @@ class SoftGuesses(Guesses):
     def weights(self, p: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]) -> Float[Tensor, " u"]:
         """How much each guess counts, in [0, 1]."""
         confidence = p.amax(dim=1)
-        mean, var = self.mu.moved(confidence.mean()), self.var.moved(confidence.var())
+        mean, var = self.mu.moved(confidence.mean()), self.var.moved(dist.gather(confidence).var())
         return soft_weights(confidence, mean, var, self.params.n_sigma)
 
     def after_step(self) -> None:

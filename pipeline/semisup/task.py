@@ -20,12 +20,14 @@ class TrainParams(Block):
     start: Literal["pretrained", "scratch"]
     head: Literal["centroids", "random"]  # what linear layers on a pretrained backbone begin as
     steps: int = Field(ge=1)
-    batch_size: int = Field(ge=2)  # labelled images a step
+    batch_size: int = Field(ge=2)  # labelled images a step, those of all processes together
     sampling: Literal["images", "classes"]  # labelled images come equally often, or classes that have a label do
     batch_norm: Passes
+    sync_bn: bool
     precision: Precision
     compile: bool
     recompute: bool
+    resident_mb: int = Field(ge=0)
     weak: WeakView
     strong: StrongView
     optim: OptimParams

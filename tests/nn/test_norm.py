@@ -32,9 +32,9 @@ class Active(nn.BatchNorm2d):
 
 def test_a_norm_that_does_more_than_torchs_is_refused(monkeypatch):
     monkeypatch.setattr(dist, "world", lambda: 2)
-    message = "^pretrain.sync_bn: expected false for several processes and a backbone with Active, got true$"
+    message = "^train.sync_bn: expected false for several processes and a backbone with Active, got true$"
     with pytest.raises(ParamsError, match=message):
-        synchronised(nn.Sequential(nn.Conv2d(1, 3, 1), Active(3)))
+        synchronised(nn.Sequential(nn.Conv2d(1, 3, 1), Active(3)), "train")
 
 
 @pytest.mark.parametrize("name", ["small_resnet", "wide_resnet28_2", "vit_tiny"])
@@ -46,4 +46,4 @@ def test_outputs_in_eval_mode_do_not_change(name, monkeypatch):
     net(pixels)  # so that running statistics are not those of the start
     before = net.eval()(pixels)
     monkeypatch.setattr(dist, "world", lambda: 2)
-    torch.testing.assert_close(synchronised(net)(pixels), before)
+    torch.testing.assert_close(synchronised(net, "train")(pixels), before)

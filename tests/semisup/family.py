@@ -4,6 +4,7 @@ import torch
 
 from pipeline.fit import fit
 from pipeline.nn.device import Device
+from pipeline.semisup.pixels import Resident
 from tests.digits import OPTIM, backbone, digits, task
 
 CPU = Device(torch.device("cpu"), bf16=False)
@@ -39,7 +40,7 @@ def guesses(cls, params, labels=None):
 
 def made(cls, params, of=None):
     method = cls(backbone(), of or task().finest(), cls.Params(**{**SHARED, **params}))
-    return method, method.feed(digits()[0][:300])
+    return method, method.feed(Resident(digits()[0][:300]))
 
 
 def remembered(method):

@@ -9,6 +9,7 @@ from pipeline.nn.classifier import Classifier
 from pipeline.nn.readouts import Levels
 from pipeline.semisup.centroids import SCALE, centroid_layer, start_at_centroids
 from pipeline.semisup.linear import Linear, LinearParams
+from pipeline.semisup.pixels import Resident
 from pipeline.semisup.supervised import Supervised, SupervisedParams
 from tests.digits import backbone, digits, task
 
@@ -59,7 +60,7 @@ def made(labels=None, **changes):
 
 def test_every_level_starts_at_the_centroids_of_what_it_sees():
     method, before = made(head="centroids")
-    method.start(PIXELS)
+    method.start(Resident(PIXELS))
     both = backbone().train()(torch.cat([PIXELS[:20], PIXELS]))  # labelled and other images in one pass
     known, h = both[:20], both[20:]
     for level, start in enumerate(method.net.head.starts):
@@ -79,20 +80,20 @@ def test_every_level_starts_at_the_centroids_of_what_it_sees():
 
 def test_the_first_guesses_are_better_than_chance():
     net = Classifier(backbone(), Levels(64, {"label": [str(i) for i in range(10)]}), (8, 8))
-    start_at_centroids(net, PIXELS, task().finest().targets)  # in train mode, as guesses are made
+    start_at_centroids(net, Resident(PIXELS), task().finest().targets)  # in train mode, as guesses are made
     guess = net(PIXELS)["label"].argmax(dim=1)
     assert (guess == digits()[1][:300]).float().mean() > 0.4
 
 
 def test_a_head_of_chance_stays():
     method, before = made(head="random")
-    method.start(PIXELS)
+    method.start(Resident(PIXELS))
     assert all(torch.equal(tensor, before[name]) for name, tensor in method.state_dict().items())
 
 
 def test_classes_without_a_label_and_levels_without_one_for_an_image():
     method, _ = made([[3, 1], [-1, 0], [3, -1]], head="centroids")
-    method.start(PIXELS)
+    method.start(Resident(PIXELS))
     fine, coarse = (method.net.head.layer(level).weight for level in range(2))
     assert [bool(row.abs().sum() > 0) for row in fine] == [c == 3 for c in range(10)]
     assert (coarse.abs().sum(dim=1) > 0).all()
@@ -102,7 +103,7 @@ def test_classes_without_a_label_and_levels_without_one_for_an_image():
 def test_few_training_images_and_many_labels():
     labels = [[c] for c in digits()[1][:600].tolist()]  # more than go through the network at once
     method, _ = made(labels, head="centroids")
-    method.start(digits()[0][:600])
+    method.start(Resident(digits()[0][:600]))
     # Three passes, each with every third labelled and every third other image.
     net, rows = backbone().train(), torch.arange(600).repeat(2)
     h = torch.empty(1200, 64)
@@ -115,7 +116,7 @@ def test_few_training_images_and_many_labels():
 
 def test_a_frozen_backbone_has_its_centroids_in_eval_mode():
     method = Linear(backbone(), task(head="centroids").finest(), LinearParams(keep=0.9))
-    method.start(PIXELS)
+    method.start(Resident(PIXELS))
     h = backbone().eval()(PIXELS)
     weight, _ = centroid_layer(h[:20], method.task.targets.labels[:, 0], h, 10)
     torch.testing.assert_close(method.net.head.layer(0).weight.detach(), weight.detach())
@@ -123,5 +124,5 @@ def test_a_frozen_backbone_has_its_centroids_in_eval_mode():
 
 def test_one_label_and_one_image():
     method, _ = made([[3]], head="centroids")
-    method.start(PIXELS[:1])
+    method.start(Resident(PIXELS[:1]))
     assert method.net.head.layer(0).weight.isfinite().all()

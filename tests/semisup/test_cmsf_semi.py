@@ -14,6 +14,7 @@ from pipeline.nn.device import Device
 from pipeline.selfsup.msf import msf_loss
 from pipeline.semisup.batch import Batch
 from pipeline.semisup.cmsf import CmsfSemi, CmsfSemiParams, constrained_loss
+from pipeline.semisup.pixels import Resident
 from pipeline.semisup.supervised import Supervised, SupervisedParams
 from pipeline.semisup.targets import Targets
 from tests.digits import OPTIM, backbone, digits, task
@@ -33,7 +34,7 @@ def unit(n, d, seed):
 
 def learner(todo=None, **changed):
     method = CmsfSemi(backbone(), (todo or task()).finest(), CmsfSemiParams(**{**PARAMS, **changed}))
-    return method, method.feed(digits()[0][:300])
+    return method, method.feed(Resident(digits()[0][:300]))
 
 
 def example(label, rest):
@@ -272,12 +273,12 @@ def test_the_slow_encoder_has_a_pace_and_batch_norm_of_its_own():
         torch.testing.assert_close(next(net.parameters()), old + 0.25)
     assert torch.equal(dict(method.target.backbone.named_buffers())["body.1.running_mean"], own)
     torch.testing.assert_close(next(method.slow.parameters()), next(method.net.parameters()))
-    assert method.result(digits()[0][:300]) is method.slow
+    assert method.result(Resident(digits()[0][:300])) is method.slow
 
 
 def test_a_class_is_that_of_the_linear_layer_which_starts_at_the_centroids():
     method, feed = learner(task(head="centroids"), confidence=0.5)
-    method.start(digits()[0][:300])
+    method.start(Resident(digits()[0][:300]))
     h, _ = method.target(feed(0).views[0])
     p = method.net.head(h)["label"].softmax(dim=1)
     method.loss(feed(0))
@@ -294,10 +295,10 @@ def test_a_class_is_that_of_the_linear_layer_which_starts_at_the_centroids():
 def test_few_labels_train_and_stay_finite(labels, confidence, tmp_path):
     """One label, several of one class, and classes without any: always fewer labelled images than a batch has."""
     method, feed = learner(task(labels=labels, head="centroids"), confidence=confidence)
-    method.start(digits()[0][:300])
+    method.start(Resident(digits()[0][:300]))
     rows = fit(method, feed, OPTIM, num_steps=6, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
     assert all(torch.tensor(list(row.values())).isfinite().all() for row in rows)
-    p = method.result(digits()[0][:300]).probabilities(digits()[0][:9], 9)["label"]
+    p = method.result(Resident(digits()[0][:300])).probabilities(digits()[0][:9], 9)["label"]
     torch.testing.assert_close(p.sum(dim=1), torch.ones(9))
 
 

@@ -9,6 +9,7 @@ from pipeline.fit import fit
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.readouts import Levels
 from pipeline.semisup.distill import Distill, DistillParams, distill_loss
+from pipeline.semisup.pixels import Resident
 from tests.digits import OPTIM, WEAK, backbone, digits, task
 from tests.oracles import distill as oracle
 from tests.semisup.family import CPU
@@ -42,7 +43,7 @@ def teacher(tmp_path_factory):
 
 def made(teacher, of=None, **changes):
     method = Distill(backbone(), of or task().finest(), DistillParams(**{**PARAMS, "teacher": str(teacher), **changes}))
-    return method, method.feed(PIXELS)
+    return method, method.feed(Resident(PIXELS))
 
 
 def logits(seed):
@@ -76,7 +77,7 @@ def test_the_student_becomes_the_teacher(teacher, tmp_path):
 
     def apart():
         """Kullback-Leibler divergence of the slow student, and how often both say the same."""
-        found = method.result(PIXELS).probabilities(PIXELS, 100)["label"]
+        found = method.result(Resident(PIXELS)).probabilities(PIXELS, 100)["label"]
         same = (found.argmax(dim=1) == wanted.argmax(dim=1)).float().mean()
         return (-(wanted * found.log()).sum(dim=1).mean() - entropy).item(), same.item()
 
@@ -91,7 +92,7 @@ def test_the_student_becomes_the_teacher(teacher, tmp_path):
 def test_the_teacher_answers_once_and_is_no_part_of_the_method(teacher):
     method, _ = made(teacher)
     first = method._answers
-    method.feed(PIXELS)
+    method.feed(Resident(PIXELS))
     assert method._answers is first
     assert not first.requires_grad
     expected = Classifier.read(teacher).probabilities(PIXELS, 7)["label"]
@@ -141,12 +142,12 @@ def test_another_student_is_untrained_and_normalised_as_the_given_backbone(teach
     assert torch.equal(student.std, given.std)
     assert student.mean.abs().sum() > 0
     head = method.net.head.layer(0).weight.detach().clone()
-    method.start(PIXELS)
+    method.start(Resident(PIXELS))
     assert torch.equal(method.net.head.layer(0).weight, head)
     rows = fit(method, feed, OPTIM, num_steps=2, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
     assert all(row["loss"] > 0 for row in rows)
     same, _ = made(teacher, task(head="centroids").finest())
-    same.start(PIXELS)
+    same.start(Resident(PIXELS))
     assert (same.slow.head.layer(0).bias != 0).all()
 
 
@@ -186,6 +187,6 @@ def test_teachers_that_do_not_fit_are_refused_in_one_line(tmp_path):
 def test_few_labels(labels, alpha, teacher, tmp_path):
     of = task(labels=labels, sampling="classes", head="centroids").finest()
     method, feed = made(teacher, of, alpha=alpha)
-    method.start(PIXELS)
+    method.start(Resident(PIXELS))
     fit(method, feed, OPTIM, num_steps=3, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
     assert all(tensor.isfinite().all() for tensor in method.state_dict().values())

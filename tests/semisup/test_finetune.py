@@ -7,6 +7,7 @@ from pipeline.errors import ParamsError
 from pipeline.fit import fit
 from pipeline.semisup.finetune import Finetune, FinetuneParams
 from pipeline.semisup.linear import Linear, LinearParams
+from pipeline.semisup.pixels import Resident
 from tests.digits import OPTIM, digits, task
 from tests.semisup.family import CPU, settled
 
@@ -14,7 +15,7 @@ from tests.semisup.family import CPU, settled
 def made(head_share=0.5, backbone_scale=1.0, **changes):
     params = FinetuneParams(keep=0.9, head_share=head_share, backbone_scale=backbone_scale)
     method = Finetune(settled(), task(**changes).finest(), params)
-    return method, method.feed(digits()[0][:300])
+    return method, method.feed(Resident(digits()[0][:300]))
 
 
 def trained(method, feed, state, steps=10):
@@ -115,7 +116,7 @@ def test_lars_would_undo_the_scale():
 @pytest.mark.parametrize("labels", [[[3]], [[3], [3], [3], [7]]])
 def test_few_labels(labels, tmp_path):
     method, feed = made(backbone_scale=0.1, labels=labels, head="centroids")
-    method.start(digits()[0][:300])
+    method.start(Resident(digits()[0][:300]))
     trained(method, feed, tmp_path, steps=4)
     assert all(tensor.isfinite().all() for tensor in method.state_dict().values())
 

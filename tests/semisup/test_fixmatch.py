@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.semisup.fixmatch import FixMatch, FixMatchParams, Guesses
+from pipeline.semisup.pixels import Resident
 from pipeline.semisup.supervised import Supervised, SupervisedParams
 from tests.digits import SEMISUP_PARAMS, backbone, digits, learner, task
 from tests.oracles import losses
@@ -42,7 +43,7 @@ def made(changes=None, cls=FixMatch, **common):
     method = cls(
         backbone(), task(**common).finest(), FixMatchParams(**{**SEMISUP_PARAMS["fixmatch"], **(changes or {})})
     )
-    return method.eval(), method.feed(digits()[0][:300])
+    return method.eval(), method.feed(Resident(digits()[0][:300]))
 
 
 def test_above_threshold_one_it_is_the_supervised_loss():
@@ -89,4 +90,4 @@ def test_the_result_is_the_slow_copy_with_its_batch_norm_statistics():
     assert not torch.equal(fast, slow)
     method.after_step(1, 10)  # keep is warmed up: 2 / 11 at the first step
     torch.testing.assert_close(slow, fast * (1 - 2 / 11), rtol=1e-5, atol=1e-6)
-    assert method.result(digits()[0]) is method.slow
+    assert method.result(Resident(digits()[0])) is method.slow

@@ -10,6 +10,7 @@ from pipeline.nn.device import Device
 from pipeline.semisup.fixmatch import FixMatchParams
 from pipeline.semisup.hiermatch import BASES, HierMatch, HierMatchParams
 from pipeline.semisup.mixmatch import MixMatchParams, mixed
+from pipeline.semisup.pixels import Resident
 from tests.digits import OPTIM, backbone, digits, task
 from tests.oracles import hiermatch as oracle
 
@@ -31,7 +32,7 @@ def learner(base, of=None, **changes):
     blocks = {"fixmatch": FIXMATCH, "mixmatch": MIXMATCH}
     blocks[base] = blocks[base].model_copy(update=changes)
     method = HierMatch(backbone(), of or task(), HierMatchParams(base=base, **blocks))
-    return method, method.feed(digits()[0][:300])
+    return method, method.feed(Resident(digits()[0][:300]))
 
 
 def loss(method, batch):
@@ -54,7 +55,7 @@ def test_with_one_level_it_is_the_base(base, caplog):
     plain = BASES[base](backbone(), of, {"fixmatch": FIXMATCH, "mixmatch": MIXMATCH}[base])
     plain.load_state_dict(method.base.state_dict())
     for step in range(3):
-        batch = plain.feed(digits()[0][:300])(step)
+        batch = plain.feed(Resident(digits()[0][:300]))(step)
         assert torch.equal(batch.labelled, feed(step).labelled)
         ours, theirs = loss(method, feed(step)), loss(plain, batch)
         assert torch.equal(ours.loss, theirs.loss)
@@ -93,7 +94,7 @@ def test_mixmatch_at_each_level(labels):
     order, draws = torch.randperm(len(images)), Beta(0.75, 0.75).sample((len(images),))
     views = list(zip(*[logits(method, view) for view in batch.views], strict=True))
     expected = oracle.mixmatch(
-        logits(method, mixed(images, order, torch.maximum(draws, 1 - draws))),
+        logits(method, mixed(images, images[order], torch.maximum(draws, 1 - draws))),
         logits(method, batch.labelled),
         views,
         batch.label.T.tolist(),
@@ -167,7 +168,7 @@ def test_an_image_labelled_coarsely_has_no_fine_label(base):
 @pytest.mark.parametrize("sampling", ["images", "classes"])
 def test_few_labels_do(base, labels, align, sampling):
     method, feed = learner(base, task(labels=labels, sampling=sampling, head="centroids"), align=align)
-    method.start(digits()[0][:300])
+    method.start(Resident(digits()[0][:300]))
     for step in range(2):
         out = loss(method, feed(step))
         out.loss.backward()
@@ -180,8 +181,8 @@ def test_few_labels_do(base, labels, align, sampling):
 @both
 def test_the_start_is_at_the_centroids_of_each_level(base):
     method, _ = learner(base, task(head="centroids"))
-    method.start(digits()[0][:300])
-    said = method.result(digits()[0]).train()(digits()[0][:300])  # in train mode, as guesses are made
+    method.start(Resident(digits()[0][:300]))
+    said = method.result(Resident(digits()[0])).train()(digits()[0][:300])  # in train mode, as guesses are made
     fine, coarse = (found[:20].argmax(dim=1) for found in said.values())
     assert (fine == digits()[1][:20]).float().mean() > 0.8
     assert (coarse == digits()[1][:20] % 2).float().mean() > 0.6
@@ -192,7 +193,7 @@ def test_the_model_that_is_written_says_the_same_at_each_level(base, tmp_path):
     method, feed = learner(base, task(labels=THREE))
     loss(method, feed(0)).loss.backward()
     method.after_step(1, 10)
-    model = method.result(digits()[0][:300])
+    model = method.result(Resident(digits()[0][:300]))
     model.write(tmp_path, {})
     read = Classifier.read(tmp_path).probabilities(digits()[0][:9], 4)
     written = model.probabilities(digits()[0][:9], 4)

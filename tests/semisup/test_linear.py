@@ -6,13 +6,14 @@ import torch.nn.functional as F
 
 from pipeline.fit import fit
 from pipeline.semisup.linear import Linear, LinearParams
+from pipeline.semisup.pixels import Resident
 from tests.digits import OPTIM, digits, task
 from tests.semisup.family import CPU, settled
 
 
 def made(**changes):
     method = Linear(settled(), task(**changes).finest(), LinearParams(keep=0.9))
-    return method, method.feed(digits()[0][:300])
+    return method, method.feed(Resident(digits()[0][:300]))
 
 
 def trained(tmp_path, steps=25, **changes):
@@ -60,7 +61,7 @@ def test_loss_is_cross_entropy_of_the_layer_on_the_features_as_pretrained():
 @pytest.mark.parametrize("head", ["centroids", "random"])
 def test_few_labels(labels, head, tmp_path):
     method, feed = made(labels=labels, head=head, sampling="classes")
-    method.start(digits()[0][:300])
+    method.start(Resident(digits()[0][:300]))
     layer = method.net.head.layer(0).weight.detach().clone()
     assert ((layer == 0).all(dim=1).sum() == 10 - len({c for (c,) in labels})) == (head == "centroids")
     fit(method, feed, OPTIM, num_steps=3, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)

@@ -14,6 +14,7 @@ from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
 from pipeline.nn.readouts import LINEAR, soft_nearest
 from pipeline.semisup.paws import Paws, PawsParams, me_max_loss, paws_loss, smooth
+from pipeline.semisup.pixels import Resident
 from pipeline.semisup.sharpen import sharpen
 from tests.digits import CONTRASTIVE, OPTIM, backbone, digits, task
 from tests.oracles import paws
@@ -35,7 +36,7 @@ UNEVEN = [3, 1, 1, 5, 1, 3, 3]  # three of class 1, three of class 3, one of cla
 def learner(labels=None, common=(), **changes):
     what = task(labels=None if labels is None else [[label] for label in labels], **dict(common)).finest()
     method = Paws(backbone(), what, PawsParams(**{**SMALL, **changes}))
-    return method, method.feed(digits()[0][:300])
+    return method, method.feed(Resident(digits()[0][:300]))
 
 
 def rows(*shape, seed):
@@ -185,7 +186,7 @@ def test_entries_of_targets_below_the_least_do_not_count():
 def test_a_step_is_given_what_was_asked_for():
     """Image i has the colour i all over, which no crop changes."""
     method, _ = learner(UNEVEN, view=NEUTRAL, per_class=4)
-    batch = method.feed(torch.arange(250, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8).contiguous())(3)
+    batch = method.feed(Resident(torch.arange(250, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)))(3)
     assert batch.classes.tolist() == [1, 3, 5]
     assert batch.label.tolist() == [*[1] * 4, *[3] * 4, *[5] * 4] * 2
 
@@ -207,7 +208,7 @@ def test_a_batch_is_a_function_of_seed_and_step():
     one, other, seeded = learner()[1], learner()[1], learner()[0]
     seeded.task = replace(seeded.task, seed=1)
     batch, again = one(5), (other(2), other(5))[1]
-    for different in (one(6), seeded.feed(digits()[0][:300])(5)):
+    for different in (one(6), seeded.feed(Resident(digits()[0][:300]))(5)):
         for name in ("labelled", "local"):
             assert torch.equal(getattr(batch, name), getattr(again, name))
             assert not torch.equal(getattr(batch, name), getattr(different, name))
@@ -276,7 +277,7 @@ def test_few_labels(labels, changes, classes, tmp_path):
     if classes == 1:
         assert step.logs["unlabelled"].item() == pytest.approx(0, abs=1e-6)
         assert step.logs["me_max"].item() == pytest.approx(0, abs=1e-6)
-    said = method.result(digits()[0][:300]).probabilities(digits()[0][:50], 50)
+    said = method.result(Resident(digits()[0][:300])).probabilities(digits()[0][:50], 50)
     reached = sorted(set(labels))
     for p in said.values():
         torch.testing.assert_close(p.sum(dim=1), torch.ones(50))
@@ -302,7 +303,7 @@ def trained(labels, tmp_path):
 def test_the_written_models_readouts_are_the_methods_predictions(tmp_path):
     method, pixels = trained(UNEVEN, tmp_path), digits()[0][:300]
     (tmp_path / "model").mkdir()
-    method.result(pixels).write(tmp_path / "model", {})
+    method.result(Resident(pixels)).write(tmp_path / "model", {})
     said = Classifier.read(tmp_path / "model").probabilities(pixels, 77)
     assert [*said] == ["label", LINEAR]
     slow, balanced = method.slow.eval(), [1, 2, 4, 3, 3, 3, 0, 5, 6]  # three labels of each class
@@ -322,8 +323,8 @@ def test_the_written_models_readouts_are_the_methods_predictions(tmp_path):
 def test_the_result_is_the_slow_copy_the_same_twice(tmp_path):
     method = trained(UNEVEN, tmp_path)
     fast = {name: tensor.clone() for name, tensor in method.net.state_dict().items()}
-    first = {name: tensor.clone() for name, tensor in method.result(digits()[0][:300]).state_dict().items()}
-    second = method.result(digits()[0][:300])
+    first = {name: tensor.clone() for name, tensor in method.result(Resident(digits()[0][:300])).state_dict().items()}
+    second = method.result(Resident(digits()[0][:300]))
     assert second is method.slow
     assert all(torch.equal(first[name], tensor) for name, tensor in second.state_dict().items())
     assert all(torch.equal(fast[name], tensor) for name, tensor in method.net.state_dict().items())
@@ -334,7 +335,7 @@ def test_the_result_is_the_slow_copy_the_same_twice(tmp_path):
 def test_the_linear_layer_begins_at_the_centroids_if_wanted(head):
     method, _ = learner(digits()[1][:100].tolist(), common={"head": head})
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
-    method.start(digits()[0][:300])
+    method.start(Resident(digits()[0][:300]))
     changed = [name for name, tensor in method.state_dict().items() if not torch.equal(tensor, before[name])]
     changed = [name for name in changed if not name.endswith("num_batches_tracked")]
     layers = [f"{net}.head.layer.{part}" for net in ("net", "slow") for part in ("weight", "bias")]

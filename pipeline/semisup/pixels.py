@@ -1,0 +1,171 @@
+"""The training images by their rows, whether all of them are in memory or each batch is decoded ahead of its step."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from itertools import count, islice, tee
+from types import TracebackType
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from pipeline import dist
+from pipeline.artifacts import Index, Manifest
+from pipeline.data.images import decode, quiet
+from pipeline.data.reader import Reader, load
+from pipeline.nn.classifier import AT_ONCE
+
+AHEAD = 2  # batches that are decoded while one is trained on
+CHUNK = 8  # images that a thread takes at a time
+Rows = Int64[Tensor, " b"]  # on the CPU
+T = TypeVar("T")
+
+
+class Resident:
+    """Images that are all there, on their device, `len` of them."""
+
+    def __init__(self, pixels: UInt8[Tensor, "n c h w"]) -> None:
+        self._pixels, self.device = pixels, pixels.device
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def stream(self, wanted: Iterable[Rows]) -> Iterator[UInt8[Tensor, "_ c h w"]]:
+        """The images of each of the wanted rows, on the device."""
+        for rows in wanted:
+            yield self._pixels[rows.to(self.device)]
+
+
+class Decoded:
+    """Images that are decoded from the shards each time that they are wanted, in threads: the pixels that `load` gives.
+
+    Those of the rows `kept` are decoded once and stay. Shards are compared with the manifest by size alone. `threads`
+    are this process's own. Close it at the end.
+    """
+
+    def __init__(
+        self, manifest: Manifest, index: Index, split: str, kept: Rows, *, device: torch.device, threads: int
+    ) -> None:
+        self.device, self._channels, self._size = device, manifest.channels, manifest.size
+        self._reader = Reader(manifest, index, split)
+        self._open = ExitStack()
+        self._open.callback(self._reader.close)
+        self._open.enter_context(quiet())
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pixels")
+        self._open.callback(self._pool.shutdown, wait=True, cancel_futures=True)
+        self._kept: dict[int, UInt8[np.ndarray, "c h w"]] = {}
+        try:
+            found = self._pool.map(self._pixels, kept.tolist())
+            self._kept = dict(zip(kept.tolist(), found, strict=True))
+        except BaseException:
+            self.close()
+            raise
+
+    def __len__(self) -> int:
+        return len(self._reader)
+
+    def __enter__(self) -> "Decoded":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the threads and closes the shards; there are no more images then."""
+        self._open.close()
+
+    def stream(self, wanted: Iterable[Rows]) -> Iterator[UInt8[Tensor, "_ c h w"]]:
+        """As of `Resident`; the next `AHEAD` of the wanted rows are asked for early, and decoded meanwhile."""
+        wanted, ahead = iter(wanted), deque[tuple[Tensor, list[Future[None]]]]()
+        try:
+            while True:
+                ahead.extend(map(self._start, islice(wanted, 1 + AHEAD - len(ahead))))
+                if not ahead:
+                    return
+                pixels, work = ahead.popleft()
+                for future in work:
+                    future.result()
+                yield pixels.to(self.device, non_blocking=True)
+        finally:
+            for _, work in ahead:
+                for future in work:
+                    future.cancel()
+
+    def _start(self, rows: Rows) -> tuple[Tensor, list[Future[None]]]:
+        """Images that threads have begun to decode."""
+        shape = (len(rows), self._channels, *self._size)
+        pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        places, numbers = range(len(rows)), rows.tolist()
+
+        def fill(own: range) -> None:
+            for i in own:
+                pixels.numpy()[i] = self._pixels(numbers[i])
+
+        return pixels, [self._pool.submit(fill, places[start : start + CHUNK]) for start in places[::CHUNK]]
+
+    def _pixels(self, row: int) -> UInt8[np.ndarray, "c h w"]:
+        if row in self._kept:
+            return self._kept[row]
+        return self._reader.read(row, lambda data: decode(data, self._channels, self._size))
+
+
+Pixels = Resident | Decoded
+
+
+class Ahead(Generic[T]):
+    """The rows of any step, what else a plan says of it, and the images.
+
+    Plans are functions of the step alone, and asked for some steps before they are due. A step that is not the next one
+    is as right, but waited for.
+    """
+
+    def __init__(self, images: Pixels, plan: Callable[[int], tuple[Rows, T]]) -> None:
+        self._images, self._plan = images, plan
+        self._next = -1
+        self._stream: Iterator[tuple[tuple[Rows, T], Tensor]] = iter(())
+
+    def __call__(self, step: int) -> tuple[Rows, T, UInt8[Tensor, "b c h w"]]:
+        """All three, the images on their device."""
+        if step != self._next:
+            plans, wanted = tee(map(self._plan, count(step)))
+            self._stream = zip(plans, self._images.stream(rows for rows, _ in wanted), strict=False)
+        self._next = -1
+        (rows, rest), pixels = next(self._stream)
+        self._next = step + 1
+        return rows, rest, pixels
+
+
+@torch.no_grad()
+def of_all(
+    images: Pixels, width: int, work: Callable[[UInt8[Tensor, "b c h w"]], Float[Tensor, "b d"]]
+) -> Float[Tensor, "n d"]:
+    """What `work` says of each image, `width` numbers, asked for `AT_ONCE` images at a time.
+
+    Of several processes each has its share of the work, and all have the whole table.
+    """
+    own = torch.arange(len(images)).split(AT_ONCE)[dist.rank() :: dist.world()]
+    table = torch.zeros(len(images), width, device=images.device)
+    for rows, pixels in zip(own, images.stream(own), strict=True):
+        table[rows.to(table.device)] = work(pixels).to(table.device)
+    return dist.total(table)
+
+
+def training_images(
+    manifest: Manifest, index: Index, labelled: Rows, resident_mb: int, device: torch.device
+) -> AbstractContextManager[Pixels]:
+    """All in memory where their pixels take at most `resident_mb`, or else decoded for each batch.
+
+    The labelled ones stay in memory then, which come again and again, if they by themselves take no more than that.
+    """
+    most = resident_mb * 1e6 / (manifest.channels * math.prod(manifest.size))
+    if manifest.count("train") <= most:
+        return nullcontext(Resident(load(manifest, index, "train", "train").pixels.to(device)))
+    kept = labelled if len(labelled) <= most else labelled[:0]
+    return Decoded(manifest, index, "train", kept, device=device, threads=dist.cores())
