@@ -11,7 +11,7 @@ from pipeline import dist
 from pipeline.errors import ParamsError
 from pipeline.nn.norm import SyncBatchNorm, synchronised
 from tests.graph import ROOT
-from tests.two_processes import CASES, gradients, trained
+from tests.two_processes import CASES, RESUMED, gradients, trained
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
@@ -30,6 +30,14 @@ def test_two_processes_end_where_one_does(name, two, tmp_path):
     assert one.keys() == both.keys()
     for key, tensor in one.items():
         torch.testing.assert_close(both[key], tensor, rtol=1e-6, atol=1e-9, msg=lambda m, key=key: f"{key}: {m}")
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_two_processes_that_died_end_in_the_same_bytes(name, two):
+    whole, parts = (load_file(two / file) for file in (f"{name}.safetensors", f"{name}, resumed/state.safetensors"))
+    assert whole.keys() == parts.keys()
+    for key, tensor in whole.items():
+        assert torch.equal(parts[key], tensor), key
 
 
 def test_gradients_are_those_of_the_mean_loss(two):

@@ -1,6 +1,7 @@
 """What two processes make of the same batches, for tests/test_dist.py; torchrun starts it."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,25 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "hiermatch, partly": ("hiermatch", {"labels": PARTLY}),
     "hiermatch of fixmatch, partly": ("hiermatch", {"changes": {"base": "fixmatch"}, "labels": PARTLY}),
 }
+RESUMED = ("flexmatch", "paws")
 
 
-def trained(case: str, folder: Path) -> dict[str, torch.Tensor]:
-    """The state of a method, and its curve, after a few steps of eight images a step over all processes."""
+def trained(case: str, folder: Path, stop_at: int | None = None) -> dict[str, torch.Tensor]:
+    """The state of a method, and its curve, after a few steps of eight images a step over all processes.
+
+    With `stop_at` each step is saved in the folder, and the run dies at the start of that one.
+    """
     name, options = CASES[case]
     method, feed = learner(name, **options)
+
+    def batch_at(step: int) -> Any:
+        if step == stop_at:
+            raise KeyboardInterrupt
+        return feed(step)
+
+    save_seconds = 1e9 if stop_at is None else 0.0
     synchronised(method, "train").double()  # so that a difference is one of arithmetic, not of rounding
-    rows = fit(method, feed, OPTIM, num_steps=STEPS, seed=0, device=CPU, state=folder, save_seconds=1e9)
+    rows = fit(method, batch_at, OPTIM, num_steps=STEPS, seed=0, device=CPU, state=folder, save_seconds=save_seconds)
     curve = torch.tensor([list(row.values()) for row in rows])
     return {
         **{key: value.clone(memory_format=torch.contiguous_format) for key, value in method.state_dict().items()},
@@ -61,6 +73,15 @@ def main(folder: Path) -> None:
                 assert torch.equal(both[0], both[1]), name
             if dist.rank() == 0:
                 save_file(state, folder / f"{name}.safetensors")
+        for name in RESUMED:
+            parts = folder / f"{name}, resumed"
+            parts.mkdir(exist_ok=True)
+            with suppress(KeyboardInterrupt):
+                trained(name, parts, stop_at=2)
+            dist.gather(torch.zeros(1))  # rank 0 has saved
+            state = trained(name, parts)
+            if dist.rank() == 0:
+                save_file(state, parts / "state.safetensors")
         found = gradients()
         if dist.rank() == 0:
             save_file(found, folder / "gradients.safetensors")

@@ -22,7 +22,7 @@ from pipeline.nn.classifier import AT_ONCE
 
 AHEAD = 2  # batches that are decoded while one is trained on
 CHUNK = 8  # images that a thread takes at a time
-Rows = Int64[Tensor, " b"]  # on the CPU
+Rows = Int64[Tensor, " _"]  # on the CPU
 T = TypeVar("T")
 
 
@@ -158,7 +158,7 @@ def of_all(
 
 
 def training_images(
-    manifest: Manifest, index: Index, labelled: Rows, resident_mb: int, device: torch.device
+    manifest: Manifest, index: Index, labelled: Rows, resident_mb: float, device: torch.device
 ) -> AbstractContextManager[Pixels]:
     """All in memory where their pixels take at most `resident_mb`, or else decoded for each batch.
 
