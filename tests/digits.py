@@ -126,7 +126,7 @@ def learner(
     channels: int = 1,
     batch_size: int = 8,
     changes: Mapping[str, Any] = {},
-    labels: Sequence[Sequence[int]] | None = None,
+    of: Task | None = None,
 ):
     """A method with fresh weights and the function that gives its batches, eight (labelled) images a step."""
     pixels = digits()[0].expand(-1, channels, -1, -1)
@@ -138,7 +138,7 @@ def learner(
     name = SEMISUP_NAMES[name]
     more = {"teacher": teacher(channels)} if name == "distill" else {}
     params = SEMISUP[name].Params(**{**SEMISUP_PARAMS[name], **more, **changes})
-    method = semisup_learner(name, backbone(channels=channels), task(batch_size, labels), params)
+    method = semisup_learner(name, backbone(channels=channels), of or task(batch_size), params)
     return method, method.feed(Resident(pixels[:300]))
 
 

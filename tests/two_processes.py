@@ -12,7 +12,7 @@ from pipeline import dist
 from pipeline.fit import fit
 from pipeline.nn.device import Device
 from pipeline.nn.norm import synchronised
-from tests.digits import METHODS, OPTIM, digits, learner
+from tests.digits import METHODS, OPTIM, digits, learner, task
 
 CPU = Device(torch.device("cpu"), bf16=False)
 STEPS = 4
@@ -22,8 +22,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in METHODS},
     "moco": ("moco", {"changes": {"bn_groups": 1}}),
     "fixmatch, aligned": ("fixmatch", {"changes": {"align": "labels"}}),
-    "hiermatch, partly": ("hiermatch", {"labels": PARTLY}),
-    "hiermatch of fixmatch, partly": ("hiermatch", {"changes": {"base": "fixmatch"}, "labels": PARTLY}),
+    "mixmatch, split": ("mixmatch", {"of": task(batch_norm="split")}),
+    "hiermatch, partly": ("hiermatch", {"of": task(labels=PARTLY)}),
+    "hiermatch of fixmatch, partly": ("hiermatch", {"changes": {"base": "fixmatch"}, "of": task(labels=PARTLY)}),
 }
 RESUMED = ("flexmatch", "paws")
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pipeline import dist
+from pipeline.data.augment import Chance
 from pipeline.errors import ParamsError
 from pipeline.semisup.batch import Feed
 from pipeline.semisup.paws import Paws, PawsParams
@@ -30,6 +31,13 @@ def halves(monkeypatch, make, step):
         monkeypatch.setattr(dist, "rank", lambda rank=rank: rank)
         found.append(make()(step))
     return found
+
+
+def test_labelled_and_unlabelled_images_draw_from_one_stream():
+    parts, whole = Chance(3), Chance(3)
+    assert torch.equal(parts.over(4, slice(2)).rand(2), whole.rand(4)[:2])
+    assert torch.equal(parts.over(6, slice(3, 6)).rand(3, 2), whole.rand(6, 2)[3:])
+    assert torch.equal(parts.rand(5), whole.rand(5))
 
 
 @pytest.mark.parametrize("sampling", ["images", "classes"])
