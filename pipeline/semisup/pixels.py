@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pipeline import dist
 from pipeline.artifacts import Index, Manifest
+from pipeline.cores import cores
 from pipeline.data.images import decode, quiet
 from pipeline.data.reader import Reader, load
 from pipeline.nn.classifier import AT_ONCE
@@ -168,4 +169,4 @@ def training_images(
     if manifest.count("train") <= most:
         return nullcontext(Resident(load(manifest, index, "train", "train").pixels.to(device)))
     kept = labelled if len(labelled) <= most else labelled[:0]
-    return Decoded(manifest, index, "train", kept, device=device, threads=dist.cores())
+    return Decoded(manifest, index, "train", kept, device=device, threads=cores())
