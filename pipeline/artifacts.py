@@ -4,14 +4,16 @@ Invariants are checked when a value is made, so they hold for the stage that wri
 Nothing here imports torch: a selector runs on NumPy and FAISS alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import safetensors.numpy
 from jaxtyping import Float, Float32, Int64
@@ -23,6 +25,7 @@ from pipeline.files import read_csv, read_json, read_text, sha256, whole_file, w
 from pipeline.parts import KeyLines, Parts
 from pipeline.vectors import read_vectors
 
+AT_ONCE = 65536  # strings that are made at a time
 TAKEN = ("knn", "linear", "probe", "random_probe")  # what other metrics begin with: no names for a level of classes
 
 
@@ -87,6 +90,40 @@ class Manifest:
             raise ArtifactError(f"{file}: expected a manifest written by ingest, got: {error!r}") from error
 
 
+class Column(Sequence[str]):
+    """Strings as Arrow holds them: of a million, a Python string is made for each that is asked for and no other."""
+
+    def __init__(self, values: Iterable[str] | pa.Array) -> None:
+        self.array = values if isinstance(values, pa.Array) else pa.array(values, pa.string())
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> str: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+
+    def __getitem__(self, at: SupportsIndex | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            return self.array[at].to_pylist()
+        return self.array[int(at)].as_py()
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), AT_ONCE):
+            yield from self[start : start + AT_ONCE]
+
+    def take(self, rows: Int64[ndarray, " m"]) -> list[str]:
+        """Those in some rows."""
+        return self.array.take(pa.array(rows)).to_pylist()
+
+    def codes(self) -> tuple[list[str], Int64[ndarray, " n"]]:
+        """The different strings, and which of them stands in each row."""
+        coded = self.array if isinstance(self.array, pa.DictionaryArray) else self.array.dictionary_encode()
+        return coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class Index:
     """`index.parquet`: where each image lies, `size` bytes from `offset` in the shard; rows sorted by key.
@@ -101,12 +138,49 @@ class Index:
     size: Int64[ndarray, " n"]
 
     def __post_init__(self) -> None:
-        _check_keys(self.key, "index.parquet")
+        for name in ("key", "split", "shard"):
+            values = getattr(self, name)
+            object.__setattr__(self, name, values if isinstance(values, Column) else Column(values))
+        keys = self._column("key").array
+        wrong = np.flatnonzero(pc.greater_equal(keys[:-1], keys[1:]).to_numpy(zero_copy_only=False))
+        _check_keys(self.key[wrong[0] : wrong[0] + 2] if len(wrong) else (), "index.parquet")
+
+    def _column(self, name: str) -> Column:
+        return getattr(self, name)
+
+    def keys_of(self, rows: Int64[ndarray, " m"]) -> list[str]:
+        """The keys of some rows."""
+        return self._column("key").take(rows)
+
+    def rows(self, split: str, shard: str | None = None) -> Int64[ndarray, " m"]:
+        """The rows of a split, in their order, or those of them that lie in one shard."""
+        if shard is not None:
+            return self.parts(split).get(shard, np.empty(0, np.int64))
+        names, codes = self._column("split").codes()
+        return np.flatnonzero(codes == names.index(split)) if split in names else np.empty(0, np.int64)
+
+    def parts(self, split: str) -> Mapping[str, Int64[ndarray, " _"]]:
+        """The rows of a split by shard."""
+        if split not in self._parts:
+            rows = self.rows(split)
+            names, codes = self._shards
+            order = np.argsort(codes[rows], kind="stable")
+            starts = np.searchsorted(codes[rows][order], np.arange(len(names) + 1))
+            found = {name: rows[order[starts[i] : starts[i + 1]]] for i, name in enumerate(names)}
+            self._parts[split] = {name: own for name, own in found.items() if len(own)}
+        return self._parts[split]
+
+    @cached_property
+    def _shards(self) -> tuple[list[str], Int64[ndarray, " n"]]:
+        return self._column("shard").codes()
+
+    @cached_property
+    def _parts(self) -> dict[str, Mapping[str, Int64[ndarray, " _"]]]:
+        return {}
 
     def write(self, file: Path) -> None:
         """Writes the index as Parquet."""
-        columns = {"key": pa.array(self.key, pa.string())}
-        columns |= {name: pa.array(getattr(self, name), pa.string()) for name in ("split", "shard")}
+        columns = {name: self._column(name).array.cast(pa.string()) for name in ("key", "split", "shard")}
         columns |= {name: pa.array(getattr(self, name), pa.int64()) for name in ("offset", "size")}
         with whole_file(file) as part:
             pq.write_table(pa.table(columns), part)
@@ -116,12 +190,16 @@ class Index:
         """Reads the index, or the rows of one split."""
         filters = None if split is None else [("split", "=", split)]
         try:
-            table = pq.read_table(file, filters=filters)
-            names = [table.column(name).to_pylist() for name in ("key", "split", "shard")]
-            numbers = [table.column(name).to_numpy().astype(np.int64) for name in ("offset", "size")]
+            table = pq.read_table(file, filters=filters, read_dictionary=["split", "shard"]).unify_dictionaries()
+            key, shards, splits = (Column(_joined(table.column(name))) for name in ("key", "shard", "split"))
+            offset, size = (table.column(name).to_numpy().astype(np.int64) for name in ("offset", "size"))
         except (OSError, KeyError, pa.ArrowException) as error:
             raise ArtifactError(f"{file}: expected an index written by ingest, got: {first_line(error)}") from error
-        return cls(*names, *numbers)
+        return cls(key, splits, shards, offset, size)
+
+
+def _joined(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks else pa.array([], column.type)
 
 
 @dataclass(frozen=True)

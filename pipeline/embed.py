@@ -61,15 +61,9 @@ def embed_split(
 
 def joined(files: Sequence[Path], manifest: Manifest, index: Index, split: str) -> Embeddings:
     """The vectors of the shards of a split as one table, sorted by key."""
-    rows: dict[str, list[int]] = {shard.path: [] for shard in manifest.splits[split]}
-    for row, (name, path) in enumerate(zip(index.split, index.shard, strict=True)):
-        if name == split:
-            rows[path].append(row)
-    place = np.concatenate([np.array(own, np.int64) for own in rows.values()])
-    order = place.argsort()
-    return Embeddings(
-        [index.key[row] for row in place[order]], np.concatenate([np.load(file) for file in files])[order]
-    )
+    rows = np.concatenate([index.rows(split, shard.path) for shard in manifest.splits[split]])
+    order = rows.argsort()
+    return Embeddings(index.keys_of(rows[order]), np.concatenate([np.load(file) for file in files])[order])
 
 
 @torch.inference_mode()

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
+from numpy import ndarray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -21,6 +22,7 @@ from pipeline.errors import ArtifactError
 CHUNK = 64  # images that one thread decodes at a time
 KEPT_OPEN = 512  # shards; many systems allow a process 1024 files
 T = TypeVar("T")
+Rows = Int64[ndarray, " _"]  # of the index
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Reader:
     def __init__(self, manifest: Manifest, index: Index, split: str) -> None:
         for shard, own in _parts(manifest, index, split):
             _check(shard, own, digest=False)
-        self._index, self._rows = index, np.array(_rows(index, split), np.int64)
+        self._index, self._rows = index, index.rows(split)
         self._opened = lru_cache(KEPT_OPEN)(_Opened)
 
     def __len__(self) -> int:
@@ -75,58 +77,51 @@ class _Opened:
 
 def read_shard(manifest: Manifest, index: Index, split: str, shard: Shard) -> Images:
     """The images of a split that lie in one of its shards. Raises ArtifactError if the shard is missing or changed."""
-    rows = [row for row in _rows(index, split) if index.shard[row] == shard.path]
+    rows = index.rows(split, shard.path)
     return _read(manifest, index, [(shard, rows)], rows, "")
 
 
 def load(manifest: Manifest, index: Index, split: str, label: str) -> Images:
     """A whole split; `label` stands before the progress bar. Raises ArtifactError as `read_shard` does."""
-    return _read(manifest, index, _parts(manifest, index, split), _rows(index, split), label)
+    return _read(manifest, index, _parts(manifest, index, split), index.rows(split), label)
 
 
-def _parts(manifest: Manifest, index: Index, split: str) -> list[tuple[Shard, list[int]]]:
+def _parts(manifest: Manifest, index: Index, split: str) -> list[tuple[Shard, Rows]]:
     """The shards of a split, each with its rows of the index."""
-    by_shard: dict[str, list[int]] = {shard.path: [] for shard in manifest.splits[split]}
-    for row in _rows(index, split):
-        if index.shard[row] not in by_shard:
-            raise ArtifactError(f"index.parquet: expected the manifest's shards, got {index.shard[row]}")
-        by_shard[index.shard[row]].append(row)
-    return [(shard, by_shard[shard.path]) for shard in manifest.splits[split]]
+    by_shard = index.parts(split)
+    strange = sorted(by_shard.keys() - {shard.path for shard in manifest.splits[split]})
+    if strange:
+        raise ArtifactError(f"index.parquet: expected the manifest's shards, got {strange[0]}")
+    return [(shard, index.rows(split, shard.path)) for shard in manifest.splits[split]]
 
 
-def _check(shard: Shard, own: list[int], *, digest: bool) -> None:
+def _check(shard: Shard, own: Rows, *, digest: bool) -> None:
     shard.check(digest=digest)
     if len(own) != shard.count:
         raise ArtifactError(f"{shard.path}: expected {shard.count} images in index.parquet, got {len(own)}")
 
 
-def _rows(index: Index, split: str) -> list[int]:
-    return [row for row, name in enumerate(index.split) if name == split]
-
-
-def _read(
-    manifest: Manifest, index: Index, parts: Iterable[tuple[Shard, list[int]]], rows: list[int], label: str
-) -> Images:
+def _read(manifest: Manifest, index: Index, parts: Iterable[tuple[Shard, Rows]], rows: Rows, label: str) -> Images:
     """Decodes the `rows` of the index, which lie in `parts`, each into its own place of one tensor."""
     pixels = torch.empty((len(rows), manifest.channels, *manifest.size), dtype=torch.uint8)
-    place = {row: at for at, row in enumerate(rows)}
     images = pixels.numpy()
     with tqdm(total=len(rows), desc=label, disable=None if label else True, unit=" images") as bar:
         for shard, own in parts:
             _check(shard, own, digest=True)
-            chunks = [own[start : start + CHUNK] for start in range(0, len(own), CHUNK)]
+            places = np.searchsorted(rows, own)
+            chunks = [slice(start, start + CHUNK) for start in range(0, len(own), CHUNK)]
             with Path(shard.path).open("rb") as file:
 
-                def work(chunk: list[int], handle: int = file.fileno()) -> int:
-                    for row in chunk:
-                        images[place[row]] = _read_one(
+                def work(chunk: slice, own: Rows = own, places: Rows = places, handle: int = file.fileno()) -> int:
+                    for row, place in zip(own[chunk].tolist(), places[chunk].tolist(), strict=True):
+                        images[place] = _read_one(
                             index, row, handle, lambda data: decode(data, manifest.channels, manifest.size)
                         )
-                    return len(chunk)
+                    return len(own[chunk])
 
                 for done in map_in_order(work, chunks, chunk=1):
                     bar.update(done)
-    return Images([index.key[row] for row in rows], pixels)
+    return Images(index.keys_of(rows), pixels)
 
 
 def _read_one(index: Index, row: int, handle: int, decoded: Callable[[bytes], T]) -> T:
