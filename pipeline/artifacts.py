@@ -4,12 +4,14 @@ Invariants are checked when a value is made, so they hold for the stage that wri
 Nothing here imports torch: a selector runs on NumPy and FAISS alone.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, SupportsIndex, overload
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -26,20 +28,45 @@ from pipeline.parts import KeyLines, Parts
 from pipeline.vectors import read_vectors
 
 AT_ONCE = 65536  # strings that are made at a time
+REMOTE = ("https", "http", "s3", "gs")  # where shards may lie, beside this machine
 TAKEN = ("knn", "linear", "probe", "random_probe")  # what other metrics begin with: no names for a level of classes
+
+
+def scheme(path: str) -> str:
+    """The scheme of a URL that a shard may have, or "" for a path of this machine. Raises ArtifactError for others."""
+    found = re.match(r"([A-Za-z][\w+.-]*):", path)
+    if not found:
+        return ""
+    url = urlsplit(path)
+    if found[1] not in REMOTE or not url.netloc or "::" in path:
+        raise ArtifactError(
+            f"{path}: expected a path or a URL that begins with {'://, '.join(REMOTE)}://, got {found[1]}:"
+        )
+    if "@" in url.netloc:
+        raise ArtifactError(f"{found[1]}://...@{url.hostname}{url.path}: expected a URL without a user's name, got one")
+    return found[1]
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar file: its path, size and digest when it was ingested, and how many images of the split lie in it."""
+    """One tar: its path or URL, size and digest when it was ingested, and how many images of the split lie in it."""
 
     path: str
     bytes: int
     sha256: str
     count: int
 
+    def __post_init__(self) -> None:
+        if self.remote and not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ArtifactError(f"{self.path}: expected the sha256 of a remote shard, got {self.sha256!r}")
+
+    @property
+    def remote(self) -> bool:
+        """Whether the path is a URL: of this machine are only those of its bytes that a cache holds."""
+        return scheme(self.path) != ""
+
     def check(self, *, digest: bool) -> None:
-        """Refuses a shard that is missing or changed; `digest=False` compares its size only."""
+        """Refuses a local shard that is missing or changed; `digest=False` compares its size only."""
         file = Path(self.path)
         if not file.is_file():
             found = "none"

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from pipeline import dist
 from pipeline.artifacts import Embeddings, Index, Manifest
 from pipeline.data.reader import read_shard
+from pipeline.data.remote import Reading
 from pipeline.files import whole_file
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.device import Device, Precision
@@ -42,6 +43,7 @@ def embed_split(
     parts: Path,
     *,
     unit: bool = True,
+    reading: Reading | None = None,
 ) -> list[Path]:
     """Files with the vectors of each shard of a split, in the manifest's order; unless `unit`, features as they are.
 
@@ -52,7 +54,7 @@ def embed_split(
     own = range(dist.rank(), len(shards), dist.world())
     for number in tqdm(own, desc=f"embed {split}", disable=None if dist.rank() == 0 else True, unit="shard"):
         if not files[number].exists():
-            images = read_shard(manifest, index, split, shards[number])
+            images = read_shard(manifest, index, split, shards[number], reading)
             with whole_file(files[number]) as part, part.open("wb") as opened:
                 np.save(opened, embed(net, images.pixels, params.batch_size, device, unit=unit))
     dist.wait()

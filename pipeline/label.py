@@ -13,6 +13,7 @@ from pydantic import field_validator
 
 from pipeline.artifacts import Classes, Index, Labels, Manifest, Sources, level_names
 from pipeline.data.pictures import pictures
+from pipeline.data.remote import Reading
 from pipeline.errors import ArtifactError, ParamsError, SourceError
 from pipeline.files import read_csv, write_csv
 from pipeline.params import Block
@@ -190,13 +191,14 @@ def render(
     sources: Sources,
     classes: Classes,
     labels: Labels,
+    reading: Reading | None = None,
 ) -> str:
     """A page that needs no other file: every pick with its picture and its label; fields, where one has none yet.
 
     Where some picks are labelled at a coarser level only, the others have a field for that level too.
     """
     mode: Literal["shown", "asked"] = "asked" if without_label(picks, own, labels) else "shown"
-    shown = pictures(manifest, index, picks, SIDE)
+    shown = pictures(manifest, index, picks, SIDE, reading)
     asked = labels.levels[: max(own, default=0) + 1]
     cards = [
         {

@@ -59,9 +59,9 @@ class Params:
             raise ParamsError(f"{file}: expected a mapping of blocks, got {type(tree).__name__}")
         for item in sets:
             overlay(tree, item)
-        unknown = sorted(str(key) for key in tree if key not in (*STAGES, "seed"))
+        unknown = sorted(str(key) for key in tree if key not in (*STAGES, "seed", "reading"))
         if unknown:
-            raise ParamsError(f"{file}: unknown {unknown}; expected seed, {', '.join(STAGES)}")
+            raise ParamsError(f"{file}: unknown {unknown}; expected seed, reading, {', '.join(STAGES)}")
         return cls(tree, str(file))
 
     @property

@@ -7,6 +7,7 @@ import click
 
 from pipeline import dist
 from pipeline.artifacts import Index, Manifest
+from pipeline.data.remote import Reading
 from pipeline.embed import EmbedParams, embed_split, joined
 from pipeline.files import sha256, whole_folder
 from pipeline.nn.classifier import read_backbone
@@ -22,7 +23,7 @@ from stages.cli import DATA, command, write_log
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "embed", show_default=True)
 def main(params: Params, ingest: Path, backbone: Path, out: Path) -> None:
     """See the module's docstring, which is the command's help."""
-    block = params.stage("embed", EmbedParams)
+    block, reading = params.stage("embed", EmbedParams), params.block("reading", Reading)
     with dist.processes():
         manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet")
         device = Device.choose(block.precision)
@@ -38,7 +39,7 @@ def main(params: Params, ingest: Path, backbone: Path, out: Path) -> None:
             first = dist.rank() == 0
             with log if first else nullcontext(), whole if first else nullcontext() as folder:
                 for split in sorted(manifest.splits):
-                    files = embed_split(net, manifest, index, split, block, device, parts)
+                    files = embed_split(net, manifest, index, split, block, device, parts, reading=reading)
                     if folder is not None:
                         (folder / split).mkdir()
                         joined(files, manifest, index, split).write(folder / split)

@@ -7,6 +7,7 @@ import click
 import numpy as np
 
 from pipeline.artifacts import Embeddings, Index, Labels, Manifest
+from pipeline.data.remote import Reading
 from pipeline.evaluate import accuracy, metrics, plots
 from pipeline.evaluate.guess import guess_split
 from pipeline.evaluate.levels import parents_in
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "evaluate", show_default=True)
 def main(params: Params, ingest: Path, embed: Path, labels: Path, model: Path, out: Path) -> None:
     """See the module's docstring, which is the command's help."""
-    options = params.stage("evaluate", metrics.EvaluateParams)
+    options, reading = params.stage("evaluate", metrics.EvaluateParams), params.block("reading", Reading)
     seed = params.seed
     manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet", "test")
     answers, given = Labels.read(ingest / "answers.csv"), Labels.read(labels)
@@ -36,7 +37,7 @@ def main(params: Params, ingest: Path, embed: Path, labels: Path, model: Path, o
     net = Classifier.read(model).to(Device.choose("fp32").device)
     parents = parents_in(answers, given)
     with write_log(out.parent, "evaluate", {"images": len(test.keys)}):
-        guesses = guess_split(net, manifest, index, "test", parents, options.batch_size)
+        guesses = guess_split(net, manifest, index, "test", parents, options.batch_size, reading)
         measured = metrics.gather(guesses, given, answers, unreached, train, test, options, seed)
     found = metrics.predicted(guesses, answers)
     with whole_folder(out) as part:

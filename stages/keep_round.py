@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from pipeline.artifacts import Index, Labels, Manifest, Selection
+from pipeline.data.remote import Reading
 from pipeline.embed import EmbedParams, embed_split, joined
 from pipeline.errors import ArtifactError
 from pipeline.files import read_json, sha256
@@ -29,7 +30,7 @@ from stages.cli import DATA, command
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "rounds", show_default=True)
 def main(params: Params, ingest: Path, select: Path, labels: Path, model: Path, out: Path) -> None:
     """See the module's docstring, which is the command's help."""
-    block = params.stage("embed", EmbedParams)
+    block, reading = params.stage("embed", EmbedParams), params.block("reading", Reading)
     for needed in (labels, model / "model.json"):
         if not needed.is_file():
             raise ArtifactError(f"{needed}: expected what a finished `dvc repro` leaves, found none")
@@ -44,7 +45,9 @@ def main(params: Params, ingest: Path, select: Path, labels: Path, model: Path, 
     device = Device.choose(block.precision)
     net = Classifier.read(model).to(device.device).eval()
     with tempfile.TemporaryDirectory() as parts:
-        files = embed_split(net.backbone, manifest, index, "train", block, device, Path(parts), unit=False)
+        files = embed_split(
+            net.backbone, manifest, index, "train", block, device, Path(parts), unit=False, reading=reading
+        )
         features = joined(files, manifest, index, "train")
     weight, bias = (part.detach().numpy() for part in net.head.cpu().linear())
     ModelOutputs(features, weight, bias).write(out / OUTPUTS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline.artifacts import Classes, Index, Labels, Manifest, Selection, Sources, level_names
+from pipeline.data.remote import Reading
 from pipeline.errors import ArtifactError, SourceError
 from pipeline.files import whole_folder
 from pipeline.label import (
@@ -60,7 +61,7 @@ def main(params: Params, ingest: Path, select: Path, rounds: Path, out: Path) ->
         labels = read_labels(file, index.key, classes, levels) if file.is_file() else Labels(levels, {})
     without = without_label(picks, own, labels)
     with whole_folder(out, spare=("labels.csv",)) as part:
-        shown = render(picks, own, manifest, index, sources, classes, labels)
+        shown = render(picks, own, manifest, index, sources, classes, labels, params.block("reading", Reading))
         (part / "page.html").write_text(shown, encoding="utf-8")
         if not without:
             before = read_rounds(rounds)

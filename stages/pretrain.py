@@ -9,6 +9,7 @@ from torch import nn
 from pipeline import dist
 from pipeline.artifacts import Index, Manifest, Weights, write_rows
 from pipeline.data.reader import load
+from pipeline.data.remote import Reading
 from pipeline.files import sha256, whole_folder
 from pipeline.fit import fit
 from pipeline.nn.classifier import to_arrays
@@ -32,16 +33,16 @@ SAMPLE = 10_000  # images that the normalisation is taken from where not all are
 def main(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
     """See the module's docstring, which is the command's help."""
     recipe = Recipe.read(params)
-    common = recipe.common
+    common, reading = recipe.common, params.block("reading", Reading)
     with dist.processes():
         first = dist.rank() == 0
         manifest = Manifest.read(ingest / "manifest.json")
         index = Index.read(ingest / "index.parquet", "train")
         streamed = recipe.streams(manifest)
         if streamed:
-            pixels = sample(manifest, index, "train", SAMPLE, params.seed)
+            pixels = sample(manifest, index, "train", SAMPLE, params.seed, reading, common.window_shards)
         else:
-            pixels = load(manifest, index, "train", "pretrain").pixels
+            pixels = load(manifest, index, "train", "pretrain", reading).pixels
         backbone = recipe.backbone(pixels)
         device = Device.choose(common.precision)
         learner: nn.Module | None = None
@@ -59,7 +60,7 @@ def main(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
             if learner is not None:
                 about = {"images": common.steps * common.batch_size, "streamed": streamed, **device.about()}
                 log = write_log(out.parent, "pretrain", about) if first else nullcontext()
-                with recipe.feed(manifest, index, None if streamed else pixels, device) as feed, log:
+                with recipe.feed(manifest, index, None if streamed else pixels, device, reading) as feed, log:
                     rows = fit(
                         learner,
                         feed,

@@ -7,6 +7,7 @@ import click
 from pydantic import Field
 
 from pipeline.data.pictures import pictures
+from pipeline.data.remote import Reading
 from pipeline.files import whole_folder
 from pipeline.params import Block, Params
 from pipeline.report.page import PICTURE_SIDE, Shown, render
@@ -30,7 +31,8 @@ def main(params: Params, data: Path, out: Path) -> None:
     options = params.stage("report", ReportParams)
     run = Run.read(data)
     shown = Shown.choose(run, options.pictures)
-    page = render(run, shown, pictures(run.manifest, run.index, shown.keys(), PICTURE_SIDE), params.seed)
+    reading = params.block("reading", Reading)
+    page = render(run, shown, pictures(run.manifest, run.index, shown.keys(), PICTURE_SIDE, reading), params.seed)
     with whole_folder(out) as part:
         (part / "index.html").write_text(page, encoding="utf-8")
     log.info("the page is %s", out / "index.html")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pipeline import dist, rng
 from pipeline.artifacts import Classes, Index, Labels, Manifest, PseudoLabels, write_rows
+from pipeline.data.remote import Reading
 from pipeline.files import sha256, whole_folder
 from pipeline.fit import fit
 from pipeline.nn.classifier import AT_ONCE, Classifier, read_backbone, untrained
@@ -38,7 +39,7 @@ def main(params: Params, ingest: Path, labels: Path, backbone: Path, out: Path, 
     """See the module's docstring, which is the command's help."""
     method = params.method("train.method", METHODS)
     block = params.block(f"train.{method}", METHODS[method].Params)
-    common = params.stage("train", TrainParams, METHODS)
+    common, reading = params.stage("train", TrainParams, METHODS), params.block("reading", Reading)
     with dist.processes():
         first = dist.rank() == 0
         manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet", "train")
@@ -48,7 +49,7 @@ def main(params: Params, ingest: Path, labels: Path, backbone: Path, out: Path, 
         torch.manual_seed(rng.number(params.seed, "train", "init"))
         body = read_backbone(backbone) if common.start == "pretrained" else untrained(read_backbone(backbone))
         device = Device.choose(common.precision)
-        with training_images(manifest, index, targets.rows, common.resident_mb, device.device) as images:
+        with training_images(manifest, index, targets.rows, common.resident_mb, device.device, reading) as images:
             task = Task(targets, len(images), manifest.size, common, params.seed)
             trained = channels_last(learner(method, body, task, block).to(device.device))
             if common.start == "pretrained":

@@ -12,7 +12,10 @@ from PIL import Image
 from pipeline.artifacts import Labels, Manifest, Predictions
 from stages.evaluate import main
 
-PARAMS = "seed: 0\nevaluate: {neighbours: 20, random_draws: 3, batch_size: 64}\n"
+PARAMS = """seed: 0
+evaluate: {neighbours: 20, random_draws: 3, batch_size: 64}
+reading: {cache_dir: none, cache_mb: 1, retries: 0, wait_s: 0, timeout_s: 1}
+"""
 
 
 @pytest.fixture

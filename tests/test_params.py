@@ -62,8 +62,8 @@ def test_set_lays_yaml_values_over_the_file(tmp_path):
         (("select.kind=c",), "params.yaml: select.kind: expected 'a' or 'b', got 'c'"),
         (("select.cuont=3",), "params.yaml: select: unknown ['cuont']"),
         (("select=3",), "params.yaml: select: expected a block, got 3"),
-        (("selct.count=3",), "params.yaml: unknown ['selct']; expected seed, ingest, pretrain, embed, select, label, "
-                             "train, evaluate, report"),
+        (("selct.count=3",), "params.yaml: unknown ['selct']; expected seed, reading, ingest, pretrain, embed, select, "
+                             "label, train, evaluate, report"),
         (("seed=-1",), "params.yaml: seed: expected a whole number of at least 0, got -1"),
         (("seed=true",), "params.yaml: seed: expected a whole number of at least 0, got True"),
         (("seed",), "--set seed: expected dotted.key=value"),

@@ -5,12 +5,13 @@ from base64 import b64encode
 from collections.abc import Collection
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 
 from PIL import Image
 
 from pipeline.artifacts import Index, Manifest
 from pipeline.data.images import BadImage, decode
+from pipeline.data.remote import Reading
+from pipeline.data.shard_files import ShardFiles
 from pipeline.errors import ArtifactError
 
 TINY = 64  # images up to this size are enlarged by the page without blur
@@ -24,7 +25,9 @@ class Picture:
     tiny: bool
 
 
-def pictures(manifest: Manifest, index: Index, keys: Collection[str], side: int) -> dict[str, Picture]:
+def pictures(
+    manifest: Manifest, index: Index, keys: Collection[str], side: int, reading: Reading | None = None
+) -> dict[str, Picture]:
     """The images with these keys, upright, whole, in the set's mode, no longer than `side` pixels; only they are read.
 
     Raises ArtifactError for a key that is not in the index and a shard that is missing or changed.
@@ -32,20 +35,21 @@ def pictures(manifest: Manifest, index: Index, keys: Collection[str], side: int)
     shards = {shard.path: shard for shards in manifest.splits.values() for shard in shards}
     wanted = set(keys)
     rows = {key: row for row, key in enumerate(index.key) if key in wanted}
+    missing = sorted(wanted - rows.keys())
+    if missing:
+        raise ArtifactError(f"index.parquet: expected the image {missing[0]}, found none")
+    used = {index.shard[row] for row in rows.values()}
+    files = ShardFiles([shards[path] for path in sorted(used)], reading)
     found = {}
-    for key in sorted(wanted):
-        if key not in rows:
-            raise ArtifactError(f"index.parquet: expected the image {key}, found none")
-        row = rows[key]
+    for key, row in sorted(rows.items(), key=lambda one: (index.shard[one[1]], one[0])):  # each shard comes once
         shard = shards[index.shard[row]]
-        shard.check(digest=False)
-        with Path(shard.path).open("rb") as file:
-            data = os.pread(file.fileno(), int(index.size[row]), int(index.offset[row]))
+        opened = files.open(shard, digest=False)
+        data = os.pread(opened.handle, int(index.size[row]), int(index.offset[row]))
         try:
             found[key] = _picture(data, manifest.channels, side)
         except BadImage as error:
             raise ArtifactError(f"{shard.path}: expected the image {key}, got: {error}") from error
-    return found
+    return dict(sorted(found.items()))
 
 
 def _picture(data: bytes, channels: int, side: int) -> Picture:

@@ -1,10 +1,13 @@
-"""Random access to the images in the shards by the offsets in the index: local, exact, whole splits or one by one."""
+"""Random access to the images in the shards by the offsets in the index: exact, whole splits or one by one.
+
+Shards behind URLs are read from a cache of this machine (`reading`, which is asked for where there are such).
+"""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -16,11 +19,14 @@ from tqdm import tqdm
 
 from pipeline.artifacts import Index, Manifest, Shard
 from pipeline.data.images import BadImage, decode
+from pipeline.data.order import Order, ShardOrder
+from pipeline.data.remote import Reading
+from pipeline.data.shard_files import Opened, ShardFiles
 from pipeline.data.threads import map_in_order
 from pipeline.errors import ArtifactError
 
+FETCHERS = 4  # shards that come at a time
 CHUNK = 64  # images that one thread decodes at a time
-KEPT_OPEN = 512  # shards; many systems allow a process 1024 files
 T = TypeVar("T")
 Rows = Int64[ndarray, " _"]  # of the index
 
@@ -36,54 +42,83 @@ class Images:
 class Reader:
     """The images of a split one at a time, numbered as in `load`, for any number of threads at once.
 
-    At the start the shards are compared with the manifest by their sizes alone: the digests of a terabyte take hours.
-    They are opened when first needed; `close` closes them.
+    At the start the shards of this machine are compared with the manifest by their sizes alone: the digests of a
+    terabyte take hours. Those behind URLs are compared by digest when they come. They are opened when first needed, or
+    `fetch` has them come before; `close` closes them.
     """
 
-    def __init__(self, manifest: Manifest, index: Index, split: str) -> None:
-        for shard, own in _parts(manifest, index, split):
-            _check(shard, own, digest=False)
+    def __init__(self, manifest: Manifest, index: Index, split: str, reading: Reading | None = None) -> None:
+        parts = _parts(manifest, index, split)
+        for shard, own in parts:
+            _check(shard, own)
+            if not shard.remote:
+                shard.check(digest=False)
         self._index, self._rows = index, index.rows(split)
-        self._opened = lru_cache(KEPT_OPEN)(_Opened)
+        self._shards = [shard for shard, _ in parts]
+        self._numbers = [np.searchsorted(self._rows, own) for _, own in parts]
+        self._shard_of = np.empty(len(self._rows), np.int64)
+        for number, places in enumerate(self._numbers):
+            self._shard_of[places] = number
+        self._files = ShardFiles(self._shards, reading)
+        self._opened = lru_cache(self._files.kept)(self._open)
+        self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="shards")
+        self._come: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self._rows)
 
+    def order(self, window: int, seed: int, *names: str) -> Order:
+        """In which to read the images: any, or so that of shards behind URLs few are in use at a time.
+
+        Raises ParamsError where the cache does not hold two windows of `window` such shards, the one that is read and
+        the one that comes.
+        """
+        if self._files.near:
+            return Order(len(self), seed, *names)
+        self._files.fit(2 * window, f"twice {window} shards (pretrain.window_shards)")
+        return ShardOrder(self._numbers, window, seed, *names)
+
+    def fetch(self, shards: Sequence[int]) -> None:
+        """Has shards come in the background, by their numbers; what fails is asked for again where it is needed."""
+        for number in (number for number in shards if number not in self._come):
+            if self._shards[number].remote:
+                self._fetchers.submit(lambda number=number: self._open(number))
+        self._come = shards
+
     def read(self, number: int, decoded: Callable[[bytes], T]) -> T:
         """What `decoded` makes of an image's bytes. Raises ArtifactError, naming shard and key, if it is spoilt."""
-        row = int(self._rows[number])
-        path = self._index.shard[row]
+        row, shard = int(self._rows[number]), int(self._shard_of[number])
         try:
-            opened = self._opened(path)  # held while it is read: it may leave the cache meanwhile
+            opened = self._opened(shard)  # held while it is read: it may leave the cache meanwhile
             return _read_one(self._index, row, opened.handle, decoded)
         except OSError as error:
-            raise ArtifactError(f"{path}: expected the image {self._index.key[row]}, got: {error.strerror}") from error
+            raise ArtifactError(
+                f"{self._shards[shard].path}: expected the image {self._index.key[row]}, got: {error.strerror}"
+            ) from error
+
+    def stop(self) -> None:
+        """Ends what is being fetched, wherever it is waited for; then there is no more to read."""
+        self._files.stop()
+        self._fetchers.shutdown(cancel_futures=True)
 
     def close(self) -> None:
         """Closes the shards, each as soon as no thread reads it."""
+        self.stop()
         self._opened.cache_clear()
 
-
-class _Opened:
-    """An open file that is closed when nobody holds it any more."""
-
-    def __init__(self, path: str) -> None:
-        self.handle = os.open(path, os.O_RDONLY)
-
-    def __del__(self) -> None:
-        if hasattr(self, "handle"):
-            os.close(self.handle)
+    def _open(self, number: int) -> Opened:
+        return self._files.open(self._shards[number], digest=False)
 
 
-def read_shard(manifest: Manifest, index: Index, split: str, shard: Shard) -> Images:
+def read_shard(manifest: Manifest, index: Index, split: str, shard: Shard, reading: Reading | None = None) -> Images:
     """The images of a split that lie in one of its shards. Raises ArtifactError if the shard is missing or changed."""
     rows = index.rows(split, shard.path)
-    return _read(manifest, index, [(shard, rows)], rows, "")
+    return _read(manifest, index, [(shard, rows)], rows, "", reading)
 
 
-def load(manifest: Manifest, index: Index, split: str, label: str) -> Images:
+def load(manifest: Manifest, index: Index, split: str, label: str, reading: Reading | None = None) -> Images:
     """A whole split; `label` stands before the progress bar. Raises ArtifactError as `read_shard` does."""
-    return _read(manifest, index, _parts(manifest, index, split), index.rows(split), label)
+    return _read(manifest, index, _parts(manifest, index, split), index.rows(split), label, reading)
 
 
 def _parts(manifest: Manifest, index: Index, split: str) -> list[tuple[Shard, Rows]]:
@@ -95,32 +130,38 @@ def _parts(manifest: Manifest, index: Index, split: str) -> list[tuple[Shard, Ro
     return [(shard, index.rows(split, shard.path)) for shard in manifest.splits[split]]
 
 
-def _check(shard: Shard, own: Rows, *, digest: bool) -> None:
-    shard.check(digest=digest)
+def _check(shard: Shard, own: Rows) -> None:
     if len(own) != shard.count:
         raise ArtifactError(f"{shard.path}: expected {shard.count} images in index.parquet, got {len(own)}")
 
 
-def _read(manifest: Manifest, index: Index, parts: Iterable[tuple[Shard, Rows]], rows: Rows, label: str) -> Images:
+def _read(
+    manifest: Manifest,
+    index: Index,
+    parts: Sequence[tuple[Shard, Rows]],
+    rows: Rows,
+    label: str,
+    reading: Reading | None,
+) -> Images:
     """Decodes the `rows` of the index, which lie in `parts`, each into its own place of one tensor."""
     pixels = torch.empty((len(rows), manifest.channels, *manifest.size), dtype=torch.uint8)
-    images = pixels.numpy()
+    images, files = pixels.numpy(), ShardFiles([shard for shard, _ in parts], reading)
     with tqdm(total=len(rows), desc=label, disable=None if label else True, unit=" images") as bar:
         for shard, own in parts:
-            _check(shard, own, digest=True)
+            opened = files.open(shard, digest=True)
+            _check(shard, own)
             places = np.searchsorted(rows, own)
             chunks = [slice(start, start + CHUNK) for start in range(0, len(own), CHUNK)]
-            with Path(shard.path).open("rb") as file:
 
-                def work(chunk: slice, own: Rows = own, places: Rows = places, handle: int = file.fileno()) -> int:
-                    for row, place in zip(own[chunk].tolist(), places[chunk].tolist(), strict=True):
-                        images[place] = _read_one(
-                            index, row, handle, lambda data: decode(data, manifest.channels, manifest.size)
-                        )
-                    return len(own[chunk])
+            def work(chunk: slice, own: Rows = own, places: Rows = places, opened: Opened = opened) -> int:
+                for row, place in zip(own[chunk].tolist(), places[chunk].tolist(), strict=True):
+                    images[place] = _read_one(
+                        index, row, opened.handle, lambda data: decode(data, manifest.channels, manifest.size)
+                    )
+                return len(own[chunk])
 
-                for done in map_in_order(work, chunks, chunk=1):
-                    bar.update(done)
+            for done in map_in_order(work, chunks, chunk=1):
+                bar.update(done)
     return Images(index.keys_of(rows), pixels)
 
 

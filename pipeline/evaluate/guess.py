@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.artifacts import Index, Manifest
 from pipeline.data.images import BadImage, decode, read_file
 from pipeline.data.reader import read_shard
+from pipeline.data.remote import Reading
 from pipeline.data.threads import map_in_order
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.levels import Parents
@@ -40,7 +41,13 @@ def guess(
 
 
 def guess_split(
-    model: Classifier, manifest: Manifest, index: Index, split: str, parents: Parents, batch_size: int
+    model: Classifier,
+    manifest: Manifest,
+    index: Index,
+    split: str,
+    parents: Parents,
+    batch_size: int,
+    reading: Reading | None = None,
 ) -> Guesses:
     """What the model says of every image of a split, one shard of which is held at a time.
 
@@ -57,7 +64,7 @@ def guess_split(
     said: dict[str, list[str]] = {readout: [] for readout in (*model.head.names, *sums)}
     sure: dict[str, list[Float[ndarray, " n"]]] = {readout: [] for readout in said}
     for shard in manifest.splits[split]:
-        images = read_shard(manifest, index, split, shard)
+        images = read_shard(manifest, index, split, shard, reading)
         p = model.probabilities(images.pixels, batch_size)
         found_names = {readout: _names(p[readout], names) for readout, names in model.head.names.items()}
         found_names |= {level: _names(p["label"] @ matrix, names) for level, (names, matrix) in sums.items()}

@@ -45,6 +45,7 @@ class PretrainParams(Block):
     compile: bool
     recompute: bool
     resident_mb: int = Field(ge=0)
+    window_shards: int = Field(ge=1)
     view: ContrastiveView
     second: dict[str, float]  # values of `view` that differ in the second view
     sync_bn: bool

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pipeline import dist, rng
 from pipeline.artifacts import Index, Manifest
 from pipeline.cores import cores
+from pipeline.data.remote import Reading
 from pipeline.errors import ParamsError
 from pipeline.nn.backbones import BACKBONES, Backbone, fresh, try_size
 from pipeline.nn.device import Device
@@ -77,13 +78,27 @@ class Recipe:
         return num_bytes > self.common.resident_mb * 1e6
 
     def feed(
-        self, manifest: Manifest, index: Index, pixels: UInt8[Tensor, "n c h w"] | None, device: Device
+        self,
+        manifest: Manifest,
+        index: Index,
+        pixels: UInt8[Tensor, "n c h w"] | None,
+        device: Device,
+        reading: Reading,
     ) -> AbstractContextManager[Callable[[int], Views]]:
         """Batches from pixels that are all there, or, without them, from the shards."""
         local, size = getattr(self.block, "local", None), self.common.batch_size
         if pixels is not None:
             return nullcontext(Feed(pixels.to(device.device), self.common.views, local, size, self.seed))
-        views, threads = self.common.views, cores()
         return StreamedFeed(
-            manifest, index, "train", views, local, size, self.seed, device=device.device, threads=threads
+            manifest,
+            index,
+            "train",
+            self.common.views,
+            local,
+            size,
+            self.seed,
+            device=device.device,
+            threads=cores(),
+            reading=reading,
+            window=self.common.window_shards,
         )

@@ -18,8 +18,9 @@ from pipeline import dist, rng
 from pipeline.artifacts import Index, Manifest
 from pipeline.data.augment import Chance
 from pipeline.data.images import Box, cut, decode, quiet
-from pipeline.data.order import Order
+from pipeline.data.order import ShardOrder
 from pipeline.data.reader import Reader
+from pipeline.data.remote import Reading
 from pipeline.data.threads import map_in_order
 from pipeline.data.views import ContrastiveView, Crops, LocalCrops
 from pipeline.selfsup.feed import LOCAL, Views
@@ -62,6 +63,8 @@ class StreamedFeed:
         *,
         device: torch.device,
         threads: int,
+        reading: Reading | None,
+        window: int,
     ) -> None:
         self._kinds = [(view, manifest.size) for view in views]
         if local is not None:
@@ -69,14 +72,15 @@ class StreamedFeed:
         self._channels, self._device = manifest.channels, device
         self._batch_size, self._seed = batch_size, seed
         self._part = dist.share(batch_size, "pretrain.batch_size")
-        self._reader = Reader(manifest, index, split)
-        self._order = Order(len(self._reader), seed, "pretrain", "order")
+        self._reader = Reader(manifest, index, split, reading)
+        self._order = self._reader.order(window, seed, "pretrain", "order")
         self._ahead: deque[_Batch] = deque()
         self._open = ExitStack()
         self._open.callback(self._reader.close)
         self._open.enter_context(quiet())
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="views")
         self._open.callback(self._pool.shutdown, wait=True, cancel_futures=True)
+        self._open.callback(self._reader.stop)
 
     def __len__(self) -> int:
         return len(self._reader)
@@ -121,6 +125,8 @@ class StreamedFeed:
     def _start(self, step: int) -> _Batch:
         """A batch that threads have begun to fill."""
         rows = self._order.batch(step, self._batch_size)[self._part]
+        if isinstance(self._order, ShardOrder):
+            self._reader.fetch(self._order.shards(step, self._batch_size))
         crops = self._crops(step, len(rows))
         pinned = self._device.type == "cuda"
         pixels = [
@@ -155,12 +161,22 @@ class StreamedFeed:
         return cut(data, self._channels, boxes, [size for _, size in self._kinds])
 
 
-def sample(manifest: Manifest, index: Index, split: str, count: int, seed: int) -> UInt8[Tensor, "k c h w"]:
-    """`count` images of a split at `manifest.size`, or all where there are fewer: chosen at random, sorted by key."""
-    with closing(Reader(manifest, index, split)) as reader:
-        chosen = rng.stream(seed, "pretrain", "sample").permutation(len(reader))[:count]
+def sample(
+    manifest: Manifest, index: Index, split: str, count: int, seed: int, reading: Reading | None, window: int
+) -> UInt8[Tensor, "k c h w"]:
+    """`count` images of a split at `manifest.size`, or all where there are fewer: chosen at random, sorted by key.
+
+    Of shards behind URLs they come from as few windows as have so many.
+    """
+    with closing(Reader(manifest, index, split, reading)) as reader:
+        order = reader.order(window, seed, "pretrain", "sample")
+        if isinstance(order, ShardOrder):
+            chosen = order.batch(0, min(count, len(reader)))
+        else:
+            chosen = np.sort(rng.stream(seed, "pretrain", "sample").permutation(len(reader))[:count])
 
         def work(number: int) -> UInt8[ndarray, "c h w"]:
             return reader.read(number, lambda data: decode(data, manifest.channels, manifest.size))
 
-        return torch.from_numpy(np.stack(list(map_in_order(work, np.sort(chosen).tolist()))))
+        images = np.stack(list(map_in_order(work, chosen.tolist())))
+        return torch.from_numpy(images[np.argsort(chosen)])

@@ -19,6 +19,7 @@ from pipeline.artifacts import Index, Manifest
 from pipeline.cores import cores
 from pipeline.data.images import decode, quiet
 from pipeline.data.reader import Reader, load
+from pipeline.data.remote import Reading
 from pipeline.nn.classifier import AT_ONCE
 
 AHEAD = 2  # batches that are decoded while one is trained on
@@ -50,10 +51,18 @@ class Decoded:
     """
 
     def __init__(
-        self, manifest: Manifest, index: Index, split: str, kept: Rows, *, device: torch.device, threads: int
+        self,
+        manifest: Manifest,
+        index: Index,
+        split: str,
+        kept: Rows,
+        reading: Reading | None = None,
+        *,
+        device: torch.device,
+        threads: int,
     ) -> None:
         self.device, self._channels, self._size = device, manifest.channels, manifest.size
-        self._reader = Reader(manifest, index, split)
+        self._reader = Reader(manifest, index, split, reading)
         self._open = ExitStack()
         self._open.callback(self._reader.close)
         self._open.enter_context(quiet())
@@ -159,7 +168,12 @@ def of_all(
 
 
 def training_images(
-    manifest: Manifest, index: Index, labelled: Rows, resident_mb: float, device: torch.device
+    manifest: Manifest,
+    index: Index,
+    labelled: Rows,
+    resident_mb: float,
+    device: torch.device,
+    reading: Reading | None = None,
 ) -> AbstractContextManager[Pixels]:
     """All in memory where their pixels take at most `resident_mb`, or else decoded for each batch.
 
@@ -167,6 +181,6 @@ def training_images(
     """
     most = resident_mb * 1e6 / (manifest.channels * math.prod(manifest.size))
     if manifest.count("train") <= most:
-        return nullcontext(Resident(load(manifest, index, "train", "train").pixels.to(device)))
+        return nullcontext(Resident(load(manifest, index, "train", "train", reading).pixels.to(device)))
     kept = labelled if len(labelled) <= most else labelled[:0]
-    return Decoded(manifest, index, "train", kept, device=device, threads=cores())
+    return Decoded(manifest, index, "train", kept, reading, device=device, threads=cores())

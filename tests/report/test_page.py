@@ -20,7 +20,11 @@ from pipeline.report.run import Run
 from stages.evaluate import main as evaluate
 from stages.report import main as report
 
-PARAMS = "seed: 7\nevaluate: {neighbours: 5, random_draws: 3, batch_size: 64}\nreport: {pictures: 8}\n"
+PARAMS = """seed: 7
+evaluate: {neighbours: 5, random_draws: 3, batch_size: 64}
+report: {pictures: 8}
+reading: {cache_dir: none, cache_mb: 1, retries: 0, wait_s: 0, timeout_s: 1}
+"""
 NASTY = "<script>alert(1)</script>"
 VOID = {"meta", "img", "br", "link", "input"}
 

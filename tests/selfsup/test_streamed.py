@@ -15,7 +15,7 @@ from sklearn.datasets import load_sample_images
 
 from pipeline import dist, rng
 from pipeline.artifacts import Index, Manifest, Shard
-from pipeline.data import reader
+from pipeline.data import shard_files
 from pipeline.data.augment import Chance
 from pipeline.data.order import Order
 from pipeline.data.reader import Reader, load
@@ -77,7 +77,9 @@ def made():
     feeds = []
 
     def make(data, views=(CONTRASTIVE, CONTRASTIVE), local=None, batch_size=8, seed=0, threads=2):
-        feed = StreamedFeed(*data, "train", views, local, batch_size, seed, device=CPU, threads=threads)
+        feed = StreamedFeed(
+            *data, "train", views, local, batch_size, seed, device=CPU, threads=threads, reading=None, window=1
+        )
         feeds.append(feed)
         return feed
 
@@ -245,7 +247,7 @@ def threads():
 
 def test_threads_and_files_end_with_the_feed(digits):
     path, views = Path(digits[0].splits["train"][0].path).resolve(), (CONTRASTIVE, CONTRASTIVE)
-    with StreamedFeed(*digits, "train", views, None, 64, 0, device=CPU, threads=3) as feed:
+    with StreamedFeed(*digits, "train", views, None, 64, 0, device=CPU, threads=3, reading=None, window=1) as feed:
         feed(0)
         assert 1 <= len(threads()) <= 3
         assert len(files(path)) == 1
@@ -261,7 +263,7 @@ def test_few_shards_are_kept_open(photos, made, monkeypatch, read):
     expected = before(0)
     before.close()
     read.clear()
-    monkeypatch.setattr(reader, "KEPT_OPEN", 1)
+    monkeypatch.setattr(shard_files, "KEPT_OPEN", 1)
     feed = made(photos, threads=4)
     assert same(feed(0), expected)
     settled(read, 8 * (1 + AHEAD))
@@ -284,7 +286,7 @@ def test_a_shard_that_is_missing_or_cut_is_refused_at_the_start(digits, made):
     Path(shard.path).write_bytes(data[:-100])
     says = f"{shard.path}: expected the shard of {shard.bytes} bytes that was ingested, found "
     assert refusal(lambda: made(digits)) == f"{says}one of {len(data) - 100} bytes; {MEND}"
-    assert refusal(lambda: sample(*digits, "train", 5, 0)) == f"{says}one of {len(data) - 100} bytes; {MEND}"
+    assert refusal(lambda: sample(*digits, "train", 5, 0, None, 1)) == f"{says}one of {len(data) - 100} bytes; {MEND}"
     Path(shard.path).unlink()
     assert refusal(lambda: made(digits)) == f"{says}none; {MEND}"
 
@@ -315,23 +317,25 @@ def test_a_spoilt_image_is_refused_at_its_step_and_not_before(digits, made):
 
 
 def test_a_shard_that_goes_after_the_start_is_refused(digits, made):
-    manifest, index = digits
+    manifest = digits[0]
     path = Path(manifest.splits["train"][0].path)
     feed = made(digits, threads=1)
     path.unlink()
-    first = index.key[Order(400, 0, "pretrain", "order").batch(0, 8)[0]]
-    assert refusal(lambda: feed(0)) == f"{path}: expected the image {first}, got: No such file or directory"
+    size = manifest.splits["train"][0].bytes
+    assert (
+        refusal(lambda: feed(0)) == f"{path}: expected the shard of {size} bytes that was ingested, found none; {MEND}"
+    )
 
 
 def test_a_sample_is_chosen_at_random_and_fits_a_backbone(photos, digits):
     pixels = load(*photos, "train", "").pixels
-    some = sample(*photos, "train", 7, 0)
+    some = sample(*photos, "train", 7, 0, None, 1)
     assert some.shape == (7, 3, 64, 64)
     rows = [int((pixels == image).flatten(1).all(1).nonzero()) for image in some]
     assert rows == sorted(set(rows))
     assert rows != list(range(7))
-    assert torch.equal(some, sample(*photos, "train", 7, 0))
-    assert not torch.equal(some, sample(*photos, "train", 7, 1))
-    assert torch.equal(sample(*photos, "train", 100, 0), pixels)
-    net = fresh("small_resnet", SmallResNet(width=16, stem_stride=1), sample(*digits, "train", 50, 0))
+    assert torch.equal(some, sample(*photos, "train", 7, 0, None, 1))
+    assert not torch.equal(some, sample(*photos, "train", 7, 1, None, 1))
+    assert torch.equal(sample(*photos, "train", 100, 0, None, 1), pixels)
+    net = fresh("small_resnet", SmallResNet(width=16, stem_stride=1), sample(*digits, "train", 50, 0, None, 1))
     assert net(torch.zeros(1, 1, 8, 8, dtype=torch.uint8)).shape == (1, 64)
