@@ -40,6 +40,7 @@ check: $(READY)  ## format, lint, types, import contracts
 bench: $(READY)  ## speed, each figure beside its floor and its limit
 	python -m benchmarks.training
 	python -m benchmarks.select
+	python -m benchmarks.reading
 
 setup: $(READY)  ## the environment alone
 

@@ -222,6 +222,8 @@ class Index:
             offset, size = (table.column(name).to_numpy().astype(np.int64) for name in ("offset", "size"))
         except (OSError, KeyError, pa.ArrowException) as error:
             raise ArtifactError(f"{file}: expected an index written by ingest, got: {first_line(error)}") from error
+        del table
+        pa.default_memory_pool().release_unused()  # Arrow would keep twice what the columns take
         return cls(key, splits, shards, offset, size)
 
 
