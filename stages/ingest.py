@@ -5,9 +5,12 @@ from pathlib import Path
 
 import click
 
+from pipeline.data.remote import Reading
 from pipeline.params import Params
 from pipeline.sources import SOURCES
 from pipeline.sources.ingest import IngestParams, ingest
+from pipeline.sources.remote_tars import RemoteTars
+from pipeline.sources.shards import Shards
 from stages.cli import DATA, command
 
 log = logging.getLogger(__name__)
@@ -20,6 +23,8 @@ def main(params: Params, out: Path) -> None:
     own = params.stage("ingest", IngestParams, SOURCES)
     name = params.method("ingest.source", SOURCES)
     source = params.block(f"ingest.{name}", SOURCES[name])
+    if isinstance(source, Shards) and source.behind_urls:
+        source = RemoteTars(path=source.path, reading=params.block("reading", Reading))
     manifest = ingest(own, source, params.seed, out)
     counts = ", ".join(f"{manifest.count(split)} to {split}" for split in manifest.splits)
     height, width = manifest.size

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from pipeline.artifacts import Attributes, Classes, Index, Labels, Manifest, Shard, Sources
-from pipeline.data.images import Facts, encode, fit_within, normalise, probe
+from pipeline.data.images import BadImage, Facts, encode, fit_within, normalise, probe
 from pipeline.errors import ArtifactError, SourceError
 from pipeline.files import whole_folder
 from pipeline.params import Block
@@ -73,7 +73,7 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Manife
     work = Path(params.shards_dir) / f".{params.source}-{_digest(params, source, seed)}.part"
     with _writing(out), whole_folder(out) as part, nullcontext(work) if in_place else _emptied(work) as tars:
         if in_place:
-            parts: Parts = index_tars(items, splits)
+            parts: Parts = index_tars(items, splits, listing.tars)
         else:
             parts = {split: [] for split in SPLITS}
             for split in SPLITS:
@@ -99,6 +99,10 @@ def _facts(item: Item, in_place: bool) -> Facts:
     if isinstance(item.image, np.ndarray):
         channels, height, width = item.image.shape
         return Facts(channels == 1, (height, width))
+    if isinstance(item.image, Span) and item.image.seen is not None:
+        if isinstance(item.image.seen, str):
+            raise BadImage(item.image.seen)
+        return item.image.seen
     return probe(item.read(), whole=in_place)  # what is not in a tar yet is decoded when it is packed
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts import REMOTE
 from pipeline.data.images import FORMATS
 from pipeline.errors import SourceError
 from pipeline.sources.source import Item, Listing, Source, Span
@@ -24,33 +25,40 @@ BLOCK = 512  # bytes; a tar ends with blocks of zeros
 class Shards(Source):
     """A folder of `.tar` files, at any depth; splits by a sub-folder or the start of a file's name, if they say so."""
 
-    path: str
+    path: str | tuple[str, ...]
+
+    @property
+    def behind_urls(self) -> bool:
+        """Whether they are named by URLs that may be asked: `RemoteTars` lists them then."""
+        first = self.path if isinstance(self.path, str) else next(iter(self.path), "")
+        return first.startswith(tuple(f"{kind}://" for kind in REMOTE))
 
     def listing(self) -> Listing:
         """Images and answers by the names and label members in the tars."""
-        if re.match(r"\w+:", self.path):
+        if not isinstance(self.path, str) or re.match(r"\w+:", self.path):
             raise SourceError(f"{self.path}: expected a folder of .tar files, got a URL or a command")
         root = Path(self.path)
         tars = [file for file in files_below(root) if file.name.endswith(".tar")]
         if not tars:
             raise SourceError(f"{root}: expected .tar files, found none")
-        splits = settle_splits({str(tar): _split(tar.relative_to(root)) for tar in tars}, "sub-folders or names")
+        splits = settle_splits({str(tar): split_of(tar.relative_to(root)) for tar in tars}, "sub-folders or names")
         items = [
             item
             for tar in tars
             if (split := splits[str(tar)]) != "unused"
-            for item in _items(tar, tar.relative_to(root).as_posix(), split)
+            for item in items_in(tar, tar.relative_to(root).as_posix(), split)
         ]
         return Listing(("label",), items)
 
 
-def _split(tar: Path) -> str | None:
+def split_of(tar: Path) -> str | None:
     """What the sub-folders or, failing these, the name of a tar say: `train/a.tar`, `train-000000.tar`."""
     start = re.match(f"({'|'.join(SPLITS)})(ing|id|idation)?(?![a-z])", tar.name.lower())
     return next(filter(None, map(split_in, tar.parts[:-1])), start.group(1) if start else None)
 
 
-def _items(tar: Path, name: str, split: str | None) -> Iterator[Item]:
+def items_in(tar: Path, name: str, split: str | None) -> Iterator[Item]:
+    """The images of a tar and their answers, named below `name`. Raises SourceError for a tar that is spoilt."""
     samples: dict[str, dict[str, tarfile.TarInfo]] = {}
     for member in _members(tar):
         folder, slash, base = member.name.rpartition("/")

@@ -3,13 +3,14 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from pipeline.data.images import encode, read_file
+from pipeline.artifacts import Shard
+from pipeline.data.images import Facts, encode, read_file
 from pipeline.params import Block
 
 
@@ -20,6 +21,7 @@ class Span:
     tar: Path
     offset: int
     size: int
+    seen: Facts | str | None = None  # what it says of itself, or why it cannot be read, where the tar may have left
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Listing:
-    """All items of a source, the names of its levels of answers, and the order of the classes where it has its own."""
+    """All items of a source, the names of its levels of answers, and the order of the classes where it has its own.
+
+    `tars` says of those behind URLs what the manifest will, by the path in spans.
+    """
 
     levels: Sequence[str]
     items: Sequence[Item]
     classes: Mapping[str, Sequence[str]] | None = None
+    tars: Mapping[Path, Shard] = field(default_factory=dict)
 
 
 class Source(Block, ABC):

@@ -54,16 +54,20 @@ def placed(part: tuple[Shard, list[Row]], home: Path) -> tuple[Shard, list[Row]]
     return replace(shard, path=path), [row._replace(shard=path) for row in rows]
 
 
-def index_tars(items: Mapping[str, Item], splits: Mapping[str, str]) -> dict[str, list[tuple[Shard, list[Row]]]]:
+def index_tars(
+    items: Mapping[str, Item], splits: Mapping[str, str], tars: Mapping[Path, Shard]
+) -> dict[str, list[tuple[Shard, list[Row]]]]:
     """For each split, the tars in which its images lie; a tar may lie in both, its images counted in each."""
     rows: dict[tuple[str, Path], list[Row]] = {}
     for key, item in items.items():
         if isinstance(item.image, Span):
             tar, offset, size = item.image.tar, item.image.offset, item.image.size
-            rows.setdefault((splits[key], tar), []).append(Row(key, splits[key], tar.as_posix(), offset, size))
+            path = tars[tar].path if tar in tars else tar.as_posix()
+            rows.setdefault((splits[key], tar), []).append(Row(key, splits[key], path, offset, size))
     found: dict[str, list[tuple[Shard, list[Row]]]] = {"train": [], "test": []}
     for (split, tar), own in sorted(rows.items()):
-        found[split].append((_shard(tar, tar.as_posix(), len(own)), own))
+        shard = replace(tars[tar], count=len(own)) if tar in tars else _shard(tar, tar.as_posix(), len(own))
+        found[split].append((shard, own))
     return found
 
 
