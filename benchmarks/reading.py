@@ -33,7 +33,7 @@ from pipeline.data.reader import Reader
 from pipeline.data.views import ContrastiveView, Crops
 from pipeline.nn.vision import torchvision
 from pipeline.params import Params
-from pipeline.sources.tars import placed, write_tars
+from tests.data.tar_set import made
 
 IMAGES, SIDE, CROP, SHARD, ROUNDS, RAW_TIMES = 512, 256, 224, 128, 5, 4
 FOLDER_LIMIT, RAW_LIMIT = 1.0, 2.0  # times ImageFolder's images, webdataset's bytes
@@ -50,11 +50,8 @@ def pictures(folder: Path) -> tuple[Manifest, Index]:
         top, left = chance.integers(0, 427 - SIDE), chance.integers(0, 640 - SIDE)
         file = folder / f"files/a/{number:06d}.jpg"
         Image.fromarray(photos[number % 2][top : top + SIDE, left : left + SIDE]).save(file, quality=90)
-        images.append((f"{number:020x}", file.read_bytes(), "jpg"))
-    parts = [placed(part, folder / "tars") for part in write_tars(images, folder / "tars", "train", SHARD)]
-    key, split, shard, offset, size = zip(*sorted(row for _, rows in parts for row in rows), strict=True)
-    index = Index(key, split, shard, np.array(offset), np.array(size))
-    return Manifest("made", 3, (CROP, CROP), {"train": [shard for shard, _ in parts]}, []), index
+        images.append((f"{number:020x}", "train", file.read_bytes(), "jpg"))
+    return made(images, folder / "tars", SHARD, (CROP, CROP), 3)
 
 
 def loops(folder: Path, manifest: Manifest, index: Index) -> dict[str, Callable[[], int]]:

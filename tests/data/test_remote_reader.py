@@ -1,6 +1,5 @@
 """A set behind a URL gives what the same set gives on this machine, whatever goes wrong on the way."""
 
-import gc
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -12,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import webdataset
 
 from pipeline import dist
-from pipeline.artifacts import Index, Manifest
+from pipeline.artifacts import Index
 from pipeline.data.images import decode, encode
 from pipeline.data.order import ShardOrder
 from pipeline.data.pictures import pictures
@@ -23,8 +21,8 @@ from pipeline.data.reader import Reader, load, read_shard
 from pipeline.data.remote import Stopped
 from pipeline.errors import ArtifactError, ParamsError
 from pipeline.selfsup.streamed import StreamedFeed, sample
-from pipeline.sources.tars import placed, write_tars
 from tests.data.server import reading
+from tests.data.tar_set import made as made_set
 from tests.digits import CONTRASTIVE
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (160, 1, 6, 6), dtype=np.uint8)
@@ -36,17 +34,9 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def local(tmp_path):
     """Nine train shards, the last with fewer images, and a test shard, with their manifest and index."""
-    shards, rows = {}, []
     (tmp_path / "tars").mkdir()
-    for split, own in (("train", [i for i in range(160) if i not in TEST]), ("test", TEST)):
-        images = ((KEYS[i], encode(PIXELS[i]), "png") for i in own)
-        for shard, some in (
-            placed(part, tmp_path / "tars") for part in write_tars(images, tmp_path / "tars", split, 17)
-        ):
-            shards.setdefault(split, []).append(shard)
-            rows += some
-    key, split, shard, offset, size = zip(*sorted(rows), strict=True)
-    return Manifest("made", 1, (6, 6), shards, []), Index(key, split, shard, np.array(offset), np.array(size))
+    images = [(KEYS[i], "test" if i in TEST else "train", encode(PIXELS[i]), "png") for i in range(160)]
+    return made_set(images, tmp_path / "tars", 17, (6, 6), 1)
 
 
 @pytest.fixture
@@ -223,15 +213,3 @@ def test_a_sample_comes_from_few_shards(remote, local, server, tmp_path):
     assert len(server.asked) == 2
     assert torch.equal(some, sample(*remote, "train", 20, 0, reading(tmp_path), 2))
     assert torch.equal(sample(*remote, "train", 500, 0, reading(tmp_path), 2), pixels)
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the package leaves tars to the garbage collector
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_webdataset_reads_the_same_shards(local):
-    """The format is the package's: who has its loader needs nothing of this one."""
-    paths = [shard.path for shard in local[0].splits["train"]]
-    samples = list(webdataset.WebDataset(paths, shardshuffle=False, empty_check=False).decode("l8"))
-    own = [i for i in range(160) if i not in TEST]
-    assert [sample["__key__"] for sample in samples] == [KEYS[i] for i in own]
-    assert all(np.array_equal(sample["png"], PIXELS[i, 0]) for sample, i in zip(samples, own, strict=True))
-    gc.collect()
