@@ -184,8 +184,8 @@ def test_the_next_window_comes_while_one_is_read(remote, server, made, tmp_path)
 
 def test_closing_ends_what_is_on_its_way(remote, server, made, tmp_path):
     for number in range(9):
-        server.always[f"/train-{number:06d}.tar"] = "slow"
-    feed = made(remote, reading(tmp_path, timeout_s=30.0))
+        server.always[f"/train-{number:06d}.tar"] = 500
+    feed = made(remote, reading(tmp_path, wait_s=30.0))
     said = []
 
     def call():
