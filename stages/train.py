@@ -49,7 +49,8 @@ def main(params: Params, ingest: Path, labels: Path, backbone: Path, out: Path, 
         torch.manual_seed(rng.number(params.seed, "train", "init"))
         body = read_backbone(backbone) if common.start == "pretrained" else untrained(read_backbone(backbone))
         device = Device.choose(common.precision)
-        with training_images(manifest, index, targets.rows, common.resident_mb, device.device, reading) as images:
+        resident = common.resident_mb, common.window_shards
+        with training_images(manifest, index, targets.rows, *resident, device.device, reading) as images:
             task = Task(targets, len(images), manifest.size, common, params.seed)
             trained = channels_last(learner(method, body, task, block).to(device.device))
             if common.start == "pretrained":

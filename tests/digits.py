@@ -155,7 +155,8 @@ def task(batch_size: int = 8, labels: Sequence[Sequence[int]] | None = None, **c
     common = {
         "method": "fixmatch", "start": "pretrained", "head": "random", "steps": 12, "batch_size": batch_size,
         "sampling": "images", "batch_norm": "joint", "sync_bn": True, "precision": "fp32", "compile": False,
-        "recompute": False, "resident_mb": 8000, "weak": WEAK, "strong": STRONG, "optim": OPTIM,
+        "recompute": False, "resident_mb": 8000, "window_shards": 1, "weak": WEAK, "strong": STRONG,
+        "optim": OPTIM,
     }  # fmt: skip
     return Task(targets, 300, (8, 8), TrainParams(**{**common, **changes}), 0)
 

@@ -75,8 +75,12 @@ class Reader:
         """
         if self._files.near:
             return Order(len(self), seed, *names)
-        self._files.fit(2 * window, f"twice {window} shards (pretrain.window_shards)")
+        self._files.fit(2 * window, f"twice {window} shards (window_shards)")
         return ShardOrder(self._numbers, window, seed, *names)
+
+    def walk(self) -> Rows:
+        """All images, in the order in which they are best gone through once."""
+        return np.arange(len(self)) if self._files.near else np.concatenate(self._numbers)
 
     def fetch(self, shards: Sequence[int]) -> None:
         """Has shards come in the background, by their numbers; what fails is asked for again where it is needed."""

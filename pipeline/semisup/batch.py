@@ -54,7 +54,7 @@ class Feed:
         names = (task.seed, "train", "labelled")
         balanced = task.common.sampling == "classes"
         self._known = ByClass(task.targets, *names) if balanced else Order(len(task.targets.rows), *names)
-        self._any = Order(len(images), task.seed, "train", "unlabelled")
+        self._any = images.order(task.seed, "train", "unlabelled")
         self._images = Ahead(images, self._plan)
 
     def _plan(self, step: int) -> tuple[Int64[Tensor, " r"], Int64[Tensor, "b l"]]:

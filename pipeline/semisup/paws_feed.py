@@ -9,7 +9,6 @@ from torch import Tensor
 
 from pipeline import dist, rng
 from pipeline.data.augment import Chance
-from pipeline.data.order import Order
 from pipeline.data.views import ContrastiveView, LocalCrops
 from pipeline.semisup.by_class import supports
 from pipeline.semisup.pixels import Ahead, Pixels
@@ -66,7 +65,7 @@ class PawsFeed:
         self._own = size, dist.share(size, "train.paws.per_class times the classes of a batch")
         self._others = num_unlabelled, dist.share(num_unlabelled, "train.paws.num_unlabelled")
         self._size = local.size(task.size, LOCAL) if local.count else None
-        self._any = Order(len(images), task.seed, "train", "unlabelled")
+        self._any = images.order(task.seed, "train", "unlabelled")
         self._images = Ahead(images, self._plan)
 
     def _plan(self, step: int) -> tuple[Int64[Tensor, " b"], tuple[Int64[Tensor, " r"], Int64[Tensor, " p"]]]:

@@ -18,6 +18,7 @@ from pipeline import dist
 from pipeline.artifacts import Index, Manifest
 from pipeline.cores import cores
 from pipeline.data.images import decode, quiet
+from pipeline.data.order import Order
 from pipeline.data.reader import Reader, load
 from pipeline.data.remote import Reading
 from pipeline.nn.classifier import AT_ONCE
@@ -37,6 +38,14 @@ class Resident:
     def __len__(self) -> int:
         return len(self._pixels)
 
+    def order(self, seed: int, *names: str) -> Order:
+        """In which they come, epoch after epoch."""
+        return Order(len(self), seed, *names)
+
+    def walk(self) -> Rows:
+        """All rows, to be gone through once."""
+        return torch.arange(len(self))
+
     def stream(self, wanted: Iterable[Rows]) -> Iterator[UInt8[Tensor, "_ c h w"]]:
         """The images of each of the wanted rows, on the device."""
         for rows in wanted:
@@ -46,8 +55,8 @@ class Resident:
 class Decoded:
     """Images that are decoded from the shards each time that they are wanted, in threads: the pixels that `load` gives.
 
-    Those of the rows `kept` are decoded once and stay. Shards are compared with the manifest by size alone. `threads`
-    are this process's own. Close it at the end.
+    Those of the rows `kept` are decoded once and stay. Shards are compared with the manifest by size alone; of those
+    behind URLs `window` are read from at a time. `threads` are this process's own. Close it at the end.
     """
 
     def __init__(
@@ -58,10 +67,12 @@ class Decoded:
         kept: Rows,
         reading: Reading | None = None,
         *,
+        window: int,
         device: torch.device,
         threads: int,
     ) -> None:
         self.device, self._channels, self._size = device, manifest.channels, manifest.size
+        self._window = window
         self._reader = Reader(manifest, index, split, reading)
         self._open = ExitStack()
         self._open.callback(self._reader.close)
@@ -90,6 +101,14 @@ class Decoded:
     def close(self) -> None:
         """Ends the threads and closes the shards; there are no more images then."""
         self._open.close()
+
+    def order(self, seed: int, *names: str) -> Order:
+        """As of `Resident`, but so that of shards behind URLs few are in use at a time."""
+        return self._reader.order(self._window, seed, *names)
+
+    def walk(self) -> Rows:
+        """As of `Resident`; shards behind URLs one after the other."""
+        return torch.from_numpy(self._reader.walk())
 
     def stream(self, wanted: Iterable[Rows]) -> Iterator[UInt8[Tensor, "_ c h w"]]:
         """As of `Resident`; the next `AHEAD` of the wanted rows are asked for early, and decoded meanwhile."""
@@ -160,7 +179,7 @@ def of_all(
 
     Of several processes each has its share of the work, and all have the whole table.
     """
-    own = torch.arange(len(images)).split(AT_ONCE)[dist.rank() :: dist.world()]
+    own = images.walk().split(AT_ONCE)[dist.rank() :: dist.world()]
     table = torch.zeros(len(images), width, device=images.device)
     for rows, pixels in zip(own, images.stream(own), strict=True):
         table[rows.to(table.device)] = work(pixels).to(table.device)
@@ -172,6 +191,7 @@ def training_images(
     index: Index,
     labelled: Rows,
     resident_mb: float,
+    window: int,
     device: torch.device,
     reading: Reading | None = None,
 ) -> AbstractContextManager[Pixels]:
@@ -183,4 +203,4 @@ def training_images(
     if manifest.count("train") <= most:
         return nullcontext(Resident(load(manifest, index, "train", "train", reading).pixels.to(device)))
     kept = labelled if len(labelled) <= most else labelled[:0]
-    return Decoded(manifest, index, "train", kept, reading, device=device, threads=cores())
+    return Decoded(manifest, index, "train", kept, reading, window=window, device=device, threads=cores())

@@ -28,6 +28,7 @@ class TrainParams(Block):
     compile: bool
     recompute: bool
     resident_mb: int = Field(ge=0)
+    window_shards: int = Field(ge=1)
     weak: WeakView
     strong: StrongView
     optim: OptimParams

@@ -21,6 +21,7 @@ from pipeline.data.reader import Reader, load, read_shard
 from pipeline.data.remote import Stopped
 from pipeline.errors import ArtifactError, ParamsError
 from pipeline.selfsup.streamed import StreamedFeed, sample
+from pipeline.semisup.pixels import of_all, training_images
 from tests.data.server import reading
 from tests.data.tar_set import made as made_set
 from tests.digits import CONTRASTIVE
@@ -41,8 +42,11 @@ def local(tmp_path):
 
 @pytest.fixture
 def remote(local, server):
+    return moved(*local, server)
+
+
+def moved(manifest, index, server):
     """The same behind a URL."""
-    manifest, index = local
     for shards in manifest.splits.values():
         for shard in shards:
             server.files[f"/{Path(shard.path).name}"] = Path(shard.path).read_bytes()
@@ -53,8 +57,8 @@ def remote(local, server):
     splits = {
         split: [replace(shard, path=there(shard.path)) for shard in shards] for split, shards in manifest.splits.items()
     }
-    moved = Index(index.key, index.split, [there(path) for path in index.shard], index.offset, index.size)
-    return replace(manifest, splits=splits), moved
+    there = Index(index.key, index.split, [there(path) for path in index.shard], index.offset, index.size)
+    return replace(manifest, splits=splits), there
 
 
 def refusal(call):
@@ -110,14 +114,36 @@ def test_what_does_not_come_is_named_at_its_image_and_no_other(remote, server, t
                 assert reader.read(number, len) > 0
 
 
+def test_training_on_few_labels_fetches_each_shard_once_an_epoch(server, tmp_path):
+    """The cache holds three of nine shards: two windows of one, and a little. Keys of a shard lie anywhere."""
+    order = np.random.default_rng(1).permutation(160)
+    images = [(KEYS[i], "test" if i in TEST else "train", encode(PIXELS[i]), "png") for i in order]
+    (tmp_path / "tars").mkdir()
+    remote = moved(*made_set(images, tmp_path / "tars", 17, (6, 6), 1), server)
+    largest = max(shard.bytes for shard in remote[0].splits["train"])
+    cache = reading(tmp_path, cache_mb=3.5 * largest / 1e6)
+    truth = torch.from_numpy(PIXELS[[i for i in range(160) if i not in TEST]])
+    with training_images(*remote, torch.arange(0), 0, 1, CPU, cache) as images:
+        order = images.order(0, "train", "unlabelled")
+        rows = [torch.from_numpy(order.batch(step, 12)) for step in range(24)]
+        for own, found in zip(rows, images.stream(rows), strict=True):
+            assert torch.equal(found, truth[own])
+        assert torch.cat(rows[:12]).sort().values.tolist() == list(range(144))
+        assert torch.cat(rows[12:]).sort().values.tolist() == list(range(144))
+        assert len(server.asked) <= 2 * 9
+        server.asked.clear()
+        table = of_all(images, 36, lambda pixels: pixels.flatten(1).float())
+        assert torch.equal(table, truth.flatten(1).float())
+        assert len(server.asked) <= 9
+
+
 def test_a_cache_that_does_not_hold_two_windows_is_refused(remote, tmp_path):
     sizes = sorted((shard.bytes for shard in remote[0].splits["train"]), reverse=True)
     least = -(-sum(sizes[:6]) // 10_000) / 100
     with closing(Reader(*remote, "train", reading(tmp_path, cache_mb=least - 0.02))) as reader:
         says = refusal(lambda: reader.order(3, 0, "x"))
         assert says == (
-            f"reading.cache_mb: expected at least {least:g}, twice 3 shards (pretrain.window_shards), "
-            f"got {least - 0.02:g}"
+            f"reading.cache_mb: expected at least {least:g}, twice 3 shards (window_shards), got {least - 0.02:g}"
         )
     with closing(Reader(*remote, "train", reading(tmp_path, cache_mb=least))) as reader:
         assert len(reader.order(3, 0, "x").batch(0, 10)) == 10

@@ -42,7 +42,7 @@ def made(data):
 
     def make(kept=(), threads=2):
         rows = torch.tensor(kept, dtype=torch.long)
-        found.append(Decoded(*data, "train", rows, device=CPU.device, threads=threads))
+        found.append(Decoded(*data, "train", rows, window=1, device=CPU.device, threads=threads))
         return found[-1]
 
     yield make
@@ -139,7 +139,7 @@ def threads():
 
 def test_threads_and_files_end_with_the_images(data):
     path = Path(data[0].splits["train"][0].path).resolve()
-    with Decoded(*data, "train", torch.arange(9), device=CPU.device, threads=3) as images:
+    with Decoded(*data, "train", torch.arange(9), window=1, device=CPU.device, threads=3) as images:
         stream = images.stream([torch.arange(99)] * 9)
         next(stream)
         assert 1 <= len(threads()) <= 3
@@ -165,7 +165,7 @@ def test_a_spoilt_image_is_named_and_stays_so(data, made):
             steps(3)
     steps(4)
     with pytest.raises(ArtifactError, match=says):
-        Decoded(*data, "train", torch.arange(100), device=CPU.device, threads=2)
+        Decoded(*data, "train", torch.arange(100), window=1, device=CPU.device, threads=2)
     assert len(threads()) <= 2  # of the images above
 
 
@@ -193,7 +193,7 @@ def test_of_all_is_each_image_once(data, made, monkeypatch):
 def test_labelled_images_stay_where_they_fit(data):
     some, many = torch.arange(50), torch.arange(300)
     for resident_mb, labelled, kept in [(1, some, None), (0.01, some, 50), (0.01, many, 0), (0, some, 0)]:
-        with training_images(*data, labelled, resident_mb, CPU.device) as images:
+        with training_images(*data, labelled, resident_mb, 1, CPU.device) as images:
             assert isinstance(images, Resident if kept is None else Decoded)
             assert kept is None or len(images._kept) == kept
 
