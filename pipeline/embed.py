@@ -1,10 +1,14 @@
-"""Every image of a split to one unit vector, a shard at a time: memory is a shard's, and a kill costs one shard.
+"""Every image of a split to one unit vector, a shard at a time: memory is two shards', a kill costs one.
 
 Of several processes each takes its share of the shards; what comes out is the same, to the byte, for any number of them
 with as many threads each.
 """
 
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -51,12 +55,19 @@ def embed_split(
     """
     shards = manifest.splits[split]
     files = [parts / f"{split}-{number:06d}.npy" for number in range(len(shards))]
-    own = range(dist.rank(), len(shards), dist.world())
-    for number in tqdm(own, desc=f"embed {split}", disable=None if dist.rank() == 0 else True, unit="shard"):
-        if not files[number].exists():
-            images = read_shard(manifest, index, split, shards[number], reading)
+    own = range(len(shards))[dist.rank() :: dist.world()]
+    todo = [number for number in own if not files[number].exists()]
+    bar = tqdm(todo, desc=f"embed {split}", disable=None if dist.rank() == 0 else True, unit="shard")
+    with ThreadPoolExecutor(1) as pool:  # the next shard is read while one is computed
+        read = partial(read_shard, manifest, index, split, reading=reading)
+        coming = deque([pool.submit(read, shards[number]) for number in todo[:1]])
+        for number, after in zip_longest(bar, todo[1:]):
+            if after is not None:
+                coming.append(pool.submit(read, shards[after]))
+            images = coming.popleft().result()
             with whole_file(files[number]) as part, part.open("wb") as opened:
                 np.save(opened, embed(net, images.pixels, params.batch_size, device, unit=unit))
+            del images  # before another shard is read
     dist.wait()
     return files
 
