@@ -22,6 +22,17 @@ def scratch(root: Path, stage: str, ingredients: Mapping[str, Any]) -> Iterator[
     changed parameter, input or source line starts afresh. The lock is the stage's, not the digest's: two processes
     that differ in a parameter would still write the same output. A process that died holds no lock.
     """
+    with alone(root, stage):
+        text = json.dumps([ingredients, code()], sort_keys=True, default=str)
+        folder = root / f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        folder.mkdir(exist_ok=True)
+        yield folder
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def alone(root: Path, stage: str) -> Iterator[None]:
+    """The lock of a stage, held within; refuses where another process holds it."""
     root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(root / f"{stage}.lock")
     try:
@@ -30,16 +41,12 @@ def scratch(root: Path, stage: str, ingredients: Mapping[str, Any]) -> Iterator[
         message = f"{root / stage}.lock: expected no other {stage} at work here, found one that holds the lock"
         raise TrainingError(message) from error
     try:
-        text = json.dumps([ingredients, _code()], sort_keys=True, default=str)
-        folder = root / f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-        folder.mkdir(exist_ok=True)
-        yield folder
-        shutil.rmtree(folder)
+        yield
     finally:
         lock.release()
 
 
-def _code() -> dict[str, str]:
+def code() -> dict[str, str]:
     """Digests of the modules of this repository that are loaded, the command itself among them, and torch's version."""
     own = ("pipeline", "stages", "__main__")
     files = {n: getattr(m, "__file__", None) for n, m in sys.modules.items() if n.split(".")[0] in own}

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from pipeline.sources import SOURCES
 from pipeline.sources.ingest import IngestParams, ingest
 from pipeline.sources.remote_tars import RemoteTars
 from pipeline.sources.shards import Shards
-from stages.cli import DATA, command
+from stages.cli import DATA, command, write_log
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +25,10 @@ def main(params: Params, out: Path) -> None:
     name = params.method("ingest.source", SOURCES)
     source = params.block(f"ingest.{name}", SOURCES[name])
     if isinstance(source, Shards) and source.behind_urls:
-        source = RemoteTars(path=source.path, reading=params.block("reading", Reading))
-    manifest = ingest(own, source, params.seed, out)
+        source = RemoteTars(path=source.path, look=source.look, reading=params.block("reading", Reading))
+    about: dict[str, Any] = {}
+    with write_log(out.parent, "ingest", about):
+        manifest, about["images"], about["bytes"] = ingest(own, source, params.seed, out)
     counts = ", ".join(f"{manifest.count(split)} to {split}" for split in manifest.splits)
     height, width = manifest.size
     log.info(

@@ -12,9 +12,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def map_in_order(work: Callable[[T], R], things: Iterable[T], chunk: int = 16) -> Iterator[R]:
-    """`map`, over chunks in one thread for each core of this process; at most two chunks a thread are ahead."""
-    threads = cores()
+def map_in_order(
+    work: Callable[[T], R], things: Iterable[T], chunk: int = 16, threads: int | None = None
+) -> Iterator[R]:
+    """`map`, over chunks in threads, one a core of this process unless told; at most two chunks a thread ahead."""
+    threads = threads or cores()
     source = iter(things)
     ahead: deque[Future[list[R]]] = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -7,28 +7,32 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
+from tqdm import tqdm
 
 from pipeline.artifacts import Attributes, Classes, Index, Labels, Manifest, Shard, Sources
-from pipeline.data.images import BadImage, Facts, encode, fit_within, normalise, probe
+from pipeline.data.images import BadImage, Facts, probe
+from pipeline.data.threads import map_in_order
 from pipeline.errors import ArtifactError, SourceError
 from pipeline.files import whole_folder
 from pipeline.params import Block
-from pipeline.sources.bad import Bad, each
+from pipeline.scratch import alone
+from pipeline.sources.bad import Bad
 from pipeline.sources.names import class_names, keyed, lost_classes
+from pipeline.sources.pack import SPLITS, Packed, Packer, Size, plan
 from pipeline.sources.source import Item, Listing, Source, Span
 from pipeline.sources.split import costs_of, groups_of, splits_of
-from pipeline.sources.tars import Row, index_tars, placed, write_tars
+from pipeline.sources.tars import Row, index_tars, placed
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "test")
 SIDE = 64  # pixels, of the squares that networks see where the images' own sizes differ
 
 Parts = Mapping[str, Sequence[tuple[Shard, list[Row]]]]  # for each split its shards, with their rows of the index
@@ -55,74 +59,128 @@ class IngestParams(Block):
         return size
 
 
-def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Manifest:
+class Ingested(NamedTuple):
+    """The manifest, and what this run itself has read or written of it: the rest was there when it began."""
+
+    manifest: Manifest
+    images: int
+    bytes: int
+
+
+def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingested:
     """Writes shards below `params.shards_dir` (unless the images lie in tars already) and the folder `out`, both whole.
 
-    Raises SourceError where the source cannot be used, and ArtifactError where the files cannot be written.
+    Raises SourceError where the source cannot be used, ArtifactError where the files cannot be written, and
+    TrainingError where another ingest is at work on `out`.
     """
-    listing = source.listing()
-    listed = keyed(listing.items)
-    groups, costs = groups_of(listed, params.attributes), costs_of(listed, params.attributes)
-    in_place = all(isinstance(item.image, Span) for item in listed.values())
-    bad = Bad(params.max_bad)
-    facts = dict(each(lambda item: _facts(item, in_place), listed, bad, "ingest: reading"))
-    items = {key: listed[key] for key in facts}
-    splits = splits_of(items, groups, params.test_fraction, seed)
-    _refuse_empty([list(splits.values()).count(split) for split in SPLITS], bad)
-    channels, size = _choose(params, list(facts.values()), in_place)
-    work = Path(params.shards_dir) / f".{params.source}-{_digest(params, source, seed)}.part"
-    with _writing(out), whole_folder(out) as part, nullcontext(work) if in_place else _emptied(work) as tars:
-        if in_place:
-            parts: Parts = index_tars(items, splits, listing.tars)
-        else:
-            parts = {split: [] for split in SPLITS}
-            for split in SPLITS:
-                own = {key: item for key, item in items.items() if splits[key] == split}
-                packed = each(lambda item: _pack(item, channels, params.max_side), own, bad, f"ingest: {split}")
-                images = ((key, *data) for key, data in packed)
-                parts[split] = list(write_tars(images, tars, split, params.shard_images))
-        _refuse_empty([sum(shard.count for shard, _ in parts[split]) for split in SPLITS], bad)
-        home = Path(params.shards_dir) / f"{params.source}-{_content(parts)}"
-        with nullcontext() if in_place else _moved(tars, home):
-            if not in_place:
-                parts = {split: [placed(one, home) for one in own] for split, own in parts.items()}
-            shards = {split: [shard for shard, _ in own] for split, own in parts.items()}
+    with alone(out.parent / "scratch", "ingest"):
+        listing = source.listing()
+        listed = keyed(listing.items)
+        groups, costs = groups_of(listed, params.attributes), costs_of(listed, params.attributes)
+        splits = splits_of(listed, groups, params.test_fraction, seed)
+        bad = Bad(params.max_bad)
+        _refuse_empty([list(splits.values()).count(split) for split in SPLITS], bad)
+        channels = 1 if _grey(params.mode, listed) else 3
+        with _writing(out), whole_folder(out) as part, ExitStack() as stack:
+            if listing.tars is not None:
+                made = _indexed(listed, splits, listing.tars, bad)
+            else:
+                work = stack.enter_context(_working(params, out))
+                packer = Packer(work, channels, params.max_side, measured=params.size == "auto")
+                made = _packed(packer, params, listed, splits, bad)
+            shards = {split: [shard for shard, _ in own] for split, own in made.parts.items()}
+            _refuse_empty([sum(shard.count for shard in shards[split]) for split in SPLITS], bad)
+            size = _choose(params.size, made.sizes)
             manifest = Manifest(params.source, channels, size, shards, sorted(bad.rows, key=lambda row: row["path"]))
-            rows = sorted(row for own in parts.values() for _, some in own for row in some)
             manifest.write(part / "manifest.json")
+            rows = sorted(row for own in made.parts.values() for _, some in own for row in some)
             _write_rows(part, rows, listing, listed)
             _write_attributes(part, [row[0] for row in rows], groups, costs)
-    return manifest
+            if made.tars:
+                _move(made.tars, made.home)
+    return Ingested(manifest, made.images, made.bytes)
 
 
-def _facts(item: Item, in_place: bool) -> Facts:
-    if isinstance(item.image, np.ndarray):
-        channels, height, width = item.image.shape
-        return Facts(channels == 1, (height, width))
-    if isinstance(item.image, Span) and item.image.seen is not None:
-        if isinstance(item.image.seen, str):
-            raise BadImage(item.image.seen)
-        return item.image.seen
-    return probe(item.read(), whole=in_place)  # what is not in a tar yet is decoded when it is packed
+@dataclass(frozen=True)
+class _Made:
+    """Shards and the sizes of their images; how many images and bytes this run itself has written or read."""
+
+    parts: Parts
+    sizes: set[Size]
+    images: int
+    bytes: int
+    tars: Sequence[Path] = ()  # that are to go to `home`, where `parts` has them already
+    home: Path = Path()
 
 
-def _pack(item: Item, channels: int, max_side: int) -> tuple[bytes, str]:
-    if isinstance(item.image, np.ndarray) and len(item.image) == channels and max(item.image.shape) <= max_side:
-        return encode(item.image), "png"
-    return normalise(item.read(), channels, max_side)
+def _indexed(listed: Mapping[str, Item], splits: Mapping[str, str], tars: Mapping[Path, Shard], bad: Bad) -> _Made:
+    spans: dict[str, Span] = {}
+    sizes = set()
+    for key, item in listed.items():
+        assert isinstance(item.image, Span)
+        if isinstance(item.image.seen, Facts):
+            spans[key] = item.image
+            sizes.add(item.image.seen.size)
+        else:
+            bad.add(item.path, item.image.seen)
+    return _Made(index_tars(spans, splits, tars), sizes, len(listed), sum(tar.bytes for tar in tars.values()))
 
 
-def _choose(params: IngestParams, facts: Sequence[Facts], in_place: bool) -> tuple[int, tuple[int, int]]:
-    """Channels and (height, width) of the images that networks see."""
-    grey = params.mode == "grey" or (params.mode == "auto" and all(fact.grey for fact in facts))
-    if params.size != "auto":
-        return 1 if grey else 3, (params.size, params.size)
-    sizes = {fact.size if in_place else fit_within(fact.size, params.max_side) for fact in facts}
-    height, width = sizes.pop()
-    if sizes or height != width:
+def _packed(
+    packer: Packer, params: IngestParams, listed: Mapping[str, Item], splits: Mapping[str, str], bad: Bad
+) -> _Made:
+    packed: list[Packed] = []
+    with closing(packer.pack(plan(listed, splits, params.shard_images))) as shards:  # no worker is left behind
+        for one in shards:
+            for row in one.bad:
+                bad.add(**row)
+            packed.append(one)
+    old = sum(one.was_there for one in packed)
+    if old:
+        log.info("ingest: %d of %d shards were there, from a run that was interrupted", old, len(packed))
+    held = [one for one in packed if one.rows]
+    home = Path(params.shards_dir) / f"{params.source}-{_content(one.shard for one in held)}"
+    parts: dict[str, list[tuple[Shard, list[Row]]]] = {split: [] for split in SPLITS}
+    for one in held:
+        parts[one.rows[0].split].append(placed((one.shard, one.rows), home))
+    new = [one for one in packed if not one.was_there]
+    return _Made(
+        parts,
+        {size for one in packed for size in one.sizes},
+        sum(len(one.rows) + len(one.bad) for one in new),
+        sum(one.shard.bytes for one in new),
+        [packer.folder / one.shard.path for one in held],
+        home,
+    )
+
+
+def _grey(mode: str, listed: Mapping[str, Item]) -> bool:
+    """Whether images become grey: `auto` looks at their headers until it meets a colour."""
+    if mode != "auto":
+        return mode == "grey"
+    kinds = map_in_order(_is_grey, listed.values())
+    return all(tqdm(kinds, total=len(listed), desc="ingest: looking for colours", disable=None, unit=" images"))
+
+
+def _is_grey(item: Item) -> bool:
+    try:
+        if isinstance(item.image, np.ndarray):
+            return len(item.image) == 1
+        seen = item.image.seen if isinstance(item.image, Span) else probe(item.read(), whole=False)
+    except BadImage:  # it is left out when its turn comes
+        return True
+    return not isinstance(seen, Facts) or seen.grey
+
+
+def _choose(size: int | Literal["auto"], sizes: set[Size]) -> Size:
+    """(height, width) of the images that networks see."""
+    if size != "auto":
+        return size, size
+    height, width = next(iter(sizes))
+    if len(sizes) > 1 or height != width:
         log.info("ingest: the images are not squares of one size, so networks see %d x %d (ingest.size)", SIDE, SIDE)
-        height = width = SIDE
-    return 1 if grey else 3, (height, width)
+        return SIDE, SIDE
+    return height, width
 
 
 def _write_rows(folder: Path, rows: Sequence[Row], listing: Listing, listed: Mapping[str, Item]) -> None:
@@ -155,36 +213,34 @@ def _refuse_empty(counts: Sequence[int], bad: Bad) -> None:
         )
 
 
-def _digest(params: IngestParams, source: Source, seed: int) -> str:
-    """8 hex digits, so that two runs at once with other parameters do not share the folder they work in."""
-    text = f"{params.model_dump_json()}{source.model_dump_json()}{seed}"
-    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-
-
-def _content(parts: Parts) -> str:
+def _content(shards: Iterable[Shard]) -> str:
     """8 hex digits of what the shards hold, so that a folder of shards is never replaced by one of other content."""
-    digests = "".join(f"{shard.path} {shard.sha256}\n" for own in parts.values() for shard, _ in own)
+    digests = "".join(f"{shard.path} {shard.sha256}\n" for shard in shards)
     return hashlib.blake2b(digests.encode(), digest_size=4).hexdigest()
 
 
 @contextmanager
-def _emptied(work: Path) -> Iterator[Path]:
-    """An empty folder, removed at the end; so is one that a killed run left."""
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+def _working(params: IngestParams, out: Path) -> Iterator[Path]:
+    """The folder in which shards are written: one for each `out`, beside their later home, from which they are moved.
+
+    It stays where the process is killed or the user stops it, and the next run goes on there.
+    """
+    place = hashlib.blake2b(str(out.resolve()).encode(), digest_size=4).hexdigest()
+    work = Path(params.shards_dir) / f".{params.source}-{place}.part"
+    work.mkdir(parents=True, exist_ok=True)
     try:
         yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    except Exception:
+        shutil.rmtree(work)
+        raise
+    shutil.rmtree(work)
 
 
-@contextmanager
-def _moved(tars: Path, home: Path) -> Iterator[None]:
-    """Moves all tars to their own folder, which appears as a whole, and only if the block ends well."""
+def _move(tars: Sequence[Path], home: Path) -> None:
+    """Moves all tars to their own folder, which appears as a whole."""
     with whole_folder(home) as part:
-        for tar in tars.iterdir():
+        for tar in tars:
             tar.rename(part / tar.name)
-        yield
 
 
 @contextmanager

@@ -11,17 +11,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pipeline.artifacts import Shard, scheme
 from pipeline.data.cache import Cache
-from pipeline.data.images import BadImage, Facts, probe
+from pipeline.data.images import Facts
 from pipeline.data.remote import Reading
 from pipeline.data.threads import map_in_order
 from pipeline.errors import SourceError
-from pipeline.sources.shards import items_in, split_of
+from pipeline.sources.shards import read_tar, seen, split_of
 from pipeline.sources.source import Item, Listing, Source, Span
 from pipeline.sources.walk import settle_splits
+from pipeline.sources.workers import Progress
 
 MOST = 1_000_000  # tars that braces may name
 
@@ -30,6 +32,7 @@ class RemoteTars(Source):
     """Tars by their URLs, a range of numbers in braces: `https://host/train-{000000..000099}.tar`, one or several."""
 
     path: str | tuple[str, ...]
+    look: Literal["decode", "header"]
     reading: Reading
 
     def listing(self) -> Listing:
@@ -38,30 +41,35 @@ class RemoteTars(Source):
         names = _names(urls)
         splits = settle_splits({url: split_of(Path(name)) for url, name in names.items()}, "folders or names")
         items, tars = list[Item](), dict[Path, Shard]()
-        for url, name in names.items():
-            if splits[url] != "unused":
-                own, tars[Path(name)] = self._indexed(url, name, splits[url])
+        used = [url for url in urls if splits[url] != "unused"]
+        with Progress("ingest: fetching", None, "MB") as progress:
+            for url in used:
+                own, tars[Path(names[url])] = self._indexed(url, names[url], splits[url], progress)
                 items += own
         return Listing(("label",), items, tars=tars)
 
-    def _indexed(self, url: str, name: str, split: str | None) -> tuple[list[Item], Shard]:
+    def _indexed(self, url: str, name: str, split: str | None, progress: Progress) -> tuple[list[Item], Shard]:
         handle, size, digest = Cache(self.reading).add(url, threading.Event())
         try:
             file = Path(f"/dev/fd/{handle}")  # still there should the file leave the cache
             try:
-                items = list(items_in(file, name, split))
+                items = read_tar(file, name, split, lambda _: "", progress)[1]
             except SourceError as error:
                 raise SourceError(str(error).replace(str(file), url)) from error
-            seen = map_in_order(lambda item: _seen(handle, item.image), items)
+            found = map_in_order(lambda item: self._seen(handle, item.image), items)
             tar = Path(name)
             own = [
                 replace(item, image=replace(item.image, tar=tar, seen=facts))
-                for item, facts in zip(items, seen, strict=True)
+                for item, facts in zip(items, found, strict=True)
                 if isinstance(item.image, Span)
             ]
             return own, Shard(url, size, digest, len(own))
         finally:
             os.close(handle)
+
+    def _seen(self, handle: int, image: object) -> Facts | str:
+        assert isinstance(image, Span)
+        return seen(os.pread(handle, image.size, image.offset), whole=self.look == "decode")
 
 
 def expanded(url: str) -> list[str]:
@@ -93,11 +101,3 @@ def _names(urls: Sequence[str]) -> dict[str, str]:
     if len({*names.values()}) < len(urls):
         raise SourceError(f"{urls[0]}: expected each tar once, got {len(urls)} URLs of {len({*names.values()})} tars")
     return names
-
-
-def _seen(handle: int, image: object) -> Facts | str:
-    assert isinstance(image, Span)
-    try:
-        return probe(os.pread(handle, image.size, image.offset), whole=True)
-    except BadImage as error:
-        return str(error)

@@ -1,9 +1,8 @@
 """What a source of images says of itself: a list of items that are small, as their pixels stay where they are."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from jaxtyping import UInt8
@@ -21,7 +20,7 @@ class Span:
     tar: Path
     offset: int
     size: int
-    seen: Facts | str | None = None  # what it says of itself, or why it cannot be read, where the tar may have left
+    seen: Facts | str  # what it says of itself, or why it cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +33,8 @@ class Item:
     image: UInt8[ndarray, "c h w"] | Path | Span
 
     def read(self) -> bytes:
-        """The image's bytes, an array as PNG. Raises BadImage where there are none to be had."""
-        if isinstance(self.image, Span):
-            with self.image.tar.open("rb") as file:
-                return os.pread(file.fileno(), self.image.size, self.image.offset)
+        """The bytes of a file, of an array as PNG. Raises BadImage where there are none to be had."""
+        assert not isinstance(self.image, Span)  # it was read when it was listed
         return read_file(self.image) if isinstance(self.image, Path) else encode(self.image)
 
 
@@ -45,13 +42,14 @@ class Item:
 class Listing:
     """All items of a source, the names of its levels of answers, and the order of the classes where it has its own.
 
-    `tars` says of those behind URLs what the manifest will, by the path in spans.
+    `tars` are those in which the images lie already, by the path in spans, as the manifest will have them; then all of
+    these are spans.
     """
 
     levels: Sequence[str]
     items: Sequence[Item]
     classes: Mapping[str, Sequence[str]] | None = None
-    tars: Mapping[Path, Shard] = field(default_factory=dict)
+    tars: Mapping[Path, Shard] | None = None
 
 
 class Source(Block, ABC):
@@ -59,4 +57,4 @@ class Source(Block, ABC):
 
     @abstractmethod
     def listing(self) -> Listing:
-        """All images, their splits and answers; reads names and arrays, no image files."""
+        """All images, their splits and answers; reads names and arrays, and no image files but tars."""

@@ -1,16 +1,16 @@
-"""Shards with the rows of their index: new tars that hold images and nothing else, or tars that are there already."""
+"""A tar that holds images and nothing else, with the rows of its index; the rows of tars that are there already."""
 
+import hashlib
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from io import BytesIO
-from itertools import chain, count, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from pipeline.artifacts import Shard
-from pipeline.files import sha256
-from pipeline.sources.source import Item, Span
+from pipeline.files import whole_file
+from pipeline.sources.source import Span
 
 
 class Row(NamedTuple):
@@ -23,28 +23,35 @@ class Row(NamedTuple):
     size: int
 
 
-def write_tars(
-    images: Iterable[tuple[str, bytes, str]], folder: Path, split: str, shard_images: int
-) -> Iterator[tuple[Shard, list[Row]]]:
-    """Writes (key, bytes, extension) in their order to `<split>-000000.tar` and so on, `shard_images` in each at most.
+def write_tar(images: Iterable[tuple[str, bytes, str]], file: Path, split: str) -> tuple[Shard, list[Row]]:
+    """Writes (key, bytes, extension) in their order, whole or not at all; the same images give the same bytes.
 
-    The shards and rows that are yielded name the tars without their folder, which `placed` adds. The same images give
-    the same bytes.
+    Shard and rows name the tar without its folder, which `placed` adds.
     """
-    images = iter(images)
-    for number in count():
-        first = next(images, None)
-        if first is None:
-            return
-        name = f"{split}-{number:06d}.tar"
-        rows = []
-        with tarfile.open(folder / name, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for key, data, extension in chain([first], islice(images, shard_images - 1)):
+    rows = []
+    with whole_file(file) as part, part.open("wb") as raw:
+        out = _Digested(raw)
+        with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:  # type: ignore[call-overload]
+            for key, data, extension in images:
                 member = tarfile.TarInfo(f"{key}.{extension}")  # time and owner are 0 unless they are set
                 member.size = len(data)
-                rows.append(Row(key, split, name, tar.offset + tarfile.BLOCKSIZE, member.size))
+                rows.append(Row(key, split, file.name, tar.offset + tarfile.BLOCKSIZE, member.size))
                 tar.addfile(member, BytesIO(data))
-        yield _shard(folder / name, name, len(rows)), rows
+        size = raw.tell()
+    return Shard(file.name, size, out.sha256.hexdigest(), len(rows)), rows
+
+
+class _Digested:
+    """A file that is written from its start to its end, with the digest of what is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.sha256 = hashlib.sha256()
+        self.tell = file.tell
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return self.file.write(data)
 
 
 def placed(part: tuple[Shard, list[Row]], home: Path) -> tuple[Shard, list[Row]]:
@@ -55,21 +62,14 @@ def placed(part: tuple[Shard, list[Row]], home: Path) -> tuple[Shard, list[Row]]
 
 
 def index_tars(
-    items: Mapping[str, Item], splits: Mapping[str, str], tars: Mapping[Path, Shard]
+    spans: Mapping[str, Span], splits: Mapping[str, str], tars: Mapping[Path, Shard]
 ) -> dict[str, list[tuple[Shard, list[Row]]]]:
     """For each split, the tars in which its images lie; a tar may lie in both, its images counted in each."""
     rows: dict[tuple[str, Path], list[Row]] = {}
-    for key, item in items.items():
-        if isinstance(item.image, Span):
-            tar, offset, size = item.image.tar, item.image.offset, item.image.size
-            path = tars[tar].path if tar in tars else tar.as_posix()
-            rows.setdefault((splits[key], tar), []).append(Row(key, splits[key], path, offset, size))
+    for key, span in spans.items():
+        row = Row(key, splits[key], tars[span.tar].path, span.offset, span.size)
+        rows.setdefault((splits[key], span.tar), []).append(row)
     found: dict[str, list[tuple[Shard, list[Row]]]] = {"train": [], "test": []}
     for (split, tar), own in sorted(rows.items()):
-        shard = replace(tars[tar], count=len(own)) if tar in tars else _shard(tar, tar.as_posix(), len(own))
-        found[split].append((shard, own))
+        found[split].append((replace(tars[tar], count=len(own)), own))
     return found
-
-
-def _shard(file: Path, path: str, num_images: int) -> Shard:
-    return Shard(path, file.stat().st_size, sha256(file), num_images)

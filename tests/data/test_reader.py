@@ -8,7 +8,7 @@ from pipeline.artifacts import Index, Manifest, Shard
 from pipeline.data.images import encode
 from pipeline.data.reader import load, read_shard
 from pipeline.errors import ArtifactError
-from pipeline.sources.tars import placed, write_tars
+from pipeline.sources.tars import placed, write_tar
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (150, 1, 5, 7), dtype=np.uint8)
 KEYS = [f"{number:020x}" for number in range(150)]
@@ -21,8 +21,10 @@ def made(tmp_path):
     shards: dict[str, list[Shard]] = {}
     rows = []
     for split, own in (("train", [i for i in range(150) if i not in TEST]), ("test", TEST)):
-        images = ((KEYS[i], encode(PIXELS[i]), "png") for i in own)
-        for shard, some in (placed(part, tmp_path) for part in write_tars(images, tmp_path, split, 80)):
+        images = [(KEYS[i], encode(PIXELS[i]), "png") for i in own]
+        for number in range(0, len(images), 80):
+            tar = tmp_path / f"{split}-{number}.tar"
+            shard, some = placed(write_tar(images[number : number + 80], tar, split), tmp_path)
             shards.setdefault(split, []).append(shard)
             rows += some
     key, split, shard, offset, size = zip(*sorted(rows), strict=True)

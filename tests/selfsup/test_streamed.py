@@ -51,7 +51,7 @@ def photos(tmp_path_factory):
         source="folder", shards_dir=str(home / "shards"), shard_images=10, mode="auto", size=64, max_side=512,
         max_bad=0, test_fraction=0.2, attributes="",
     )  # fmt: skip
-    manifest = ingest(params, Folder(path=str(home / "images")), 0, home / "ingest")
+    manifest = ingest(params, Folder(path=str(home / "images")), 0, home / "ingest").manifest
     return manifest, Index.read(home / "ingest/index.parquet", "train")
 
 
