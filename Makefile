@@ -38,6 +38,7 @@ check: $(READY)  ## format, lint, types, import contracts
 	lint-imports
 
 bench: $(READY)  ## speed, each figure beside its floor and its limit
+	python -m benchmarks.ingest
 	python -m benchmarks.training
 	python -m benchmarks.select
 	python -m benchmarks.reading
