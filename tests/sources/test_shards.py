@@ -147,6 +147,53 @@ def test_bad_images_in_tars_are_listed(ingest, tar, picture):
     assert len(splits()) == 5
 
 
+def test_what_img2dataset_writes(ingest, tar, fill, picture):
+    """Each sample a picture, its caption and a JSON without a label; tables lie beside the tars."""
+    about = json.dumps({"caption": "a cat", "url": "http://x/0.jpg", "key": "0", "status": "success", "width": 8})
+    for shard in range(2):
+        keys = [f"{shard:05d}{n:04d}" for n in range(5)]
+        files = [((f"{key}.jpg", picture(n, "JPEG")), (f"{key}.json", about.encode())) for n, key in enumerate(keys)]
+        tar(f"{shard:05d}.tar", [part for pair in files for part in (*pair, (f"{pair[0][0][:-4]}.txt", b"a cat"))])
+        fill(HOME, {f"{shard:05d}.parquet": b"PAR1", f"{shard:05d}_stats.json": b"{}"})
+    assert ingest(SHARDS).exit_code == 0
+    assert answers() == {}
+    assert sorted(paths().values()) == [f"{n:05d}.tar/{n:05d}{i:04d}" for n in range(2) for i in range(5)]
+
+
+def test_a_look_at_the_header_finds_what_is_no_image_but_not_one_cut_short(ingest, tar, picture):
+    tar("a.tar", [*labelled(5), ("x.png", picture(1, size=(40, 40))[:-900]), ("y.jpg", b"text")])
+    assert ingest(SHARDS, "ingest.shards.look=header", "ingest.size=8").exit_code == 0
+    assert [row["path"] for row in Manifest.read(OUT / "manifest.json").bad] == ["a.tar/y"]
+    assert len(splits()) == 6
+
+
+@pytest.mark.parametrize("large", [0, 3_000_000])
+def test_the_digest_is_that_of_all_bytes_whatever_lies_between_the_images(ingest, tar, large):
+    """Members that are passed over, one larger than what is read at once, and more padding than a tar needs."""
+    between = [("0.mp4", bytes(large) + b"end"), ("notes", b"x" * 700), ("0.txt", b"")]
+    files = [tar("a.tar", [between[0], *labelled(3), between[1]]), tar("b.tar", [*labelled(3), *between])]
+    files[0].write_bytes(files[0].read_bytes() + bytes(3_000_000))
+    assert ingest(SHARDS).exit_code == 0
+    manifest = Manifest.read(OUT / "manifest.json")
+    for shards in manifest.splits.values():
+        for shard in shards:
+            shard.check(digest=True)
+    assert {shard.path for shards in manifest.splits.values() for shard in shards} == {str(file) for file in files}
+
+
+def test_the_number_of_workers_changes_no_byte(ingest, tar, monkeypatch):
+    for n in range(7):
+        tar(f"{n}.tar", [*labelled(4), (f"x{n}.png", b"")])
+    found = []
+    for cores in ("1", "2", "5"):
+        monkeypatch.setenv("SLURM_CPUS_PER_TASK", cores)
+        assert ingest(SHARDS).exit_code == 0
+        found.append({path.name: path.read_bytes() for path in OUT.iterdir()})
+    assert found[0] == found[1] == found[2]
+    log = json.loads(Path("data/logs/ingest.json").read_text())
+    assert (log["images"], log["bytes"]) == (35, sum(file.stat().st_size for file in HOME.iterdir()))
+
+
 class TestRefusals:
     """Each stops the command in one line, makes nothing and leaves the tars alone."""
 
