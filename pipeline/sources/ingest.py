@@ -25,6 +25,7 @@ from pipeline.files import whole_folder
 from pipeline.params import Block
 from pipeline.scratch import alone
 from pipeline.sources.bad import Bad
+from pipeline.sources.hierarchy import with_hierarchy
 from pipeline.sources.names import class_names, keyed, lost_classes
 from pipeline.sources.pack import SPLITS, Packed, Packer, Size, plan
 from pipeline.sources.source import Item, Listing, Source, Span
@@ -50,6 +51,7 @@ class IngestParams(Block):
     max_bad: int = Field(ge=0)
     test_fraction: float = Field(gt=0, lt=1)
     attributes: str
+    hierarchy: str
 
     @field_validator("size", mode="before")
     @classmethod
@@ -74,7 +76,7 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingest
     TrainingError where another ingest is at work on `out`.
     """
     with alone(out.parent / "scratch", "ingest"):
-        listing = source.listing()
+        listing = with_hierarchy(source.listing(), params.hierarchy)
         listed = keyed(listing.items)
         groups, costs = groups_of(listed, params.attributes), costs_of(listed, params.attributes)
         splits = splits_of(listed, groups, params.test_fraction, seed)

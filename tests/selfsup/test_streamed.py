@@ -49,7 +49,7 @@ def photos(tmp_path_factory):
         Image.fromarray(picture[top : top + h, left : left + w]).save(file, quality=90)
     params = IngestParams(
         source="folder", shards_dir=str(home / "shards"), shard_images=10, mode="auto", size=64, max_side=512,
-        max_bad=0, test_fraction=0.2, attributes="",
+        max_bad=0, test_fraction=0.2, attributes="", hierarchy="",
     )  # fmt: skip
     manifest = ingest(params, Folder(path=str(home / "images")), 0, home / "ingest").manifest
     return manifest, Index.read(home / "ingest/index.parquet", "train")
