@@ -224,7 +224,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, limit, shard_images):
     [
         (
             "ingest.source=mnist",
-            "expected one of cifar10, cifar100, digits, fashion-mnist, folder, shards, got 'mnist'",
+            "expected one of cifar10, cifar100, digits, fashion-mnist, folder, imagenet, shards, got 'mnist'",
         ),
         ("ingest.shard_images=0", "ingest.shard_images: expected greater than or equal to 1, got 0"),
         ("ingest.test_fraction=1", "ingest.test_fraction: expected less than 1, got 1"),
@@ -251,4 +251,4 @@ def test_two_items_of_one_path_are_refused():
 
 
 def test_the_table_names_a_block_for_each_source():
-    assert sorted(SOURCES) == ["cifar10", "cifar100", "digits", "fashion-mnist", "folder", "shards"]
+    assert sorted(SOURCES) == ["cifar10", "cifar100", "digits", "fashion-mnist", "folder", "imagenet", "shards"]
