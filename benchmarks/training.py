@@ -207,6 +207,7 @@ def beside_usb(_name: str, pixels: Tensor, device: Device) -> bool:
         "compiled": ("train.compile=true",),
         "compiled, split": ("train.compile=true", "train.batch_norm=split"),
     }.items():
+        torch.compiler.reset()
         nets = [fresh("wide_resnet10_1", BACKBONES["wide_resnet10_1"](), pixels.cpu()) for _ in range(2)]
         speed, ratio = few_labels("fixmatch", *nets, pixels, 16, device, *sets)
         print(f"{name:<26}{speed:>12.0f}{ratio:>8.2f}{speed / USB:>9.1f} x USB's {USB}", flush=True)

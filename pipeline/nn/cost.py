@@ -25,7 +25,7 @@ def cheaper(method: nn.Module, *, compiled: bool, recompute: bool) -> None:
                         checkpoint, block.forward, use_reentrant=False, context_fn=partial(_contexts, block)
                     )
             if compiled:
-                module.body.compile()
+                module.compile()  # and not its body: torch compiles none of its own containers as a whole
 
 
 def _blocks(net: nn.Module) -> list[nn.Module]:
