@@ -376,10 +376,28 @@ class Embeddings:
 
     def write(self, folder: Path) -> None:
         """Writes both files into an existing folder."""
-        with whole_file(folder / "vectors.npy") as part, part.open("wb") as file:
-            np.save(file, self.vectors)
+        self.write_blocks(folder, self.keys, [(np.arange(len(self.keys)), self.vectors)])
+
+    @classmethod
+    def write_blocks(
+        cls,
+        folder: Path,
+        keys: Sequence[str],
+        blocks: Iterable[tuple[Int64[ndarray, " b"], Float32[ndarray, "b d"]]],
+    ) -> None:
+        """The same of blocks of vectors, one of them in memory at a time, each with the rows where they belong."""
+        _check_keys(keys, "keys.txt")
+        with whole_file(folder / "vectors.npy") as part:
+            table: np.memmap[Any, Any] | None = None
+            for rows, vectors in blocks:
+                if table is None:
+                    shape = (len(keys), vectors.shape[1])
+                    table = np.lib.format.open_memmap(part, "w+", np.float32, shape)
+                table[rows] = vectors
+            assert table is not None, "expected at least one block of vectors"
+            table.flush()
         with whole_file(folder / "keys.txt") as part:
-            part.write_text("".join(f"{key}\n" for key in self.keys), encoding="utf-8")
+            part.write_text("".join(f"{key}\n" for key in keys), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> "Embeddings":

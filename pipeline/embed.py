@@ -72,11 +72,12 @@ def embed_split(
     return files
 
 
-def joined(files: Sequence[Path], manifest: Manifest, index: Index, split: str) -> Embeddings:
-    """The vectors of the shards of a split as one table, sorted by key."""
-    rows = np.concatenate([index.rows(split, shard.path) for shard in manifest.splits[split]])
-    order = rows.argsort()
-    return Embeddings(index.keys_of(rows[order]), np.concatenate([np.load(file) for file in files])[order])
+def join(files: Sequence[Path], manifest: Manifest, index: Index, split: str, folder: Path) -> None:
+    """Writes the vectors of the shards of a split as one table, sorted by key; one shard's are in memory at a time."""
+    rows = [index.rows(split, shard.path) for shard in manifest.splits[split]]
+    every = np.sort(np.concatenate(rows))
+    blocks = ((np.searchsorted(every, own), np.load(file)) for own, file in zip(rows, files, strict=True))
+    Embeddings.write_blocks(folder, index.keys_of(every), blocks)
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ import click
 from pipeline import dist
 from pipeline.artifacts import Index, Manifest
 from pipeline.data.remote import Reading
-from pipeline.embed import EmbedParams, embed_split, joined
+from pipeline.embed import EmbedParams, embed_split, join
 from pipeline.files import sha256, whole_folder
 from pipeline.nn.classifier import read_backbone
 from pipeline.nn.device import Device
@@ -42,7 +42,7 @@ def main(params: Params, ingest: Path, backbone: Path, out: Path) -> None:
                     files = embed_split(net, manifest, index, split, block, device, parts, reading=reading)
                     if folder is not None:
                         (folder / split).mkdir()
-                        joined(files, manifest, index, split).write(folder / split)
+                        join(files, manifest, index, split, folder / split)
 
 
 if __name__ == "__main__":

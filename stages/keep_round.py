@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from pipeline.artifacts import Index, Labels, Manifest, Selection
+from pipeline.artifacts import Embeddings, Index, Labels, Manifest, Selection
 from pipeline.data.remote import Reading
-from pipeline.embed import EmbedParams, embed_split, joined
+from pipeline.embed import EmbedParams, embed_split, join
 from pipeline.errors import ArtifactError
 from pipeline.files import read_json, sha256
 from pipeline.nn.classifier import Classifier
@@ -48,7 +48,8 @@ def main(params: Params, ingest: Path, select: Path, labels: Path, model: Path, 
         files = embed_split(
             net.backbone, manifest, index, "train", block, device, Path(parts), unit=False, reading=reading
         )
-        features = joined(files, manifest, index, "train")
+        join(files, manifest, index, "train", Path(parts))
+        features = Embeddings.read(Path(parts))
     weight, bias = (part.detach().numpy() for part in net.head.cpu().linear())
     ModelOutputs(features, weight, bias).write(out / OUTPUTS)
     new.write(home)  # last: if anything before fails, the round is not kept, and the command may run again

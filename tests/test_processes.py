@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline import dist
-from pipeline.artifacts import Embeddings, Manifest
+from pipeline.artifacts import Embeddings, Manifest, read_rows
 from pipeline.files import sha256
 from tests.graph import ROOT
 
@@ -83,6 +83,27 @@ def test_embed_goes_on_with_another_number_of_processes(home, run):
     shards[0].write_bytes(b"")
     call(run, "embed")
     assert vectors(run) == vectors(home)
+
+
+def test_pretraining_has_the_curve_of_one_process(run):
+    """Two and three processes to float32's rounding; one to that of torch's batch norm, which rounds in other places.
+
+    In float64 all have the same weights: tests/test_dist.py.
+    """
+    options = (
+        "--set",
+        "pretrain.batch_size=24",
+        "--set",
+        "pretrain.steps=5",
+        "--set",
+        "pretrain.optim.learning_rate=0.01",
+    )
+    curves = []
+    for processes in (1, 2, 3):
+        call(run, "pretrain", *options, processes=processes)
+        curves.append(read_rows(run / "data/pretrain/curve.csv")["loss"])
+    np.testing.assert_allclose(curves[2], curves[1], rtol=2e-6)
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-3)
 
 
 def started(run, *args, **kwargs):
