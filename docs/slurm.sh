@@ -11,8 +11,10 @@
 #SBATCH --requeue
 
 # srun starts one process for each GPU; they find each other by the variables that it sets. Five minutes before the time
-# is over all of them get SIGUSR1: the stage saves, ends with a line that says so, and the next job goes on from there.
-export LAUNCH="srun --kill-on-bad-exit=1 python"
+# is over all of them get SIGUSR1: a stage that trains saves and ends with a line that says so, embed ends and keeps the
+# shards that are done, and the next job goes on from there. The processes talk by gloo too: where a node's own name leads
+# to 127.0.1.1, set GLOO_SOCKET_IFNAME to its network interface.
+export LAUNCH="srun --cpus-per-task=$SLURM_CPUS_PER_TASK --kill-on-bad-exit=1 python"
 export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
 source .venv/bin/activate
 

@@ -39,13 +39,20 @@ def processes() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    store, number, size = next(rendezvous("env://"))
-    # torchrun keeps its store when it starts processes again, and addresses of dead ones in it (pytorch issue 135712).
-    store = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    td.init_process_group(backend, store=store, rank=number, world_size=size)
+    gpus = torch.cuda.device_count()
+    if gpus:
+        # Some launchers show a process its own GPU alone.
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % gpus)
+    try:
+        store, number, size = next(rendezvous("env://"))
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            # It outlives processes that torchrun starts again, and the addresses of dead ones stay in it.
+            store = PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+        backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
+        td.init_process_group(backend, store=store, rank=number, world_size=size)
+    except (ValueError, RuntimeError) as error:
+        found = first_line(error)
+        raise TrainingError(f"several processes: expected them to find each other, got: {found}") from error
     try:
         yield
     finally:
@@ -117,6 +124,15 @@ def largest(value: int) -> int:
     return int(box)
 
 
+def first_says(value: T) -> T:
+    """Rank 0's value, on every rank."""
+    if world() == 1:
+        return value
+    box = [value]
+    _together(td.broadcast_object_list, box)  # pickled, but by a process of our own
+    return box[0]
+
+
 def wait() -> None:
     """Until all ranks are here."""
     largest(0)
@@ -148,10 +164,10 @@ def first_enters(manager: AbstractContextManager[T]) -> Iterator[T]:
                 box[0] = stack.enter_context(manager)
             except PipelineError as error:
                 box[1] = error
-        _together(td.broadcast_object_list, box)  # pickled, but by a process of our own
-        if box[1] is not None:
-            raise box[1]
-        yield box[0]
+        value, error = first_says(box)
+        if error is not None:
+            raise error
+        yield value
 
 
 class _Gather(torch.autograd.Function):

@@ -24,6 +24,7 @@ from pipeline import dist
 from pipeline.artifacts import Embeddings, Index, Manifest
 from pipeline.data.reader import read_shard
 from pipeline.data.remote import Reading
+from pipeline.errors import TrainingError
 from pipeline.files import whole_file
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.device import Device, Precision
@@ -55,8 +56,10 @@ def embed_split(
     """
     shards = manifest.splits[split]
     files = [parts / f"{split}-{number:06d}.npy" for number in range(len(shards))]
-    own = range(len(shards))[dist.rank() :: dist.world()]
-    todo = [number for number in own if not files[number].exists()]
+    if not parts.is_dir():
+        raise TrainingError(f"{parts}: expected a folder that all processes see, found none")
+    missing = dist.first_says([number for number, file in enumerate(files) if not file.exists()])
+    todo = missing[dist.rank() :: dist.world()]
     bar = tqdm(todo, desc=f"embed {split}", disable=None if dist.rank() == 0 else True, unit="shard")
     with ThreadPoolExecutor(1) as pool:  # the next shard is read while one is computed
         read = partial(read_shard, manifest, index, split, reading=reading)

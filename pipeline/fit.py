@@ -81,6 +81,8 @@ def fit(
     starts = dist.gather(torch.tensor([start], device=device.device)).tolist()
     if len(set(starts)) > 1:
         raise TrainingError(f"{state}: expected a folder that all processes see, got resumes at steps {starts}")
+    if start and dist.rank() == 0:
+        log.info("goes on after step %d of %d", start, num_steps)
     saved = told = time.monotonic()
     method.train()
     every = optim.accumulate
@@ -96,7 +98,7 @@ def fit(
                 out = method.loss(batch)
             if step % every == 0:
                 optimiser.zero_grad()
-            (out.loss / every).backward()
+            (out.loss / min(every, num_steps - step // every * every)).backward()  # the last may be fewer
             moves = (step + 1) % every == 0 or step + 1 == num_steps
             if moves:
                 dist.mean_gradients(method.parameters())
@@ -118,6 +120,7 @@ def fit(
                 save(file, method, optimiser, curve, step + 1, num_steps)
                 saved = time.monotonic()
             if stop:
+                dist.wait()  # whoever ends first may end the others: not before all is saved
                 name = signal.Signals(stop).name
                 raise TrainingError(f"step {step + 1} of {num_steps}: ended by {name}, saved; the same command goes on")
     if not all(tensor.isfinite().all() for tensor in method.state_dict().values()):

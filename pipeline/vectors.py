@@ -75,7 +75,7 @@ def parts_of(path: Path) -> "list[Part]":
 
 def megabytes(path: Path) -> float:
     """What the matrix takes in memory, as float32; told from the files' headers."""
-    return sum(part.shape[0] * part.shape[1] * 4 for part in parts_of(path)) / 2**20
+    return sum(part.shape[0] * part.shape[1] * 4 for part in parts_of(path)) / 1e6
 
 
 def files_of(path: Path) -> list[Path]:

@@ -106,8 +106,16 @@ def test_what_is_left_of_accumulated_batches_moves_at_the_end(tmp_path):
         return torch.ones(2, dtype=torch.float64)
 
     fit(line, batch_at, optim, num_steps=5, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
-    assert weights[0] == weights[1] == weights[2] != weights[3] == weights[4] != line.w.item()
     assert line.seen == [1, 2, 3, 4, 5]
+    assert weights[0] == weights[1] == weights[2] != weights[3] == weights[4] != line.w.item()
+    # The mean gradient of batches that are alike is that of one, however many are left.
+    steady = optim.model_copy(update={"schedule": "constant"})
+    ends = []
+    for steps in (4, 5, 6):
+        line = Line()
+        fit(line, batch_at, steady, num_steps=steps, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
+        ends.append(line.w.item())
+    assert ends[0] == pytest.approx(ends[1], rel=1e-12) == pytest.approx(ends[2], rel=1e-12)
 
 
 class Constant(torch.nn.Module):

@@ -70,7 +70,7 @@ def test_the_survey_is_that_of_the_matrix(monkeypatch):
         assert survey.mean == pytest.approx(whole.mean(axis=0))
         wanted = [length.min(), length.max(), *length[:: 5 if kept == 10 else 1]]
         assert survey.lengths == pytest.approx(np.array(wanted), rel=1e-6)
-    assert megabytes(Path("of10")) == 50 * 3 * 4 / 2**20
+    assert megabytes(Path("of10")) == 50 * 3 * 4 / 1e6
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Stages as several real processes: what comes out, and what is left when some of them are killed or asked to stop."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -156,7 +157,7 @@ def test_a_training_that_is_asked_to_stop_saves_first(run, whole):
     (state,) = (run / "data/scratch").glob("pretrain-*/state.safetensors")
     step = int(line.removeprefix("Error: step ").split()[0])
     assert f'"step":"{step}"'.encode() in state.read_bytes()
-    call(run, "pretrain")
+    assert f"goes on after step {step} of 60" in call(run, "pretrain").stderr
     assert sha256(run / OUT) == whole[1]
 
 
@@ -167,8 +168,9 @@ def test_all_processes_stop_where_one_is_asked_to(run, whole):
     assert process.returncode != 0
     lines = {line for line in said.splitlines() if line.startswith("Error: ")}
     assert len(lines) == 1, lines
-    assert "ended by SIGUSR1, saved" in lines.pop()
-    call(run, "pretrain", processes=2)
+    assert "ended by SIGUSR1, saved" in next(iter(lines))
+    step = int(lines.pop().removeprefix("Error: step ").split()[0])
+    assert f"goes on after step {step} of 60" in call(run, "pretrain", processes=2).stderr
     assert sha256(run / OUT) == whole[2]
 
 
@@ -180,7 +182,7 @@ def test_a_process_that_is_killed_ends_the_others_with_a_line(run, whole):
     assert process.returncode != 0
     assert time.monotonic() - killed < 30
     assert "Error: process 0 of 2: expected all others, lost one" in said or "ended by SIGTERM, saved" in said
-    call(run, "pretrain", processes=2)
+    assert re.search("goes on after step [1-9]", call(run, "pretrain", processes=2).stderr)
     assert sha256(run / OUT) == whole[2]
 
 
@@ -190,6 +192,7 @@ def test_torchrun_starts_processes_that_died_again(run, whole):
         os.kill(pid, signal.SIGKILL)
     said = process.communicate(timeout=100)[1]
     assert process.returncode == 0, said
+    assert re.search("goes on after step [1-9]", said)
     assert sha256(run / OUT) == whole[2]
 
 
@@ -218,6 +221,14 @@ def test_srun_starts_the_same_processes(home, run):
     assert [task.returncode for task in tasks] == [0, 0], said
     assert '"processes": 2' in (run / "data/logs/embed.json").read_text()
     assert vectors(run) == vectors(home)
+
+
+def test_processes_that_do_not_find_each_other_are_one_line(run):
+    env = {**ENV, "WORLD_SIZE": "2"}
+    result = subprocess.run(words("embed"), cwd=run, env=env, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert "Error: several processes: expected them to find each other, got: " in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_srun_without_a_step_of_several_tasks_is_one_process():

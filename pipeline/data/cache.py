@@ -3,10 +3,12 @@
 import hashlib
 import math
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -14,6 +16,7 @@ from pipeline.artifacts import Shard
 from pipeline.data.remote import Reading, Stopped, download
 from pipeline.errors import ArtifactError, ParamsError
 
+OWN = re.compile(r"[0-9a-f]{64}\.(tar|part)")  # other files in the folder are somebody else's
 POLL = 0.1  # seconds between looks at what another process has
 
 
@@ -58,7 +61,7 @@ class Cache:
     def _found(self, shard: Shard, *, digest: bool) -> int | None:
         file = self._folder / f"{shard.sha256}.tar"
         try:
-            handle = os.open(file, os.O_RDONLY)
+            handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError):
             return None
         right = os.fstat(handle).st_size == shard.bytes
@@ -76,11 +79,16 @@ class Cache:
     def _fetched(self, url: str, name: str, wanted: Shard | None, stop: threading.Event) -> tuple[int, int, str]:
         part = self._folder / f"{name}.part"
         try:
-            with part.open("w+b") as out:
+            # Never by way of a link: that would write to another file.
+            handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+            with os.fdopen(handle, "w+b") as out:
 
                 def reserve(num_bytes: int) -> None:
-                    self._make_room(url, num_bytes, part, stop)
-                    out.truncate(num_bytes)  # others count it as it will be
+                    if num_bytes > self.limit:
+                        raise self.too_small(num_bytes, f"the size of {url}")
+                    while not self._reserved(num_bytes, part, out, stop):
+                        if stop.wait(POLL):  # the rest is on its way: each will be whole, and may leave then
+                            raise Stopped(url)
 
                 size, digest = download(url, out, wanted, self._reading, stop, reserve)
                 out.flush()
@@ -90,19 +98,19 @@ class Cache:
         finally:
             part.unlink(missing_ok=True)
 
-    def _make_room(self, url: str, num_bytes: int, part: Path, stop: threading.Event) -> None:
-        if num_bytes > self.limit:
-            raise self.too_small(num_bytes, f"the size of {url}")
+    def _reserved(self, num_bytes: int, part: Path, out: BinaryIO, stop: threading.Event) -> bool:
+        """Gives the part so many bytes if there is room; others count it as it will be."""
         with self._locked("cache", stop):
-            while not self._freed(num_bytes, part):  # the rest is on its way: each will be whole, and may leave then
-                if stop.wait(POLL):
-                    raise Stopped(url)
+            freed = self._freed(num_bytes, part)
+            if freed:
+                out.truncate(num_bytes)
+            return freed
 
     def _freed(self, num_bytes: int, part: Path) -> bool:
         """Whether there is room for so many bytes once what may leave has left."""
         sizes, used = {}, {}
         for file in self._folder.iterdir():
-            if file == part or file.suffix not in (".tar", ".part") or (file.suffix == ".part" and self._dead(file)):
+            if file == part or not OWN.fullmatch(file.name) or (file.suffix == ".part" and self._dead(file)):
                 continue
             with suppress(FileNotFoundError):
                 sizes[file], used[file] = file.stat().st_size, file.stat().st_mtime_ns

@@ -6,8 +6,11 @@ from functools import partial
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from pipeline.errors import ParamsError
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.norm import statistics_kept
+
+BACKEND = "inductor"  # of torch.compile
 
 
 def cheaper(method: nn.Module, *, compiled: bool, recompute: bool) -> None:
@@ -15,17 +18,25 @@ def cheaper(method: nn.Module, *, compiled: bool, recompute: bool) -> None:
 
     `compiled` has torch.compile make one kernel of several operations: worth its half a minute in long runs. With
     `recompute` the backward pass computes the activations inside each block anew, so memory holds those between blocks
-    alone, for about a third more time (Chen et al. 2016); batch norm's running statistics move once, as ever.
+    alone, for about a third more time (Chen et al. 2016); batch norm's running statistics move once, as ever. Raises
+    ParamsError for both together, and for a backbone without such blocks.
     """
+    if compiled and recompute:
+        raise ParamsError("compile: expected false together with recompute, got both: torch cannot compile such passes")
     for module in method.modules():
         if isinstance(module, Backbone):
             if recompute:
-                for block in _blocks(module.body):
+                blocks = _blocks(module.body)
+                if not blocks:
+                    raise ParamsError(
+                        f"recompute: expected a backbone of blocks in sequence, got {module.about['name']}"
+                    )
+                for block in blocks:
                     block.forward = partial(
                         checkpoint, block.forward, use_reentrant=False, context_fn=partial(_contexts, block)
                     )
             if compiled:
-                module.compile()  # and not its body: torch compiles none of its own containers as a whole
+                module.compile(backend=BACKEND)  # not its body: torch compiles none of its own containers
 
 
 def _blocks(net: nn.Module) -> list[nn.Module]:

@@ -59,8 +59,9 @@ class OptimParams(Block):
             groups.append({"params": rest, "weight_decay": 0.0, "scale": self.bias_scale, "constant": still})
         groups = [group for group in groups if group["params"]]
         if self.name == "sgd":
-            fused = all(p.is_cuda for group in groups for p in group["params"]) or None
-            return SGD(groups, self.learning_rate, self.momentum, nesterov=self.nesterov, fused=fused)
+            fused = all(p.is_cuda for group in groups for p in group["params"])
+            optimiser = SGD(groups, self.learning_rate, self.momentum, nesterov=self.nesterov, fused=fused or None)
+            return with_momentum(optimiser) if fused and self.momentum else optimiser
         return Lars(groups, self.learning_rate, self.momentum, self.trust, clip=self.clip)
 
     def move(self, optimiser: Optimizer, progress: float) -> float:
@@ -81,6 +82,16 @@ class OptimParams(Block):
             "constant": 1.0,
         }[self.schedule]
         return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * factor
+
+
+def with_momentum(optimiser: SGD) -> SGD:
+    """The optimiser with a momentum of zeros for each parameter: it takes the same steps.
+
+    torch's fused SGD fails where some parameters of a group have one and others, whose gradient comes later, have none.
+    """
+    for p in (p for group in optimiser.param_groups for p in group["params"]):
+        optimiser.state[p]["momentum_buffer"] = torch.zeros_like(p)
+    return optimiser
 
 
 class Lars(Optimizer):

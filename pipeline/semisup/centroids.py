@@ -26,7 +26,7 @@ def start_at_centroids(net: Classifier, images: Pixels, targets: Targets) -> Non
     statistics stay.
     """
     assert isinstance(net.head, Levels)
-    sample = torch.linspace(0, len(images) - 1, min(SAMPLE, len(images))).long()
+    sample = images.some(SAMPLE)
     rows = torch.cat([targets.rows, sample])
     # Every so many-th image, so that each pass has its share of the labelled ones.
     count = -(-len(rows) // AT_ONCE)

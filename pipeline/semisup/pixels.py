@@ -18,7 +18,7 @@ from pipeline import dist
 from pipeline.artifacts import Index, Manifest
 from pipeline.cores import cores
 from pipeline.data.images import decode, quiet
-from pipeline.data.order import Order
+from pipeline.data.order import Order, ShardOrder
 from pipeline.data.reader import Reader, load
 from pipeline.data.remote import Reading
 from pipeline.nn.classifier import AT_ONCE
@@ -45,6 +45,10 @@ class Resident:
     def walk(self) -> Rows:
         """All rows, to be gone through once."""
         return torch.arange(len(self))
+
+    def some(self, count: int) -> Rows:
+        """Evenly spaced rows, all where there are no more than `count`."""
+        return spaced(len(self), count)
 
     def stream(self, wanted: Iterable[Rows]) -> Iterator[UInt8[Tensor, "_ c h w"]]:
         """The images of each of the wanted rows, on the device."""
@@ -79,10 +83,13 @@ class Decoded:
         self._open.enter_context(quiet())
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pixels")
         self._open.callback(self._pool.shutdown, wait=True, cancel_futures=True)
+        self._open.callback(self._reader.stop)
         self._kept: dict[int, UInt8[np.ndarray, "c h w"]] = {}
         try:
-            found = self._pool.map(self._pixels, kept.tolist())
-            self._kept = dict(zip(kept.tolist(), found, strict=True))
+            self.order(0)  # refuses a cache that is too small before anything is fetched
+            walk = self._reader.walk()
+            wanted = walk[np.isin(walk, kept.numpy())].tolist()
+            self._kept = dict(zip(wanted, self._pool.map(self._pixels, wanted), strict=True))
         except BaseException:
             self.close()
             raise
@@ -109,6 +116,13 @@ class Decoded:
     def walk(self) -> Rows:
         """As of `Resident`; shards behind URLs one after the other."""
         return torch.from_numpy(self._reader.walk())
+
+    def some(self, count: int) -> Rows:
+        """As of `Resident`; of shards behind URLs the rows that come first in some order."""
+        order = self.order(0, "train", "some")
+        if isinstance(order, ShardOrder):
+            return torch.from_numpy(order.batch(0, min(count, len(self))))
+        return spaced(len(self), count)
 
     def stream(self, wanted: Iterable[Rows]) -> Iterator[UInt8[Tensor, "_ c h w"]]:
         """As of `Resident`; the next `AHEAD` of the wanted rows are asked for early, and decoded meanwhile."""
@@ -146,6 +160,11 @@ class Decoded:
 
 
 Pixels = Resident | Decoded
+
+
+def spaced(num_rows: int, count: int) -> Rows:
+    """`count` evenly spaced rows, the first and the last among them; all where there are no more."""
+    return torch.linspace(0, num_rows - 1, min(count, num_rows)).long()
 
 
 class Ahead(Generic[T]):

@@ -3,6 +3,7 @@
 All that ingest wants of an image is found while its tar is at hand: it may have left the cache before ingest has done.
 """
 
+import math
 import os
 import posixpath
 import re
@@ -81,6 +82,8 @@ def expanded(url: str) -> list[str]:
         if not 0 < len(numbers) <= MOST:
             raise SourceError(f"{url}: expected a range that rises, of {MOST:,} at most, got {first}..{last}")
         ranges.append([f"{number:0{len(first)}d}" for number in numbers])
+    if math.prod(map(len, ranges)) > MOST:
+        raise SourceError(f"{url}: expected {MOST:,} tars at most, got {math.prod(map(len, ranges)):,}")
     if re.search("[{}*]", "".join(parts[0::3])):
         raise SourceError(
             f"{url}: expected braces with a range of numbers, {{000..099}}, got others: nothing is listed"

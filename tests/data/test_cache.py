@@ -220,6 +220,46 @@ def test_a_bounded_cache_serves_many_threads(server, tmp_path):
     assert len(left(tmp_path)) <= 2
 
 
+def test_a_retry_needs_no_room_again(server, tmp_path):
+    """While it waits for the server another shard waits for its room: neither may wait for the other."""
+    shards = many(server, 2)
+    name = next(path for path in server.files if shards[0].path.endswith(path))
+    server.troubles[name] = ["stall"]
+    found = []
+    cache = reading(tmp_path, cache_mb=1.5 * shards[0].bytes / 1e6, timeout_s=0.5)
+    working = [threading.Thread(target=lambda i=i: found.append(fetched(Cache(cache), shards[i])[0])) for i in (0, 1)]
+    working[0].start()
+    while not server.asked:
+        time.sleep(0.01)
+    working[1].start()
+    for thread in working:
+        thread.join(10)
+    assert sorted(found) == [0, 1]
+
+
+def test_files_of_others_stay(server, tmp_path):
+    others = ["only-copy.tar", "film.part", "x.lock"]
+    for other in others:
+        (tmp_path / other).write_bytes(bytes(10**6))
+    shards = many(server, 3)
+    for shard in shards:
+        fetched(Cache(reading(tmp_path, cache_mb=1.5 * shard.bytes / 1e6)), shard)
+    assert all((tmp_path / other).stat().st_size == 10**6 for other in others)
+
+
+def test_nothing_is_written_by_way_of_a_link(server, tmp_path):
+    (shard,) = many(server, 1)
+    (tmp_path / "mine").write_bytes(b"precious")
+    for kind in ("part", "tar"):
+        link = tmp_path / "cache" / f"{shard.sha256}.{kind}"
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(tmp_path / "mine")
+        with pytest.raises((ArtifactError, OSError)):
+            fetched(Cache(reading(tmp_path / "cache")), shard)
+        link.unlink(missing_ok=True)
+        assert (tmp_path / "mine").read_bytes() == b"precious"
+
+
 FETCH = """
 import os, sys, threading
 from pipeline.artifacts import Shard

@@ -3,7 +3,7 @@
 import threading
 import time
 from concurrent.futures import CancelledError
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -229,6 +229,18 @@ def test_closing_ends_what_is_on_its_way(remote, server, made, tmp_path):
     assert len(said) == 1
     assert time.monotonic() - started < 2
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith(("views", "shards"))] == []
+
+
+def test_closing_ends_what_training_on_few_labels_waits_for(remote, server, tmp_path):
+    for number in range(9):
+        server.always[f"/train-{number:06d}.tar"] = 500
+    images = training_images(*remote, torch.arange(0), 0, 1, CPU, reading(tmp_path, wait_s=30.0))
+    with images as opened, suppress(Stopped, CancelledError):
+        opened._start(torch.arange(8))
+        while not server.asked:
+            time.sleep(0.01)
+        started = time.monotonic()
+    assert time.monotonic() - started < 2
 
 
 def test_a_sample_comes_from_few_shards(remote, local, server, tmp_path):

@@ -1,12 +1,16 @@
 """Passes made cheaper compute what they computed before."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
 
+from pipeline.errors import ParamsError
 from pipeline.nn.backbones import BACKBONES, fresh
 from pipeline.nn.cost import cheaper
+from tests.graph import ROOT
 
 KINDS = {
     "small_resnet": {"width": 16, "stem_stride": 1},
@@ -52,3 +56,37 @@ def test_recomputed_activations_give_the_same_gradients_and_statistics_from_less
                 torch.testing.assert_close(net.state_dict()[key], tensor)
     assert again.body is not lean.body
     assert all(p.grad is not q.grad for p, q in zip(lean.parameters(), again.parameters(), strict=True))
+
+
+GRAPHS = """
+import copy, torch
+from torch._dynamo.utils import counters
+from pipeline.nn import cost
+from pipeline.nn.backbones import BACKBONES, fresh
+cost.BACKEND = "eager"  # graphs are counted; what another back end makes of them takes half a minute
+pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+for name, options in {"small_resnet": {"width": 16, "stem_stride": 1}, "resnet18": {"small_stem": True}}.items():
+    net = fresh(name, BACKBONES[name](**options), pixels).train()
+    plain = copy.deepcopy(net)
+    cost.cheaper(net, compiled=True, recompute=False)
+    counters.clear()
+    torch.testing.assert_close(net(pixels), plain(pixels))
+    assert list(net.state_dict()) == list(plain.state_dict())
+    print(name, counters["stats"]["unique_graphs"], len(counters["graph_break"]))
+"""
+
+
+def test_compiled_backbones_are_one_graph():
+    """In a process of its own: the tests' checks of shapes would cut graphs."""
+    result = subprocess.run([sys.executable, "-c", GRAPHS], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.stdout == "small_resnet 1 0\nresnet18 1 0\n", result.stderr
+
+
+def test_what_would_do_nothing_or_fail_is_refused():
+    pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    net = fresh("small_resnet", BACKBONES["small_resnet"](**KINDS["small_resnet"]), pixels)
+    with pytest.raises(ParamsError, match=r"^compile: expected false together with recompute, got both: "):
+        cheaper(net, compiled=True, recompute=True)
+    net.body = torch.nn.Flatten()
+    with pytest.raises(ParamsError, match=r"^recompute: expected a backbone of blocks in sequence, got small_resnet$"):
+        cheaper(net, compiled=False, recompute=True)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pipeline.nn import ema, schedule
-from pipeline.nn.optim import OptimParams
+from pipeline.nn.optim import OptimParams, with_momentum
 
 
 def params(**changes):
@@ -125,3 +125,21 @@ def test_nesterov_needs_sgd_with_momentum(changes):
 
 def test_ema_is_warmed_up():
     assert [ema.warm_keep(0.999, step) for step in (0, 8, 10**6)] == [0.1, 0.5, 0.999]
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_momentum_from_the_start_takes_the_same_steps(late):
+    """Also where the gradient of some parameters comes later; torch's fused SGD needs it then."""
+    ends = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+        optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=fused)
+        if fused:
+            with_momentum(optimiser)
+        for step in range(3):
+            optimiser.zero_grad()
+            (net(torch.ones(4, 3)) if step >= late else net[1](torch.ones(4, 2))).square().sum().backward()
+            optimiser.step()
+        ends.append([p.detach() for p in net.parameters()])
+    torch.testing.assert_close(ends[1], ends[0])
