@@ -266,6 +266,19 @@ class Attributes:
             pq.write_table(pa.table(columns), part)
 
     @classmethod
+    def priced(cls, file: Path) -> bool:
+        """Whether a Parquet file or a CSV has costs; told from its head."""
+        try:
+            if file.suffix.lower() == ".csv":
+                with file.open(encoding="utf-8-sig") as lines:
+                    return "cost" in [name.strip() for name in lines.readline().split(",")]
+            return "cost" in pq.read_schema(file).names
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise ArtifactError(
+                f"{file}: expected the columns key, group and cost, got: {first_line(error)}"
+            ) from error
+
+    @classmethod
     def read(cls, file: Path, keys: Sequence[str]) -> "Attributes":
         """Reads the rows of `keys` from Parquet or CSV, in their order; only the column key must be there.
 

@@ -72,7 +72,7 @@ def fit(
     rank 0 saves. A step is a batch: with `optim.accumulate` the optimiser moves after every so many of them, by their
     mean gradient, and once more at the end for what is left; queues and slow copies move at each. Raises TrainingError
     at the first step whose loss is not finite, or if a weight is not at the end; nothing of that kind is ever saved. On
-    SIGTERM or SIGUSR1 to any of the processes it saves and raises TrainingError.
+    SIGTERM, SIGUSR1 or SIGINT to any of the processes it saves and raises TrainingError.
     """
     optimiser = optim.optimiser(method)
     curve = Curve(max(1, num_steps // CURVE_ROWS))

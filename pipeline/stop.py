@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], int]]:
     """In the block these signals end nothing: the call that is yielded gives the number of one that came, or 0.
 
-    Signals reach a process's main thread alone; in any other one nothing ever comes.
+    A second Ctrl-C is not waited for: it ends the block at once, as ever. Signals reach a process's main thread alone;
+    in any other one nothing ever comes.
     """
     came = [0]
 
     def note(number: int, _: FrameType | None) -> None:
+        if number == came[0] == signal.SIGINT:
+            raise KeyboardInterrupt
         came[0] = number
 
     if threading.current_thread() is not threading.main_thread():

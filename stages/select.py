@@ -56,6 +56,7 @@ def main(params: Params, embeddings: Path, vectors: Path | None, attributes: Pat
     on_disk = mb > common.resident_mb
     if on_disk:
         refuse_on_disk(params.where, method, common, attributes, f"{file} takes {mb:.0f} MB as float32")
+        attributes = None  # groups without a rule for them change nothing
     keys, x = read(vectors, embeddings, on_disk=on_disk)
     known = labelled_keys(labeled) if vectors is None or labeled != ROUNDS or ROUNDS.is_dir() else []
     if vectors is not None and labeled == ROUNDS and not places(known, keys):
@@ -153,8 +154,8 @@ def refuse_on_disk(where: str, method: str, common: SelectParams, attributes: Pa
     for name, value in common.rules.model_dump().items():
         if value:
             raise ParamsError(f"{where}: select.rules.{name}: expected 0{why}, got {value:g}")
-    if attributes is not None:
-        raise ParamsError(f"{attributes}: expected no groups or costs{why}")
+    if attributes is not None and Attributes.priced(attributes):
+        raise ParamsError(f"{attributes}: expected no costs{why}")
 
 
 def refuse(where: str, common: SelectParams, most: float, file: Path, *, grouped: bool, priced: bool) -> None:

@@ -147,13 +147,15 @@ def whole(home, tmp_path_factory):
     return found
 
 
-def test_a_training_that_is_asked_to_stop_saves_first(run, whole):
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_training_that_is_asked_to_stop_saves_first(by_hand, run, whole):
     process = started(run, "pretrain")
-    process.terminate()
+    process.send_signal(signal.SIGINT if by_hand else signal.SIGTERM)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 1
     (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
-    assert " of 60: ended by SIGTERM, saved; the same command goes on" in line
+    name = "SIGINT" if by_hand else "SIGTERM"
+    assert f" of 60: ended by {name}, saved; the same command goes on" in line
     (state,) = (run / "data/scratch").glob("pretrain-*/state.safetensors")
     step = int(line.removeprefix("Error: step ").split()[0])
     assert f'"step":"{step}"'.encode() in state.read_bytes()

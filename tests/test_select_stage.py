@@ -428,6 +428,10 @@ def test_what_cannot_be_done_for_vectors_on_disk_is_refused_before_they_are_read
     for rule, value in (("min_distance", 0.1), ("outliers", 0.1), ("group_most", 2)):
         got = says("--set", f"select.rules.{rule}={value}")
         assert got == f"params.yaml: select.rules.{rule}: expected 0, {why}, got {value:g}"
-    Attributes([str(i) for i in range(60)], ["a"] * 60, None).write(Path("a.parquet"))
-    assert says("--attributes", "a.parquet") == f"a.parquet: expected no groups or costs, {why}"
+    Attributes([str(i) for i in range(60)], ["a"] * 60, np.ones(60)).write(Path("a.parquet"))
+    Path("a.csv").write_text("key,group,cost\n")
+    for file in ("a.parquet", "a.csv"):
+        assert says("--attributes", file) == f"{file}: expected no costs, {why}"
+    Path("a.csv").unlink()
+    assert says("--attributes", "a.csv").startswith("a.csv: expected the columns key, group and cost, got: ")
     assert says() == "bad.npy: expected finite numbers, got 1 rows with NaN or infinity, first 3"

@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 from filelock import FileLock
 
-from pipeline.artifacts import Embeddings, Index, Labels, Manifest
+from pipeline.artifacts import Attributes, Embeddings, Index, Labels, Manifest
 from pipeline.data.reader import load
 from pipeline.embed import EmbedParams, embed_split
 from pipeline.files import read_csv, sha256
@@ -26,6 +26,7 @@ from pipeline.semisup import METHODS as SEMISUP
 from stages.embed import main as embed
 from stages.keep_round import main as keep_round
 from stages.pretrain import main as pretrain
+from stages.select import main as select
 from stages.train import main as train
 from tests.graph import ROOT
 
@@ -253,6 +254,17 @@ def test_values_that_make_no_sense_are_named(key, value, expected, came):
     assert expected in message
     assert f"got {came}" in message
     assert len(message) < 160
+
+
+def test_picks_are_the_same_where_the_vectors_stay_on_disk(run):
+    """With what ingest leaves beside them where there are neither groups nor costs."""
+    keys = Embeddings.read(run / "embed/train").keys
+    (run / "rounds").mkdir()
+    Attributes(keys, [""] * len(keys), None).write(run / "ingest/attributes.parquet")
+    for mb, out in ((4000, "data/a/select"), (0, "data/b/select")):
+        result = call(select, f"select.resident_mb={mb}", out=out)
+        assert result.exit_code == 0, result.output
+    assert (run / "a/select/picks.csv").read_bytes() == (run / "b/select/picks.csv").read_bytes()
 
 
 @pytest.mark.usefixtures("run")

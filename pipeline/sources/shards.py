@@ -44,7 +44,8 @@ class Shards(Source):
     def listing(self) -> Listing:
         """Images and answers, in one reading of each tar, several at a time; no tar of a split that is not used."""
         if not isinstance(self.path, str) or re.match(r"\w+:", self.path):
-            raise SourceError(f"{self.path}: expected a folder of .tar files, got a URL or a command")
+            expected = f"a folder of .tar files, or URLs of {', '.join(REMOTE)}"
+            raise SourceError(f"{self.path}: expected {expected}, got another URL or a command")
         root = Path(self.path)
         tars = [file for file in files_below(root) if file.name.endswith(".tar")]
         if not tars:

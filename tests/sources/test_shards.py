@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import webdataset
 
-from pipeline.artifacts import Index, Labels, Manifest, Sources
+from pipeline.artifacts import REMOTE, Index, Labels, Manifest, Sources
 from pipeline.data.reader import load
 
 SHARDS = "ingest.source=shards"
@@ -272,7 +272,10 @@ class TestRefusals:
     @pytest.mark.parametrize("url", ["pipe:touch ran", "file:a"])
     def test_a_url_or_command(self, ingest, url):
         says = self.says(ingest, f"ingest.shards.path={url}")
-        assert says == f"{url}: expected a folder of .tar files, got a URL or a command"
+        assert (
+            says
+            == f"{url}: expected a folder of .tar files, or URLs of {', '.join(REMOTE)}, got another URL or a command"
+        )
 
     def test_no_tars(self, ingest, fill):
         fill(HOME, ["a.png"])
