@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,7 @@ class Recipe:
         local, size = getattr(self.block, "local", None), self.common.batch_size
         if pixels is not None:
             return nullcontext(Feed(pixels.to(device.device), self.common.views, local, size, self.seed))
-        return StreamedFeed(
+        feed = StreamedFeed(
             manifest,
             index,
             "train",
@@ -102,3 +102,4 @@ class Recipe:
             reading=reading,
             window=self.common.window_shards,
         )
+        return closing(feed)

@@ -6,7 +6,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -84,14 +83,6 @@ class StreamedFeed:
 
     def __len__(self) -> int:
         return len(self._reader)
-
-    def __enter__(self) -> "StreamedFeed":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends the threads and closes the shards; there are no more batches then."""

@@ -4,9 +4,8 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from itertools import count, islice, tee
-from types import TracebackType
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -96,14 +95,6 @@ class Decoded:
 
     def __len__(self) -> int:
         return len(self._reader)
-
-    def __enter__(self) -> "Decoded":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends the threads and closes the shards; there are no more images then."""
@@ -222,4 +213,4 @@ def training_images(
     if manifest.count("train") <= most:
         return nullcontext(Resident(load(manifest, index, "train", "train", reading).pixels.to(device)))
     kept = labelled if len(labelled) <= most else labelled[:0]
-    return Decoded(manifest, index, "train", kept, reading, window=window, device=device, threads=cores())
+    return closing(Decoded(manifest, index, "train", kept, reading, window=window, device=device, threads=cores()))

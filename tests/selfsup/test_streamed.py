@@ -4,6 +4,7 @@ import math
 import shutil
 import threading
 import time
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
@@ -247,7 +248,8 @@ def threads():
 
 def test_threads_and_files_end_with_the_feed(digits):
     path, views = Path(digits[0].splits["train"][0].path).resolve(), (CONTRASTIVE, CONTRASTIVE)
-    with StreamedFeed(*digits, "train", views, None, 64, 0, device=CPU, threads=3, reading=None, window=1) as feed:
+    options = {"device": CPU, "threads": 3, "reading": None, "window": 1}
+    with closing(StreamedFeed(*digits, "train", views, None, 64, 0, **options)) as feed:
         feed(0)
         assert 1 <= len(threads()) <= 3
         assert len(files(path)) == 1

@@ -3,6 +3,7 @@
 import shutil
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -139,7 +140,7 @@ def threads():
 
 def test_threads_and_files_end_with_the_images(data):
     path = Path(data[0].splits["train"][0].path).resolve()
-    with Decoded(*data, "train", torch.arange(9), window=1, device=CPU.device, threads=3) as images:
+    with closing(Decoded(*data, "train", torch.arange(9), window=1, device=CPU.device, threads=3)) as images:
         stream = images.stream([torch.arange(99)] * 9)
         next(stream)
         assert 1 <= len(threads()) <= 3
