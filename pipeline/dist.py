@@ -173,6 +173,7 @@ def first_enters(manager: AbstractContextManager[T]) -> Iterator[T]:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
+        """The rows of all ranks."""
         ctx.rows = len(x)
         parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world())]
         _together(td.all_gather, parts, x.contiguous())
@@ -180,6 +181,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """What all ranks' losses say of this rank's rows."""
         grad = grad.clone(memory_format=torch.contiguous_format)
         _together(td.all_reduce, grad)
         return grad[rank() * ctx.rows : (rank() + 1) * ctx.rows]
@@ -188,12 +190,14 @@ class _Gather(torch.autograd.Function):
 class _Total(torch.autograd.Function):
     @staticmethod
     def forward(_ctx: Any, x: Tensor) -> Tensor:
+        """The sum over ranks."""
         out = x.clone(memory_format=torch.contiguous_format)
         _together(td.all_reduce, out)
         return out
 
     @staticmethod
     def backward(_ctx: Any, grad: Tensor) -> Tensor:
+        """What all ranks' losses say of the sum, and so of each term."""
         grad = grad.clone(memory_format=torch.contiguous_format)
         _together(td.all_reduce, grad)
         return grad

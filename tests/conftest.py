@@ -1,6 +1,8 @@
 """Shapes in signatures are checked in the tests only: the hook must be in place before pipeline is first imported."""
 
 import os
+import shutil
+from pathlib import Path
 
 # Tests are many small computations: threads that wait for each other cost more than they bring.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,3 +21,14 @@ def digits_run(tmp_path_factory):
     from tests.digits_tree import build
 
     return build(tmp_path_factory.mktemp("run") / "data")
+
+
+@pytest.fixture
+def run(digits_run, tmp_path, monkeypatch):
+    """A copy of a small real run's data folder, and the folder that holds it as working directory."""
+    from tests.graph import ROOT
+
+    shutil.copytree(digits_run, tmp_path / "data")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return Path("data")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,15 +17,6 @@ from tests.test_dist import TORCHRUN
 from tests.test_training_stages import FEW, call, refusal
 
 FILES = ("model.safetensors", "model.json", "curve.csv", "pseudo_labels.csv")
-
-
-@pytest.fixture
-def run(digits_run, tmp_path, monkeypatch):
-    """A copy of a small real run's data folder, and the folder that holds it as working directory."""
-    shutil.copytree(digits_run, tmp_path / "data")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return Path("data")
 
 
 def torchrun(*sets, out):

@@ -33,15 +33,6 @@ from tests.graph import ROOT
 FEW = ("train.steps=4", "train.batch_size=4", "pretrain.steps=4", "pretrain.batch_size=16")
 
 
-@pytest.fixture
-def run(digits_run, tmp_path, monkeypatch):
-    """A copy of a small real run's data folder, and the folder that holds it as working directory."""
-    shutil.copytree(digits_run, tmp_path / "data")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return Path("data")
-
-
 def call(command, *sets, **options):
     arguments = [part for item in (*FEW, *sets) for part in ("--set", item)]
     arguments += [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]

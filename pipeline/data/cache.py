@@ -84,6 +84,7 @@ class Cache:
             with os.fdopen(handle, "w+b") as out:
 
                 def reserve(num_bytes: int) -> None:
+                    """Waits for room for all of it."""
                     if num_bytes > self.limit:
                         raise self.too_small(num_bytes, f"the size of {url}")
                     while not self._reserved(num_bytes, part, out, stop):

@@ -64,7 +64,7 @@ SPOILT = (
 )
 
 
-class BadImage(SourceError):  # noqa: N818 - it is a verdict on one image, listed more often than raised to a user
+class BadImage(SourceError):
     """One image cannot be read; the text is the reason, without a path."""
 
 

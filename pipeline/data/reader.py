@@ -158,6 +158,7 @@ def _read(
             chunks = [slice(start, start + CHUNK) for start in range(0, len(own), CHUNK)]
 
             def work(chunk: slice, own: Rows = own, places: Rows = places, opened: Opened = opened) -> int:
+                """Decodes some images to their places; how many they are."""
                 for row, place in zip(own[chunk].tolist(), places[chunk].tolist(), strict=True):
                     images[place] = _read_one(
                         index, row, opened.handle, lambda data: decode(data, manifest.channels, manifest.size)

@@ -30,11 +30,11 @@ class Reading(Block):
     timeout_s: float = Field(gt=0)
 
 
-class Stopped(PipelineError):  # noqa: N818 - it is no error, and no user sees it
+class Stopped(PipelineError):
     """Nobody waits for the bytes any more."""
 
 
-class _Fault(Exception):  # noqa: N818 - the reason of one attempt; the error is what comes of all
+class _Fault(Exception):
     """What came in place of the bytes; a `final` one would come again, after `anew` all is asked for from byte 0."""
 
     def __init__(self, came: str, *, final: bool = False, anew: bool = False) -> None:

@@ -91,6 +91,7 @@ class ContrastiveView(Block):
         jittered = uniform(b, 0, 1, chance) < self.jitter_prob
 
         def factor(reach: float, neutral: float) -> Float[Tensor, " b"]:
+            """U(neutral - reach, neutral + reach) for images that are jittered, `neutral` for the others."""
             return torch.where(jittered, uniform(b, neutral - reach, neutral + reach, chance), neutral)
 
         images = augment.brightness(images, factor(self.brightness, 1))
@@ -173,6 +174,7 @@ class StrongView(Block):
         b, channels = raw.shape[:2]
 
         def drawn(low: float, high: float, neutral: float) -> Float[Tensor, " b"]:
+            """U(low, high) for images on which the operation acts, `neutral` for the others."""
             acts = uniform(b, 0, 1, chance) < self.op_prob
             return torch.where(acts, uniform(b, low, high, chance), neutral)
 

@@ -77,21 +77,18 @@ class Decoded:
         self.device, self._channels, self._size = device, manifest.channels, manifest.size
         self._window = window
         self._reader = Reader(manifest, index, split, reading)
-        self._open = ExitStack()
-        self._open.callback(self._reader.close)
-        self._open.enter_context(quiet())
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pixels")
-        self._open.callback(self._pool.shutdown, wait=True, cancel_futures=True)
-        self._open.callback(self._reader.stop)
         self._kept: dict[int, UInt8[np.ndarray, "c h w"]] = {}
-        try:
+        with ExitStack() as opened:  # where what follows fails, all is closed again
+            opened.callback(self._reader.close)
+            opened.enter_context(quiet())
+            self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pixels")
+            opened.callback(self._pool.shutdown, wait=True, cancel_futures=True)
+            opened.callback(self._reader.stop)
             self.order(0)  # refuses a cache that is too small before anything is fetched
             walk = self._reader.walk()
             wanted = walk[np.isin(walk, kept.numpy())].tolist()
             self._kept = dict(zip(wanted, self._pool.map(self._pixels, wanted), strict=True))
-        except BaseException:
-            self.close()
-            raise
+            self._open = opened.pop_all()
 
     def __len__(self) -> int:
         return len(self._reader)

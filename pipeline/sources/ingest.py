@@ -232,7 +232,7 @@ def _working(params: IngestParams, out: Path) -> Iterator[Path]:
     work.mkdir(parents=True, exist_ok=True)
     try:
         yield work
-    except Exception:
+    except Exception:  # whatever went wrong leaves nothing behind; Ctrl-C is none of these, and keeps what is done
         shutil.rmtree(work)
         raise
     shutil.rmtree(work)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from pipeline.artifacts import Shard
 from pipeline.files import whole_file
@@ -31,7 +31,8 @@ def write_tar(images: Iterable[tuple[str, bytes, str]], file: Path, split: str) 
     rows = []
     with whole_file(file) as part, part.open("wb") as raw:
         out = _Digested(raw)
-        with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:  # type: ignore[call-overload]
+        whole = cast(BinaryIO, out)  # tarfile writes and asks for the place; its stubs want all that a file can do
+        with tarfile.open(fileobj=whole, mode="w", format=tarfile.USTAR_FORMAT) as tar:
             for key, data, extension in images:
                 member = tarfile.TarInfo(f"{key}.{extension}")  # time and owner are 0 unless they are set
                 member.size = len(data)
