@@ -17,9 +17,9 @@ from pathlib import Path
 
 import torch
 
-from pipeline.artifacts import Index, Manifest
-from pipeline.data.reader import load
+from pipeline.artifacts.shards import Index, Manifest
 from pipeline.nn.classifier import read_backbone
+from pipeline.shards.reader import load
 
 LIMIT, ROUNDS, HOME = 1.7, 3, Path(__file__).parent.parent
 SETS = ("ingest.source=fashion-mnist", "ingest.shard_images=2000", "pretrain.steps=1", "embed.precision=fp32")

@@ -19,15 +19,18 @@ from torch import Tensor
 
 from benchmarks.select import vectors
 from benchmarks.training import STEPS, bare, few_labels, medians, passes, trained, wait
-from pipeline.embed import embed
-from pipeline.errors import first_line
+from pipeline.base.errors import first_line
+from pipeline.base.params import Params
+from pipeline.embed.run import embed
 from pipeline.nn.backbones import BACKBONES, Backbone, fresh
 from pipeline.nn.cost import cheaper
 from pipeline.nn.device import Device
-from pipeline.params import Params
-from pipeline.select import SELECTORS, Pool, SelectParams, neighbours
-from pipeline.selfsup.feed import Feed
-from pipeline.selfsup.recipe import Recipe
+from pipeline.pretrain.feed import Feed
+from pipeline.pretrain.recipe import Recipe
+from pipeline.select import clustering
+from pipeline.select.methods import SELECTORS
+from pipeline.select.params import SelectParams
+from pipeline.select.pool import Pool
 
 
 def network(pixels: Tensor) -> Backbone:
@@ -90,7 +93,7 @@ def selection(num_images: int, budget: int, device: Device) -> None:
     times = selector.iterations * found.about["restarts"]
     print(f"select, auto: {budget:,} of {num_images:,} x {x.shape[1]}: {seconds:.1f} s; all vectors with all centroids")
     print(f"once {once:.2f} s, {times} times {once * times:.1f} s (large budgets have two levels, which need fewer)")
-    print(f"FAISS {neighbours.version()}, {'on the GPU' if neighbours.on_gpu(1) else 'on the CPU'}")
+    print(f"FAISS {clustering.version()}, {'on the GPU' if clustering.on_gpu(1) else 'on the CPU'}")
 
 
 def main() -> int:

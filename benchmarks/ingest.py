@@ -20,11 +20,11 @@ import click
 import numpy as np
 from PIL import Image
 
-from pipeline import rng
-from pipeline.files import sha256
-from pipeline.params import Params
-from pipeline.sources import SOURCES
-from pipeline.sources.ingest import Ingested, IngestParams, ingest
+from pipeline.base import rng
+from pipeline.base.files import sha256
+from pipeline.base.params import Params
+from pipeline.ingest.run import Ingested, IngestParams, ingest
+from pipeline.ingest.sources import SOURCES
 
 DISTINCT, IMAGES, SHARD_IMAGES, ROUNDS = 100, 1_000, 100, 2
 DECODE, DIGEST = "bare decode of the files", "bare read + SHA-256 of tars"

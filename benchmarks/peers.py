@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.nn.vision import torchvision
+from pipeline.base.torchvision_import import torchvision
 
 PEERS = ("simclr", "moco", "byol")
 

@@ -25,16 +25,16 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.artifacts import Weights
-from pipeline.embed import embed
+from pipeline.artifacts.model import Weights
+from pipeline.base.params import Params, overlay, parse_yaml
+from pipeline.embed.run import embed
 from pipeline.evaluate.probes import nearest_vote
 from pipeline.fit import fit
+from pipeline.ingest.sources.fashion_mnist import read_idx
 from pipeline.nn.classifier import read_backbone, to_arrays
 from pipeline.nn.device import Device
-from pipeline.params import Params, overlay, parse_yaml
-from pipeline.selfsup.feed import Feed
-from pipeline.selfsup.recipe import Recipe
-from pipeline.sources.fashion_mnist import read_idx
+from pipeline.pretrain.feed import Feed
+from pipeline.pretrain.recipe import Recipe
 from stages.new_run import merge
 
 IMAGES, VIEWS, NEIGHBOURS = 20_000, 800_000, 20

@@ -17,15 +17,17 @@ import click
 import numpy as np
 from scipy.stats import t as student
 
-from pipeline import rng
-from pipeline.artifacts import Embeddings, Labels
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.labels import Labels
+from pipeline.base import rng
+from pipeline.base.params import Params
 from pipeline.evaluate.accuracy import top1
 from pipeline.evaluate.coverage import balance, covered
 from pipeline.evaluate.metrics import encode, finest
 from pipeline.evaluate.probes import linear_probe
-from pipeline.params import Params
-from pipeline.select import SELECTORS, Pool, SelectParams
-from pipeline.select.pool import Space
+from pipeline.select.methods import SELECTORS
+from pipeline.select.params import SelectParams
+from pipeline.select.pool import Pool, Space
 
 WARM = ("margin", "entropy", "badge", "uherding", "dropquery")  # they need a trained model
 ORACLE = "stratified (oracle)"

@@ -26,14 +26,14 @@ import webdataset
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from pipeline.artifacts import Index, Manifest, Shard
-from pipeline.data.augment import Chance
-from pipeline.data.images import cut, quiet
-from pipeline.data.reader import Reader
-from pipeline.data.views import ContrastiveView, Crops
-from pipeline.nn.vision import torchvision
-from pipeline.params import Params
-from tests.data.tar_set import made
+from pipeline.artifacts.shards import Index, Manifest, Shard
+from pipeline.base.params import Params
+from pipeline.base.torchvision_import import torchvision
+from pipeline.shards.decode import cut, quiet
+from pipeline.shards.reader import Reader
+from pipeline.views.augment import Chance
+from pipeline.views.kinds import ContrastiveView, Crops
+from tests.shards.tar_set import made
 
 IMAGES, SIDE, CROP, SHARD, ROUNDS, RAW_TIMES = 512, 256, 224, 128, 5, 4
 FOLDER_LIMIT, RAW_LIMIT = 1.0, 2.0  # times ImageFolder's images, webdataset's bytes

@@ -21,12 +21,15 @@ import click
 import faiss
 import numpy as np
 
-from pipeline import rng
-from pipeline.params import Params
-from pipeline.parts import Parts
-from pipeline.select import SELECTORS, Outputs, Picks, Pool, SelectParams
-from pipeline.select import kmeans as by_clusters
-from pipeline.select.neighbours import Lloyd, learn
+from pipeline.artifacts.on_disk import Parts
+from pipeline.base import rng
+from pipeline.base.params import Params
+from pipeline.select.clustering import Lloyd, learn
+from pipeline.select.methods import SELECTORS
+from pipeline.select.methods import kmeans as by_clusters
+from pipeline.select.params import SelectParams
+from pipeline.select.pool import Outputs, Pool
+from pipeline.select.selector import Picks
 
 N, D, GAUSSIANS, CLASSES = 60_000, 128, 1_000, 10
 BUDGETS = (40, 400)

@@ -24,7 +24,8 @@ import numpy as np
 from filelock import FileLock
 from scipy import stats
 
-from pipeline.artifacts import Index, Labels, Manifest
+from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.shards import Index, Manifest
 from pipeline.evaluate.guess import guess_split
 from pipeline.evaluate.levels import consistency, of_readout, parents_in
 from pipeline.nn.classifier import Classifier

@@ -22,30 +22,30 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import peers
+from pipeline.base.params import Params
 from pipeline.fit import fit
 from pipeline.nn.backbones import BACKBONES, Backbone, SmallResNet, fresh
 from pipeline.nn.cost import cheaper
 from pipeline.nn.device import Device
 from pipeline.nn.optim import OptimParams
 from pipeline.nn.primitives import unit
-from pipeline.params import Params
-from pipeline.selfsup import METHODS
-from pipeline.selfsup.barlow_twins import barlow_twins_loss
-from pipeline.selfsup.byol import byol_loss
-from pipeline.selfsup.cmsf import cmsf_loss
-from pipeline.selfsup.feed import Feed as Views
-from pipeline.selfsup.moco import moco_loss
-from pipeline.selfsup.msf import msf_loss
-from pipeline.selfsup.npid import softmax_loss
-from pipeline.selfsup.recipe import Recipe
-from pipeline.selfsup.simclr import simclr_loss
-from pipeline.selfsup.simsiam import simsiam_loss
-from pipeline.selfsup.swav import swav_codes, swav_loss
-from pipeline.semisup import METHODS as SEMISUP
-from pipeline.semisup import learner
-from pipeline.semisup.pixels import Resident
-from pipeline.semisup.targets import Targets
-from pipeline.semisup.task import Task, TrainParams
+from pipeline.pretrain.feed import Feed as Views
+from pipeline.pretrain.methods import METHODS
+from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
+from pipeline.pretrain.methods.byol import byol_loss
+from pipeline.pretrain.methods.cmsf import cmsf_loss
+from pipeline.pretrain.methods.moco import moco_loss
+from pipeline.pretrain.methods.msf import msf_loss
+from pipeline.pretrain.methods.npid import softmax_loss
+from pipeline.pretrain.methods.simclr import simclr_loss
+from pipeline.pretrain.methods.simsiam import simsiam_loss
+from pipeline.pretrain.methods.swav import swav_codes, swav_loss
+from pipeline.pretrain.recipe import Recipe
+from pipeline.train.methods import METHODS as SEMISUP
+from pipeline.train.methods import learner
+from pipeline.train.pixels import Resident
+from pipeline.train.targets import Targets
+from pipeline.train.task import Task, TrainParams
 
 LIMIT, LOSS_LIMIT = 0.85, 0.05
 USB = 700  # views/s of its FixMatch, WRN-10-1, batch 16, ratio 7

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from pipeline import dist, rng
-from pipeline.errors import TrainingError
-from pipeline.files import whole_file
+from pipeline.base import rng
+from pipeline.base.errors import TrainingError
+from pipeline.base.files import whole_file
 from pipeline.nn.device import Device
 from pipeline.nn.optim import OptimParams
-from pipeline.stop import asked_to_stop
+from pipeline.parallel import dist
+from pipeline.parallel.stop import asked_to_stop
 
 CURVE_ROWS = 200
 TELL_SECONDS = 60.0  # between lines of the log, where there is no terminal for a bar

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from pipeline.errors import PipelineError
-from pipeline.files import write_json
-from pipeline.params import Params
+from pipeline.base.errors import PipelineError
+from pipeline.base.files import write_json
+from pipeline.base.params import Params
 
 DATA = Path("data")  # each stage's folder below it bears the stage's name
 

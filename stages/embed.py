@@ -5,15 +5,15 @@ from pathlib import Path
 
 import click
 
-from pipeline import dist
-from pipeline.artifacts import Index, Manifest
-from pipeline.data.remote import Reading
-from pipeline.embed import EmbedParams, embed_split, join
-from pipeline.files import sha256, whole_folder
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.files import sha256, whole_folder
+from pipeline.base.params import Params
+from pipeline.base.scratch import scratch
+from pipeline.embed.run import EmbedParams, embed_split, join
 from pipeline.nn.classifier import read_backbone
 from pipeline.nn.device import Device
-from pipeline.params import Params
-from pipeline.scratch import scratch
+from pipeline.parallel import dist
+from pipeline.shards.remote.download import Reading
 from stages.cli import DATA, command, write_log
 
 

@@ -6,15 +6,17 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pipeline.artifacts import Embeddings, Index, Labels, Manifest
-from pipeline.data.remote import Reading
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.files import read_json, whole_folder, write_csv, write_json
+from pipeline.base.params import Params
 from pipeline.evaluate import accuracy, metrics, plots
 from pipeline.evaluate.guess import guess_split
 from pipeline.evaluate.levels import parents_in
-from pipeline.files import read_json, whole_folder, write_csv, write_json
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
-from pipeline.params import Params
+from pipeline.shards.remote.download import Reading
 from stages.cli import DATA, command, write_log
 
 log = logging.getLogger(__name__)

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from pipeline.data.remote import Reading
-from pipeline.params import Params
-from pipeline.sources import SOURCES
-from pipeline.sources.ingest import IngestParams, ingest
-from pipeline.sources.remote_tars import RemoteTars
-from pipeline.sources.shards import Shards
+from pipeline.base.params import Params
+from pipeline.ingest.run import IngestParams, ingest
+from pipeline.ingest.sources import SOURCES
+from pipeline.ingest.sources.remote_tars import RemoteTars
+from pipeline.ingest.sources.shards import Shards
+from pipeline.shards.remote.download import Reading
 from stages.cli import DATA, command, write_log
 
 log = logging.getLogger(__name__)

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import click
 
-from pipeline.artifacts import Embeddings, Index, Labels, Manifest, Selection
-from pipeline.data.remote import Reading
-from pipeline.embed import EmbedParams, embed_split, join
-from pipeline.errors import ArtifactError
-from pipeline.files import read_json, sha256
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.model_outputs import OUTPUTS, ModelOutputs
+from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.rounds import next_round
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.errors import ArtifactError
+from pipeline.base.files import read_json, sha256
+from pipeline.base.params import Params
+from pipeline.embed.run import EmbedParams, embed_split, join
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
-from pipeline.params import Params
-from pipeline.rounds import OUTPUTS, ModelOutputs, next_round
+from pipeline.shards.remote.download import Reading
 from stages.cli import DATA, command
 
 

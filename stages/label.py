@@ -8,11 +8,14 @@ from pathlib import Path
 
 import click
 
-from pipeline.artifacts import Classes, Index, Labels, Manifest, Selection, Sources, level_names
-from pipeline.data.remote import Reading
-from pipeline.errors import ArtifactError, SourceError
-from pipeline.files import whole_folder
-from pipeline.label import (
+from pipeline.artifacts.labels import Classes, Labels, Sources, level_names
+from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.rounds import joined, read_rounds
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.errors import ArtifactError, SourceError
+from pipeline.base.files import whole_folder
+from pipeline.base.params import Params
+from pipeline.label.run import (
     LABELLERS,
     TEMPLATE,
     FileParams,
@@ -27,8 +30,7 @@ from pipeline.label import (
     wanted_levels,
     without_label,
 )
-from pipeline.params import Params
-from pipeline.rounds import joined, read_rounds
+from pipeline.shards.remote.download import Reading
 from stages.cli import DATA, command
 
 log = logging.getLogger(__name__)

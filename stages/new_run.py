@@ -12,9 +12,9 @@ from typing import Any
 import click
 from ruamel.yaml import YAML
 
-from pipeline.errors import ParamsError, PipelineError
-from pipeline.files import whole_file
-from pipeline.params import overlay, parse_yaml
+from pipeline.base.errors import ParamsError, PipelineError
+from pipeline.base.files import whole_file
+from pipeline.base.params import overlay, parse_yaml
 
 HOME = Path(__file__).parent.parent
 MARK = ".run"  # an empty file that says that a folder was laid out here

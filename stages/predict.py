@@ -11,12 +11,12 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from pipeline.errors import SourceError
+from pipeline.base.errors import SourceError
+from pipeline.base.files import write_csv
 from pipeline.evaluate.guess import guess_files
-from pipeline.files import write_csv
+from pipeline.ingest.walk import files_below
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
-from pipeline.sources.walk import files_below
 from stages.cli import DATA, one_line_errors
 
 

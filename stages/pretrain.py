@@ -6,21 +6,24 @@ from pathlib import Path
 import click
 from torch import nn
 
-from pipeline import dist
-from pipeline.artifacts import Index, Manifest, Weights, write_rows
-from pipeline.data.reader import load
-from pipeline.data.remote import Reading
-from pipeline.files import sha256, whole_folder
+from pipeline.artifacts.curve import write_rows
+from pipeline.artifacts.model import Weights
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.files import sha256, whole_folder
+from pipeline.base.params import Params
+from pipeline.base.scratch import scratch
 from pipeline.fit import fit
 from pipeline.nn.classifier import to_arrays
 from pipeline.nn.cost import cheaper
 from pipeline.nn.device import Device
-from pipeline.params import Params
-from pipeline.scratch import scratch
-from pipeline.selfsup.none import NoneParams, fill
-from pipeline.selfsup.recipe import Recipe
-from pipeline.selfsup.streamed import sample
-from pipeline.selfsup.watch import Watch
+from pipeline.parallel import dist
+from pipeline.pretrain.methods.none import NoneParams
+from pipeline.pretrain.recipe import Recipe
+from pipeline.pretrain.streamed import sample
+from pipeline.pretrain.watch import Watch
+from pipeline.pretrain.weights import fill
+from pipeline.shards.reader import load
+from pipeline.shards.remote.download import Reading
 from stages.cli import DATA, command, save_seconds_option, write_log
 
 SAMPLE = 10_000  # images that the normalisation is taken from where not all are in memory

@@ -6,12 +6,12 @@ from pathlib import Path
 import click
 from pydantic import Field
 
-from pipeline.data.pictures import pictures
-from pipeline.data.remote import Reading
-from pipeline.files import whole_folder
-from pipeline.params import Block, Params
+from pipeline.base.files import whole_folder
+from pipeline.base.params import Block, Params
 from pipeline.report.page import PICTURE_SIDE, Shown, render
 from pipeline.report.run import Run
+from pipeline.shards.pictures import pictures
+from pipeline.shards.remote.download import Reading
 from stages.cli import DATA, command
 
 log = logging.getLogger(__name__)

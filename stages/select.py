@@ -17,16 +17,22 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from pipeline.artifacts import Attributes, Embeddings, Selection, StoredEmbeddings
-from pipeline.errors import ArtifactError, ParamsError
-from pipeline.files import sha256, whole_folder, write_json
-from pipeline.params import Params
-from pipeline.parts import Parts, RowNumbers
-from pipeline.rounds import OUTPUTS, ModelOutputs, labelled_keys
-from pipeline.select import SELECTORS, Outputs, Pool, SelectParams, neighbours
+from pipeline.artifacts.attributes import Attributes
+from pipeline.artifacts.embeddings import Embeddings, StoredEmbeddings
+from pipeline.artifacts.model_outputs import OUTPUTS, ModelOutputs
+from pipeline.artifacts.on_disk import Parts, RowNumbers
+from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.rounds import labelled_keys
+from pipeline.artifacts.vectors import megabytes, read_keyed
+from pipeline.base.errors import ArtifactError, ParamsError
+from pipeline.base.files import sha256, whole_folder, write_json
+from pipeline.base.params import Params
+from pipeline.select import clustering
+from pipeline.select.methods import SELECTORS
+from pipeline.select.params import SelectParams
+from pipeline.select.pool import Outputs, Pool
 from pipeline.select.quality import quality
 from pipeline.select.rules import choose
-from pipeline.vectors import megabytes, read_keyed
 from stages.cli import DATA, command, write_log
 
 log = logging.getLogger(__name__)
@@ -97,7 +103,7 @@ def main(params: Params, embeddings: Path, vectors: Path | None, attributes: Pat
             record |= {"attributes_sha256": None if attributes is None else sha256(attributes)}
             record |= {"outputs_sha256": None if pool.outputs is None else digest(pool.outputs.features.data)}
             record |= {"quality": quality(pool.space, picks.rows, pool.labelled, seed)}
-            record |= {"versions": {"numpy": np.__version__, "faiss": neighbours.version()}}
+            record |= {"versions": {"numpy": np.__version__, "faiss": clustering.version()}}
             with whole_folder(out) as part:
                 selection.write(part / "picks.csv")
                 write_json(part / "record.json", record)

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 from pydantic import field_validator
 
-from pipeline.artifacts import TAKEN
+from pipeline.artifacts.labels import TAKEN
+from pipeline.base.files import read_json, write_csv, write_json
+from pipeline.base.params import Block, Params, parse_yaml
 from pipeline.evaluate.replicates import summarise
-from pipeline.files import read_json, write_csv, write_json
-from pipeline.params import Block, Params, parse_yaml
 from stages.cli import one_line_errors
 
 SHOWN = ("top1", "macro_f1", "ece", "consistency")

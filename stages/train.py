@@ -9,21 +9,25 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from pipeline import dist, rng
-from pipeline.artifacts import Classes, Index, Labels, Manifest, PseudoLabels, write_rows
-from pipeline.data.remote import Reading
-from pipeline.files import sha256, whole_folder
+from pipeline.artifacts.curve import write_rows
+from pipeline.artifacts.labels import Classes, Labels
+from pipeline.artifacts.predictions import PseudoLabels
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base import rng
+from pipeline.base.files import sha256, whole_folder
+from pipeline.base.params import Params
+from pipeline.base.scratch import scratch
 from pipeline.fit import fit
 from pipeline.nn.classifier import AT_ONCE, Classifier, read_backbone, untrained
 from pipeline.nn.cost import cheaper
 from pipeline.nn.device import Device, channels_last
 from pipeline.nn.norm import synchronised
-from pipeline.params import Params
-from pipeline.scratch import scratch
-from pipeline.semisup import METHODS, learner
-from pipeline.semisup.pixels import Decoded, Pixels, of_all, training_images
-from pipeline.semisup.targets import Targets
-from pipeline.semisup.task import Task, TrainParams
+from pipeline.parallel import dist
+from pipeline.shards.remote.download import Reading
+from pipeline.train.methods import METHODS, learner
+from pipeline.train.pixels import Decoded, Pixels, of_all, training_images
+from pipeline.train.targets import Targets
+from pipeline.train.task import Task, TrainParams
 from stages.cli import DATA, command, save_seconds_option, write_log
 
 log = logging.getLogger(__name__)

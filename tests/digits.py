@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from pipeline.data.views import ContrastiveView, LocalCrops, StrongView, WeakView
 from pipeline.nn.backbones import Backbone, SmallResNet, fresh
 from pipeline.nn.optim import OptimParams
-from pipeline.selfsup import METHODS as SELFSUP
-from pipeline.selfsup.feed import Feed as SelfsupFeed
-from pipeline.semisup import METHODS as SEMISUP
-from pipeline.semisup import learner as semisup_learner
-from pipeline.semisup.pixels import Resident
-from pipeline.semisup.targets import Targets
-from pipeline.semisup.task import Task, TrainParams
+from pipeline.pretrain.feed import Feed as SelfsupFeed
+from pipeline.pretrain.methods import METHODS as SELFSUP
+from pipeline.train.methods import METHODS as SEMISUP
+from pipeline.train.methods import learner as semisup_learner
+from pipeline.train.pixels import Resident
+from pipeline.train.targets import Targets
+from pipeline.train.task import Task, TrainParams
+from pipeline.views.kinds import ContrastiveView, LocalCrops, StrongView, WeakView
 
 CONTRASTIVE = ContrastiveView(
     crop_min=0.4, flip=0.5, jitter_prob=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grey_prob=0.2,

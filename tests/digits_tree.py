@@ -9,23 +9,17 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
-from pipeline.artifacts import (
-    Classes,
-    Embeddings,
-    Index,
-    Labels,
-    Manifest,
-    Selection,
-    Shard,
-    Sources,
-    Weights,
-    write_rows,
-)
-from pipeline.data.images import encode
-from pipeline.files import sha256, write_json
+from pipeline.artifacts.curve import write_rows
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.labels import Classes, Labels, Sources
+from pipeline.artifacts.model import Weights
+from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.shards import Index, Manifest, Shard
+from pipeline.base.files import sha256, write_json
 from pipeline.nn.backbones import Backbone, SmallResNet
 from pipeline.nn.classifier import Classifier, to_arrays
-from pipeline.nn.readouts import Levels
+from pipeline.nn.heads import Levels
+from pipeline.shards.decode import encode
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

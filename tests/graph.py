@@ -1,11 +1,10 @@
-"""What a stage's code really imports and reads, worked out from its source; `python -m tests.graph` prints the deps."""
+"""What a stage's code really imports and reads, worked out from its source: `python -m tests.graph` prints it."""
 
 import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-# A folder that holds one kind of method: dvc.yaml names the folder, so that adding a method re-runs its stage.
-KINDS = ("pipeline/sources", "pipeline/selfsup", "pipeline/select", "pipeline/semisup")
+STAGES = ("ingest", "pretrain", "embed", "select", "label", "train", "evaluate", "report")
 
 
 def imported(file: Path) -> set[Path]:
@@ -26,20 +25,21 @@ def imported(file: Path) -> set[Path]:
 
 
 def closure(file: Path) -> set[str]:
-    """The file, all that it imports, directly or not, and their templates; no `__init__` that is only a docstring."""
+    """The file, all that it imports, directly or not, and the templates beside it; methods and their tables aside.
+
+    What the methods import counts. A table says no more than the methods' files do: tests/test_graph.py.
+    """
     seen, todo = set(), {file}
     while todo:
         here = todo.pop()
         seen.add(here)
         todo |= imported(here) - seen
     modules = {path for path in seen if imported(path) or path.name != "__init__.py"}
-    templates = {page for path in modules for page in (path.with_suffix(".html"), path.with_suffix(".css"))}
-    files = {str(path.relative_to(ROOT)) for path in modules | templates if path.is_file()}
-    kinds = {kind for kind in KINDS if any(name.startswith(f"{kind}/") for name in files)}
-    return {name for name in files if not any(name.startswith(f"{kind}/") for kind in kinds)} | kinds
+    templates = {page for path in modules for kind in ("html", "css") for page in path.parent.glob(f"page.{kind}")}
+    files = {str(path.relative_to(ROOT)) for path in modules | templates}
+    return {name for name in files if "/methods/" not in name}
 
 
 if __name__ == "__main__":
-    for stage in ("ingest", "pretrain", "embed", "select", "label", "train", "evaluate", "report"):
-        path = ROOT / "stages" / f"{stage}.py"
-        print(stage, *sorted(closure(path)) if path.exists() else "-", sep="\n      - ")
+    for stage in STAGES:
+        print(stage, *sorted(closure(ROOT / "stages" / f"{stage}.py")), sep="\n      - ")

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.select import Outputs, Pool, Search
+from pipeline.select.neighbours import Search
+from pipeline.select.pool import Outputs, Pool
 
 SEARCH = Search(memory_mb=256, exact_most=100_000, recall=0.95, probes=64)
 

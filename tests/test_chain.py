@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from pipeline.files import sha256
-from pipeline.params import STAGES, Params
+from pipeline.base.files import sha256
+from pipeline.base.params import STAGES, Params
 from stages.new_run import main as new_run
 from tests.graph import ROOT
 

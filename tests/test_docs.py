@@ -4,11 +4,11 @@ import re
 
 import pytest
 
+from pipeline.ingest.sources import SOURCES
 from pipeline.nn.backbones import BACKBONES
-from pipeline.select import SELECTORS
-from pipeline.selfsup import METHODS as SELFSUP
-from pipeline.semisup import METHODS as SEMISUP
-from pipeline.sources import SOURCES
+from pipeline.pretrain.methods import METHODS as SELFSUP
+from pipeline.select.methods import SELECTORS
+from pipeline.train.methods import METHODS as SEMISUP
 from tests.graph import ROOT
 
 README = (ROOT / "README.md").read_text()

@@ -5,10 +5,10 @@ from contextlib import suppress
 import pytest
 import torch
 
-from pipeline import dist
-from pipeline.errors import TrainingError
+from pipeline.base.errors import TrainingError
 from pipeline.fit import Step, fit
 from pipeline.nn.device import Device
+from pipeline.parallel import dist
 from tests.digits import METHODS, OPTIM, learner
 
 CPU = Device(torch.device("cpu"), bf16=False)

@@ -5,11 +5,15 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.params import STAGES
+from pipeline.base.params import STAGES
+from pipeline.pretrain.methods import METHODS as PRETRAIN
+from pipeline.select.methods import SELECTORS
+from pipeline.train.methods import METHODS as TRAIN
 from tests.graph import ROOT, closure
 
 GRAPH = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 LAUNCHED = ("pretrain", "embed", "train")  # by what LAUNCH says, as several processes for instance
+TABLES = {"pretrain": PRETRAIN, "select": SELECTORS, "train": TRAIN}
 ANSWERS = {"data/ingest/answers.csv", "data/ingest/sources.csv"}
 
 
@@ -33,8 +37,26 @@ def test_one_word_names_stage_command_folder_and_block():
 
 @pytest.mark.parametrize("name", STAGES)
 def test_code_deps_are_what_is_imported(name):
+    """Each file that the stage loads is under one dep; no dep is without such a file; of the methods one is named."""
     code = {dep for dep in GRAPH[name]["deps"] if not dep.startswith(("data/", "${"))}
-    assert code == closure(ROOT / "stages" / f"{name}.py")
+    method = {dep for dep in code if "/methods/" in dep}
+    assert method == ({f"pipeline/{name}/methods/${{{name}.method}}.py"} if name in TABLES else set())
+    files = closure(ROOT / "stages" / f"{name}.py")
+    above = {file: [dep for dep in code - method if file == dep or file.startswith(f"{dep}/")] for file in files}
+    assert {file for file, deps in above.items() if len(deps) != 1} == set()
+    assert {dep for deps in above.values() for dep in deps} == code - method
+
+
+@pytest.mark.parametrize(("name", "table"), TABLES.items())
+def test_a_table_says_no_more_than_the_files_of_its_methods(name, table):
+    """dvc.yaml names the method's file and no table: a name must be that of the file which defines the class."""
+    assert all(method.__module__ == f"pipeline.{name}.methods.{key}" for key, method in table.items())
+    files = {file.stem for file in (ROOT / f"pipeline/{name}/methods").glob("[a-z]*.py")}
+    assert files - {"none"} == set(table)
+
+
+def test_methods_are_left_out_of_folders_that_stages_depend_on():
+    assert "pipeline/*/methods" in (ROOT / ".dvcignore").read_text().splitlines()
 
 
 def test_data_deps_are_outputs_of_earlier_stages_or_a_persons_folder():
@@ -95,4 +117,5 @@ def test_replicates_have_the_stages_own_deps_and_params():
         assert outputs(own) == outs
         assert own["cmd"].startswith(f"{python(name)} -m stages.{name} --set seed=${{item.seed}} ")
     code = {dep for dep in replicate["summarise"]["deps"] if not dep.startswith("experiments/")}
-    assert code == closure(ROOT / "stages/summarise.py")
+    files = closure(ROOT / "stages/summarise.py")
+    assert {file for file in files if not any(file == dep or file.startswith(f"{dep}/") for dep in code)} == set()

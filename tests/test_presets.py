@@ -2,12 +2,12 @@
 
 import pytest
 
-from pipeline.label import LABELLERS, LabelParams
-from pipeline.params import Params, parse_yaml
-from pipeline.selfsup import METHODS
-from pipeline.selfsup.recipe import Recipe
-from pipeline.semisup import METHODS as SEMISUP
-from pipeline.semisup.task import TrainParams
+from pipeline.base.params import Params, parse_yaml
+from pipeline.label.run import LABELLERS, LabelParams
+from pipeline.pretrain.methods import METHODS
+from pipeline.pretrain.recipe import Recipe
+from pipeline.train.methods import METHODS as SEMISUP
+from pipeline.train.task import TrainParams
 from stages.new_run import merge
 from tests.graph import ROOT
 

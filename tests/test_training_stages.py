@@ -13,16 +13,19 @@ import torch
 from click.testing import CliRunner
 from filelock import FileLock
 
-from pipeline.artifacts import Attributes, Embeddings, Index, Labels, Manifest
-from pipeline.data.reader import load
-from pipeline.embed import EmbedParams, embed_split
-from pipeline.files import read_csv, sha256
+from pipeline.artifacts.attributes import Attributes
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.model_outputs import ModelOutputs
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.files import read_csv, sha256
+from pipeline.embed.run import EmbedParams, embed_split
 from pipeline.nn.backbones import BACKBONES
 from pipeline.nn.classifier import Classifier, read_backbone
 from pipeline.nn.device import Device
-from pipeline.rounds import ModelOutputs
-from pipeline.selfsup import METHODS
-from pipeline.semisup import METHODS as SEMISUP
+from pipeline.pretrain.methods import METHODS
+from pipeline.shards.reader import load
+from pipeline.train.methods import METHODS as SEMISUP
 from stages.embed import main as embed
 from stages.keep_round import main as keep_round
 from stages.pretrain import main as pretrain

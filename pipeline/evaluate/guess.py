@@ -11,14 +11,14 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from pipeline.artifacts import Index, Manifest
-from pipeline.data.images import BadImage, decode, read_file
-from pipeline.data.reader import read_shard
-from pipeline.data.remote import Reading
-from pipeline.data.threads import map_in_order
-from pipeline.errors import ArtifactError
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.errors import ArtifactError
 from pipeline.evaluate.levels import Parents
 from pipeline.nn.classifier import Classifier
+from pipeline.parallel.threads import map_in_order
+from pipeline.shards.decode import BadImage, decode, read_file
+from pipeline.shards.reader import read_shard
+from pipeline.shards.remote.download import Reading
 
 
 @dataclass(frozen=True)

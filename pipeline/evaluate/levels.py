@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from pipeline.artifacts import Labels
+from pipeline.artifacts.labels import Labels
 from pipeline.evaluate import accuracy
 
 Parents = Mapping[str, Mapping[str, str]]  # of each coarser level: the class there of each finest class

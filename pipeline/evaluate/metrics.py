@@ -12,11 +12,13 @@ from jaxtyping import Float, Int64
 from numpy import ndarray
 from pydantic import Field
 
-from pipeline.artifacts import Embeddings, Labels, Predictions
-from pipeline.errors import ArtifactError
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.predictions import Predictions
+from pipeline.base.errors import ArtifactError
+from pipeline.base.params import Block
 from pipeline.evaluate import accuracy, coverage, levels, probes
 from pipeline.evaluate.guess import Guesses
-from pipeline.params import Block
 
 TEST = "no test image has an answer"
 DRAWS = "they need answers for test images, and for at least as many training images as were labelled"

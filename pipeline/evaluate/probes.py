@@ -15,7 +15,7 @@ from numpy import ndarray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from pipeline import rng
+from pipeline.base import rng
 from pipeline.evaluate.accuracy import top1
 from pipeline.evaluate.coverage import covered
 

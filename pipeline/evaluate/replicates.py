@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from pipeline.errors import ArtifactError
+from pipeline.base.errors import ArtifactError
 
 
 @dataclass(frozen=True)

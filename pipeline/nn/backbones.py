@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from pipeline.errors import ParamsError, first_line
+from pipeline.base.errors import ParamsError, first_line
+from pipeline.base.params import Block
 from pipeline.nn.device import channels_last
 from pipeline.nn.resnets import (
     ResNet18,
@@ -21,7 +22,6 @@ from pipeline.nn.resnets import (
 )
 from pipeline.nn.timm_models import TimmModel
 from pipeline.nn.vit import ViTBase, ViTSmall, ViTTiny
-from pipeline.params import Block
 
 BACKBONES: dict[str, Any] = {  # a Block with `build(channels) -> (network, dim)`
     "small_resnet": SmallResNet,

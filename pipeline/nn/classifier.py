@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from pipeline.artifacts import Weights
-from pipeline.errors import ArtifactError
+from pipeline.artifacts.model import Weights
+from pipeline.base.errors import ArtifactError
 from pipeline.nn.backbones import BACKBONES, Backbone
 from pipeline.nn.device import channels_last
-from pipeline.nn.readouts import Head, build_head, describe
+from pipeline.nn.heads import Head, build_head, describe
 
 M = TypeVar("M", bound=nn.Module)
 AT_ONCE = 500  # images of a pass without gradient, where nothing else says how many

@@ -6,7 +6,7 @@ from functools import partial
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from pipeline.errors import ParamsError
+from pipeline.base.errors import ParamsError
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.norm import statistics_kept
 

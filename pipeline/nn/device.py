@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
-from pipeline import dist
+from pipeline.parallel import dist
 
 log = logging.getLogger(__name__)
 Precision = Literal["auto", "fp32", "bf16"]

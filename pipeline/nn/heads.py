@@ -1,63 +1,146 @@
-"""Small networks on top of a backbone."""
+"""What stands on a backbone in a classifier and says the classes of its features, at each level or in several ways."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pipeline.errors import ParamsError
-from pipeline.nn.backbones import Backbone
+from pipeline.base.errors import ParamsError
+from pipeline.nn.mlp import mlp
+
+LINEAR = "linear"  # the name of the linear layer's readout where another one is the main one
 
 
-def mlp(
-    dims: Sequence[int], *, norm: bool, last_norm: bool = False, affine: bool = True, last_bias: bool = True
-) -> nn.Sequential:
-    """Linear layers from dims[0] to dims[-1] with ReLU between them: one layer if there are two dims.
+class Head(nn.Module, ABC):
+    """Logits for features by the name of each readout; `names` has their classes, `label`, the finest level, first.
 
-    `norm` puts batch norm before each ReLU, `last_norm` one at the end, there with scale and shift if `affine`. A layer
-    that a norm follows has no bias, for the norm would take it away; the last has one if `last_bias`.
+    `options` are the arguments beside dim and names that build it again.
     """
-    layers: list[nn.Module] = []
-    for i, (d_in, d_out) in enumerate(pairwise(dims)):
-        last = i == len(dims) - 2
-        normed = last_norm if last else norm
-        layers.append(nn.Linear(d_in, d_out, bias=not normed and (last_bias or not last)))
-        if normed:
-            layers.append(nn.BatchNorm1d(d_out, affine=affine or not last))
-        if not last:
-            layers.append(nn.ReLU())
-    return nn.Sequential(*layers)
 
+    name: str
 
-class Encoder(nn.Module):
-    """A backbone with a projection head on top."""
-
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    def __init__(self, names: Mapping[str, Sequence[str]], **options: Any) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.names = {readout: list(classes) for readout, classes in names.items()}
+        self.options = options
 
-    def forward(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b f"], Float[Tensor, "b d"]]:
-        """Features of the backbone, and their projections."""
-        features = self.backbone(images)
-        return features, self.head(features)
+    @abstractmethod
+    def forward(self, h: Float[Tensor, "b f"]) -> dict[str, Float[Tensor, "b _"]]:
+        """Logits of each readout."""
+
+    @abstractmethod
+    def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
+        """Weight and bias of the linear layer that names the finest classes, from all features."""
 
 
-def in_groups(net: nn.Module, images: Float[Tensor, "b c h w"], groups: int, shuffled: bool) -> Float[Tensor, "b d"]:
-    """The network on each of `groups` parts of the batch in turn, so that batch norm sees one part at a time.
+class Levels(Head):
+    """One linear layer a level, on features cut into a slice for each level; with one level it is a linear classifier.
 
-    On one device this does what MoCo's shuffled batch norm does across several: with `shuffled`, a batch's parts are
-    drawn anew (torch's own chance), so keys and queries do not share their statistics. Raises ParamsError if a group
-    would hold fewer than two images, which have no deviation.
+    The finest level sees its own slice alone, a coarser one its own and those of all finer levels, through which it
+    passes no gradient: what fine classes are told by, a coarse label moves only through the layers below (Garg et al.
+    2022, HierMatch).
     """
-    if groups == 1:
-        return net(images)
-    if len(images) < 2 * groups:
-        raise ParamsError(
-            f"pretrain.moco.bn_groups: expected at most {len(images) // 2}, half of a process's batch, got {groups}"
+
+    name = "levels"
+
+    def __init__(self, dim: int, names: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(names)
+        if dim < len(names):
+            raise ParamsError(f"train: expected a backbone of at least {len(names)} features, one a level, got {dim}")
+        width = dim // len(names)
+        # The finest slice lies last and takes what is over.
+        self.starts = [(len(names) - 1 - i) * width for i in range(len(names))]
+        self.ends = [dim, *self.starts[:-1]]
+        starts = zip(self.starts, names.values(), strict=True)
+        layers = [nn.Linear(dim - start, len(classes)) for start, classes in starts]
+        for layer in layers:
+            nn.init.zeros_(layer.bias)
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, h: Float[Tensor, "b f"]) -> dict[str, Float[Tensor, "b _"]]:
+        """Logits of each level."""
+        found = {}
+        for start, end, layer, level in zip(self.starts, self.ends, self.layers, self.names, strict=True):
+            found[level] = layer(torch.cat([h[:, start:end], h[:, end:].detach()], dim=1))
+        return found
+
+    def layer(self, level: int) -> nn.Linear:
+        """The layer of a level, which sees the features from `starts[level]` on."""
+        return cast(nn.Linear, self.layers[level])
+
+    def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
+        """The finest level's; its weight is 0 on the coarser slices."""
+        return F.pad(self.layer(0).weight, (self.starts[0], 0)), self.layer(0).bias
+
+
+class Nearest(Head):
+    """The classes of the most similar of some labelled images (PAWS, Assran et al. 2021), beside them a linear layer.
+
+    `supports` are unit projections of labelled images with their soft labels `answers`, each times the weight of its
+    image; both come with training.
+    """
+
+    name = "nearest"
+    supports: Tensor
+    answers: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        names: Mapping[str, Sequence[str]],
+        *,
+        hidden_dim: int,
+        out_dim: int,
+        temperature: float,
+        num_supports: int,
+    ) -> None:
+        super().__init__(
+            names, hidden_dim=hidden_dim, out_dim=out_dim, temperature=temperature, num_supports=num_supports
         )
-    order = torch.randperm(len(images)) if shuffled else torch.arange(len(images))
-    order = order.to(images.device)
-    out = torch.cat([net(part) for part in images[order].tensor_split(groups)])
-    return out[order.argsort()]
+        classes = len(names["label"])
+        self.layer = nn.Linear(dim, classes)
+        nn.init.zeros_(self.layer.bias)
+        self.projector = mlp([dim, hidden_dim, hidden_dim, out_dim], norm=True)
+        self.temperature = temperature
+        self.register_buffer("supports", torch.zeros(num_supports, out_dim))
+        self.register_buffer("answers", torch.full((num_supports, classes), 1 / classes))
+
+    def forward(self, h: Float[Tensor, "b f"]) -> dict[str, Float[Tensor, "b _"]]:
+        """Log-probabilities by the supports; logits of the linear layer, which passes no gradient to the features."""
+        p = soft_nearest(self.projector(h), self.supports, self.answers, self.temperature)
+        return {"label": p.clamp(min=1e-12).log(), LINEAR: self.layer(h.detach())}
+
+    def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
+        """The linear layer's."""
+        return self.layer.weight, self.layer.bias
+
+
+def soft_nearest(
+    z: Float[Tensor, "b d"], supports: Float[Tensor, "m d"], answers: Float[Tensor, "m k"], temperature: float
+) -> Float[Tensor, "b k"]:
+    """The mean of the supports' soft labels by softmax(cosine / temperature) (eq. 1): a distribution if they are.
+
+    In float32 whatever the precision; gradients flow to z and to the supports.
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        exact = z if z.dtype == torch.float64 else z.float()
+        similar = F.normalize(exact, dim=1) @ F.normalize(supports.to(exact.dtype), dim=1).T
+        return (similar / temperature).softmax(dim=1) @ answers.to(exact.dtype)
+
+
+HEADS: dict[str, Callable[..., Head]] = {"levels": Levels, "nearest": Nearest}
+
+
+def build_head(about: Mapping[str, Any], dim: int) -> Head:
+    """A fresh head from the description that travels with a model."""
+    return HEADS[about["name"]](dim, dict(about["names"]), **about["options"])
+
+
+def describe(head: Head) -> dict[str, Any]:
+    """What `build_head` needs, less the number of features."""
+    # Pairs, as the keys of our JSON are sorted and levels have an order.
+    return {"name": head.name, "names": [list(pair) for pair in head.names.items()], "options": head.options}

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from pipeline import dist
-from pipeline.errors import ParamsError
+from pipeline.base.errors import ParamsError
 from pipeline.nn.primitives import in_float32
+from pipeline.parallel import dist
 
 
 class Queue(nn.Module):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pipeline import dist
-from pipeline.errors import ParamsError
+from pipeline.base.errors import ParamsError
+from pipeline.parallel import dist
 
 M = TypeVar("M", bound=nn.Module)
 PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d)

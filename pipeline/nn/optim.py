@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from pipeline.params import Block
+from pipeline.base.params import Block
 
 
 class OptimParams(Block):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from pipeline import dist
+from pipeline.parallel import dist
 
 C = TypeVar("C", bound=Callable[..., Any])
 

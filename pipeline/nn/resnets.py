@@ -11,8 +11,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.nn.vision import torchvision
-from pipeline.params import Block
+from pipeline.base.params import Block
+from pipeline.base.torchvision_import import torchvision
 
 
 class BasicBlock(nn.Module):

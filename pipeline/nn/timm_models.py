@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.errors import ParamsError, first_line
-from pipeline.nn.vision import torchvision
-from pipeline.params import Block
+from pipeline.base.errors import ParamsError, first_line
+from pipeline.base.params import Block
+from pipeline.base.torchvision_import import torchvision
 
 MODEL = "pretrain.backbones.timm.model"
 

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from pipeline.errors import ParamsError
-from pipeline.nn.vision import torchvision
-from pipeline.params import Block
+from pipeline.base.errors import ParamsError
+from pipeline.base.params import Block
+from pipeline.base.torchvision_import import torchvision
 
 
 class Transformer(nn.Module):

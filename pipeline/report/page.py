@@ -8,11 +8,11 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from pipeline.data.pictures import Picture
 from pipeline.evaluate import accuracy
 from pipeline.evaluate.metrics import absent, finest
 from pipeline.report import plots, tables
 from pipeline.report.run import Run
+from pipeline.shards.pictures import Picture
 
 PICTURE_SIDE = 112  # pixels of the longer side of a picture, at most
 

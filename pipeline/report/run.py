@@ -8,8 +8,12 @@ from typing import Any
 from jaxtyping import Float
 from numpy import ndarray
 
-from pipeline.artifacts import Classes, Index, Labels, Manifest, Predictions, Selection, Sources, number, read_rows
-from pipeline.files import read_csv, read_json
+from pipeline.artifacts.curve import read_rows
+from pipeline.artifacts.labels import Classes, Labels, Sources
+from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.predictions import Predictions
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.files import number, read_csv, read_json
 
 Curve = Mapping[str, Float[ndarray, " s"]]
 

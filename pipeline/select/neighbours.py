@@ -1,181 +1,168 @@
-"""k-means, and nearest neighbours on a GPU: the only file that imports FAISS. On the GPU where FAISS finds one.
+"""Which images are compared with which: all with all up to a size, each with those of near inverted lists beyond it.
 
-Neighbours on a CPU come from `near`, not from `faiss.knn`: the OpenBLAS inside faiss-cpu 1.15 takes newer CPUs for the
-oldest it knows, and needs several times as long there. `python -m benchmarks.select` measures both in one run.
+The lists are k-means cells, 2 sqrt(n) of them whatever the budget is. A list is searched as a whole: its images against
+the images of the lists nearest to its centroid, one matrix product. So n images cost n^1.5, and memory is a block's.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-import faiss
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 from pydantic import Field
 from tqdm import tqdm
 
-from pipeline import rng
-from pipeline.params import Block
-from pipeline.parts import Parts
-from pipeline.select.geometry import assign, spans, sq_dists, unit
+from pipeline.base import rng
+from pipeline.base.params import Block
+from pipeline.select import clustering, geometry
+from pipeline.select.geometry import lowered, raised, smallest, spans
 
 log = logging.getLogger(__name__)
-GPU_MOST = 2048  # neighbours that FAISS can find on a GPU
-GPU_QUERIES = 65536
-FLAT_MOST = 2000  # clusters that are found at one level
-BLOCK = 1 << 24  # bytes of rows that go to their centroids at a time; larger blocks are new memory each time
-CELLS = 10  # of the first of two levels, whose clusters a row is compared with
+SAMPLE = 1000  # images on which it is
+TRAINED_ON = 64  # images a list, of which the lists' centroids are made
+
+Candidates = Iterator[tuple[Int64[ndarray, " c"], Float32[ndarray, "q c"]]]
 
 
-class Lloyd(Block):
-    """The params of k-means, part of the block of each selector that clusters."""
+class Search(Block):
+    """How neighbours are found, and in what memory: the block `select.search`."""
 
-    iterations: int = Field(ge=1)
-    restarts: int = Field(ge=1)  # runs from different starts, of which the best is kept
-    spherical: bool  # centroids of unit length and cosine similarity, in place of Euclidean distance
-
-
-@dataclass(frozen=True)
-class Clusters:
-    """`cluster[i]` is the cluster of row i, numbered from 0 without gaps: clusters that came out empty do not count.
-
-    `sq_dist` is the row's squared distance to its centroid; of the row brought to unit length, where spherical.
-    """
-
-    cluster: Int64[ndarray, " n"]
-    sq_dist: Float32[ndarray, " n"]
-
-
-def version() -> str:
-    """FAISS's version."""
-    return faiss.__version__
-
-
-def on_gpu(k: int) -> bool:
-    """Whether k neighbours are found on a GPU."""
-    return faiss.get_num_gpus() > 0 and k <= GPU_MOST
-
-
-def knn_gpu(
-    x: Float32[ndarray, "n d"], rows: Int64[ndarray, " q"], k: int
-) -> Iterator[tuple[Int64[ndarray, " b"], Float32[ndarray, "b k"], Int64[ndarray, "b k"]]]:
-    """Blocks of `rows` with the squared distances and rows of their k nearest of x; exact; needs a GPU."""
-    resources = faiss.StandardGpuResources()
-    for part in spans(len(rows), GPU_QUERIES):
-        sq_dist, found = faiss.knn_gpu(resources, x[rows[part]], x, k)
-        yield rows[part], np.maximum(sq_dist, 0), found
-
-
-def kmeans(x: Float32[ndarray, "n d"], k: int, params: Lloyd, seed: int, memory_mb: int) -> Clusters:
-    """k-means of all rows into at most k clusters, 1 <= k <= n, from k-means++ starts (Arthur 2007).
-
-    Where spherical, rows are brought to unit length first (Dhillon and Modha 2001); one without a direction stays
-    zero. The restart of the best objective is kept. The centroids are learnt from as many rows as a quarter of the
-    memory holds, drawn at random where there are more; then every row goes to the nearest. Beyond `FLAT_MOST` clusters
-    there are two levels: sqrt(k) clusters, each of them cut into its share of the k; then a row goes to the nearest
-    centroid of the `CELLS` clusters of the first level that are nearest to its own. The same on any number of threads.
-    """
-    cluster, sq_dist = np.empty(len(x), np.int64), np.empty(len(x), np.float32)
-    for part, own, gap in learn(x, k, params, seed, memory_mb).nearest(x):
-        cluster[part], sq_dist[part] = own, gap
-    return Clusters(np.unique(cluster, return_inverse=True)[1].astype(np.int64), sq_dist)
+    memory_mb: int = Field(ge=64)  # for what grows with images or picks, beyond copies of the vectors: see the methods
+    exact_most: int = Field(ge=1)  # images up to which all are compared with all
+    recall: float = Field(gt=0, le=1)  # that near lists are added for, until a sample reaches it
+    probes: int = Field(ge=1)  # lists that each is searched with, itself among them, at most
 
 
 @dataclass(frozen=True)
-class Centroids:
-    """What k-means learnt: centroids at one level, or at two, where `second` has those into which each is cut."""
+class Lists:
+    """Centred rows cut into lists; one list of all where `nearby` is None."""
 
-    spherical: bool
-    first: Float32[ndarray, "f d"]
-    second: tuple[Float32[ndarray, "_ d"], ...] | None
+    x: Float32[ndarray, "n d"]
+    cell: Int64[ndarray, " n"]  # the list of each row
+    nearby: Int64[ndarray, "l l"] | None  # for each list all lists, the nearest first, itself before them
 
-    def __len__(self) -> int:
-        """How many clusters there are, empty ones among them."""
-        return len(self.first) if self.second is None else sum(map(len, self.second))
+    @classmethod
+    def build(cls, x: Float32[ndarray, "n d"], search: Search) -> "Lists":
+        """One list up to `search.exact_most` rows."""
+        if len(x) <= search.exact_most:
+            return cls(x, np.zeros(len(x), np.int64), None)
+        num_lists = min(len(x), round(2 * len(x) ** 0.5))
+        sample = rng.stream(0, "select", "lists").choice(len(x), min(len(x), TRAINED_ON * num_lists), replace=False)
+        centres = clustering.centroids(x[sample], num_lists, rng.number(0, "select", "lists", "k-means"))
+        apart = geometry.sq_dists(centres, centres)
+        np.fill_diagonal(apart, -1)  # itself first, whatever rounding makes of copies
+        return cls(x, geometry.assign(x, centres)[0], apart.argsort(axis=1, kind="stable"))
 
-    def nearest(
-        self, x: Float32[ndarray | Parts, "n d"]
-    ) -> Iterator[tuple[slice, Int64[ndarray, " b"], Float32[ndarray, " b"]]]:
-        """One pass over x: blocks of it with the cluster of each row and the squared distance to its centroid."""
-        with tqdm(total=len(x), desc="k-means", disable=None, unit=" images") as bar:
-            for part in spans(len(x), max(1, BLOCK // (4 * x.shape[1]))):
-                block = unit(x[part]) if self.spherical else x[part]
-                yield part, *self._nearest(block)
-                bar.update(len(block))
-
-    def _nearest(self, x: Float32[ndarray, "n d"]) -> tuple[Int64[ndarray, " n"], Float32[ndarray, " n"]]:
-        if self.second is None:
-            return assign(x, self.first)
-        cell = assign(x, self.first)[0]
-        cluster, sq_dist = np.empty(len(x), np.int64), np.empty(len(x), np.float32)
-        order, ends = cell.argsort(kind="stable"), np.bincount(cell, minlength=len(self.first)).cumsum()
-        start = np.concatenate([[0], np.cumsum([len(own) for own in self.second])])
-        for rows, cells in zip(np.split(order, ends[:-1]), self._near, strict=True):
-            if len(rows):
-                numbers = np.concatenate([np.arange(start[i], start[i + 1]) for i in cells])
-                found, sq_dist[rows] = assign(x[rows], np.concatenate([self.second[i] for i in cells]))
-                cluster[rows] = numbers[found]
-        return cluster, sq_dist
+    def near(self, k: int, search: Search) -> "Near":
+        """For the search of the k nearest: as many lists as reach the recall on a sample, or `search.probes`."""
+        if self.nearby is None:
+            return Near(self, None, {"neighbours": "exact"})
+        if clustering.on_gpu(k):  # then the lists serve `blocks` alone
+            return Near(self, self.nearby[:, : search.probes].copy(), {"neighbours": "exact, on a GPU"})
+        queries = np.sort(
+            rng.stream(0, "select", "recall").choice(len(self.x), min(len(self.x), SAMPLE), replace=False)
+        )
+        everything = Near(Lists(self.x, np.zeros_like(self.cell), None), None, {})
+        true = np.concatenate([row for _, _, row in everything.nearest(min(k, len(self.x)), queries)])
+        rank = self.nearby[self.cell[queries]].argsort(axis=1)  # of each list, seen from a query's
+        needed = np.take_along_axis(rank, self.cell[true], axis=1)
+        most = min(search.probes, len(self.nearby))
+        recall = np.array([(needed < probes).mean() for probes in range(1, most + 1)])
+        probes = min(int((recall < search.recall).sum()) + 1, most)
+        about = {"neighbours": "inverted lists", "lists": len(self.nearby), "probes": probes}
+        about |= {"recall": round(float(recall[probes - 1]), 4), "recall_of": k, "recall_sample": len(queries)}
+        log.info(
+            "neighbours: %(lists)d inverted lists, %(probes)d at a time: recall of %(recall_of)d %(recall).3f", about
+        )
+        return Near(self, self.nearby[:, :probes].copy(), about)
 
     @cached_property
-    def _near(self) -> Int64[ndarray, "f c"]:
-        """For each centroid of the first level the nearest, itself one of them: its rows go to the second of these."""
-        assert self.second is not None, "k-means has one level"
-        usable = np.array([i for i, own in enumerate(self.second) if len(own)])
-        return usable[sq_dists(self.first, self.first[usable]).argsort(axis=1, kind="stable")[:, :CELLS]]
+    def order(self) -> Int64[ndarray, " n"]:
+        """The rows list by list."""
+        return self.cell.argsort(kind="stable")
+
+    @cached_property
+    def starts(self) -> Int64[ndarray, " l"]:
+        """Where each list starts in `order`, and its end."""
+        return np.concatenate(
+            [[0], np.bincount(self.cell, minlength=1 if self.nearby is None else len(self.nearby)).cumsum()]
+        )
+
+    @cached_property
+    def raised(self) -> Float32[ndarray, "n e"]:
+        """The right factors of the rows in `order`."""
+        return raised(self.x if self.nearby is None else self.x[self.order])
 
 
-def learn(x: Float32[ndarray | Parts, "n d"], k: int, params: Lloyd, seed: int, memory_mb: int) -> Centroids:
-    """The centroids of `kmeans`, at most k of them."""
-    most = max(k, memory_mb * 2**20 // 4 // (4 * x.shape[1]))
-    gpus = faiss.get_num_gpus()
-    log.info("k-means: %d images into %d clusters, on %s", len(x), k, f"{gpus} GPUs" if gpus else "the CPU")
-    sample = x[np.sort(rng.stream(seed, "sample").choice(len(x), most, replace=False))] if len(x) > most else x[:]
-    if params.spherical:
-        sample = unit(sample)
-    if k > FLAT_MOST:
-        return _two_levels(sample, k, params, seed)
-    return Centroids(params.spherical, _centroids(sample, k, params, seed), None)
+@dataclass(frozen=True)
+class Near:
+    """What each row is compared with: all rows where `lists` is None, or those of so many lists near to its own."""
 
+    rows: Lists
+    lists: Int64[ndarray, "l p"] | None
+    about: Mapping[str, Any]
 
-def centroids(x: Float32[ndarray, "n d"], k: int, seed: int) -> Float32[ndarray, "k d"]:
-    """Euclidean centroids of the rows, k of them, after ten iterations: to cut space into lists."""
-    return _centroids(x, k, Lloyd(iterations=10, restarts=1, spherical=False), seed)
+    def blocks(
+        self, rows: Int64[ndarray, " q"] | None = None, most: int = geometry.QUERIES
+    ) -> Iterator[tuple[Int64[ndarray, " b"], Candidates]]:
+        """Blocks of the rows, all unless told, each with its candidates: their rows and squared distances, in parts.
 
+        Every row is one of its own candidates; a distance may be negative by rounding. Each row comes up once, in an
+        order of their own where there are lists. A part is overwritten by the next one.
+        """
+        own = self.rows
+        rows = own.order if rows is None else rows
+        memory = np.empty(most * geometry.POINTS, np.float32)
+        if self.lists is None:
+            for part in spans(len(rows), most):
+                yield rows[part], self._against(rows[part], None, memory)
+            return
+        rows = rows[own.cell[rows].argsort(kind="stable")]
+        for same in np.split(rows, np.flatnonzero(np.diff(own.cell[rows])) + 1):
+            for part in spans(len(same), most):
+                yield same[part], self._against(same[part], self.lists[own.cell[same[0]]], memory)
 
-def _centroids(x: Float32[ndarray, "n d"], k: int, params: Lloyd, seed: int) -> Float32[ndarray, "k d"]:
-    lloyd = faiss.Kmeans(
-        x.shape[1],
-        k,
-        niter=params.iterations,
-        nredo=params.restarts,
-        spherical=params.spherical,
-        seed=seed % 2**31,
-        init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
-        max_points_per_centroid=len(x),  # or FAISS trains on a sample of 256 for each centroid
-        min_points_per_centroid=1,  # or it warns on its own stream
-        gpu=faiss.get_num_gpus() > 0,
-    )
-    lloyd.train(x)
-    assert lloyd.centroids is not None, "FAISS returned no centroids"
-    return lloyd.centroids
+    def nearest(
+        self, k: int, rows: Int64[ndarray, " q"] | None = None
+    ) -> Iterator[tuple[Int64[ndarray, " b"], Float32[ndarray, "b k"], Int64[ndarray, "b k"]]]:
+        """Blocks of rows with their k nearest, themselves included: squared distances and rows, in no order.
 
+        1 <= k <= n. Where the near lists hold fewer than k images the rest is inf and row -1.
+        """
+        x = self.rows.x
+        total = len(x) if rows is None else len(rows)
+        gpu = clustering.on_gpu(k)
+        how = self.about.get("neighbours", "exact")
+        log.info("neighbours: %d of each of %d images, %s", k, total, how if gpu else f"{how}, on the CPU")
+        with tqdm(total=total, desc="neighbours", disable=None, unit=" images") as bar:
+            if gpu:
+                found = clustering.knn_gpu(x, np.arange(total) if rows is None else rows, k)
+            else:
+                queries = max(1, min(geometry.QUERIES, geometry.QUERIES**2 // k))
+                blocks = self.blocks(rows, queries)
+                found = ((part, *smallest(candidates, len(part), k)) for part, candidates in blocks)
+            for part, sq_dist, row in found:
+                yield part, sq_dist, row
+                bar.update(len(part))
 
-def _two_levels(sample: Float32[ndarray, "s d"], k: int, params: Lloyd, seed: int) -> Centroids:
-    first = _centroids(sample, round(k**0.5), params, seed)
-    cell = assign(sample, first)[0]
-    count = np.bincount(cell, minlength=len(first))
-    # Shares of k by size, never more than a cell's rows: what is left over goes to the largest remainders.
-    share = np.minimum(count * k // len(sample), count)
-    for i in np.argsort(share - count * k / len(sample), kind="stable")[: k - share.sum()]:
-        share[i] += share[i] < count[i]
-    order, ends = cell.argsort(kind="stable"), count.cumsum()
-    second = tuple(
-        _centroids(sample[order[end - size : end]], int(own), params, rng.number(seed, "level", i))
-        if own
-        else np.empty((0, sample.shape[1]), np.float32)
-        for i, (end, size, own) in enumerate(zip(ends, count, share, strict=True))
-    )
-    return Centroids(params.spherical, first, second)
+    def mean_sq_dist(self, k: int, rows: Int64[ndarray, " q"] | None = None) -> Float32[ndarray, " q"]:
+        """The mean squared distance of each row to its k nearest, itself included; of fewer, where fewer are found."""
+        means = np.empty(len(self.rows.x), np.float32)
+        for part, sq_dist, _ in self.nearest(k, rows):
+            found = np.isfinite(sq_dist)
+            means[part] = np.where(found, sq_dist, 0).sum(axis=1) / found.sum(axis=1)
+        return means if rows is None else means[rows]
+
+    def _against(
+        self, rows: Int64[ndarray, " q"], lists: Int64[ndarray, " p"] | None, memory: Float32[ndarray, " m"]
+    ) -> Candidates:
+        own, left = self.rows, lowered(self.rows.x[rows])
+        places = None if lists is None else np.concatenate([np.arange(*own.starts[i : i + 2]) for i in lists])
+        for part in spans(len(own.x) if places is None else len(places), geometry.POINTS):
+            where = part if places is None else places[part]
+            out = memory[: len(rows) * (part.stop - part.start)].reshape(len(rows), -1)
+            yield own.order[where], np.matmul(left, own.raised[where].T, out=out)

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 from numpy import ndarray
 
-from pipeline.parts import Parts
+from pipeline.artifacts.on_disk import Parts
 from pipeline.select.geometry import centred, resolution
-from pipeline.select.near import Lists, Near, Search
+from pipeline.select.neighbours import Lists, Near, Search
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Int64
 from numpy import ndarray
 
-from pipeline import rng
-from pipeline.select.neighbours import Lloyd, kmeans
+from pipeline.base import rng
+from pipeline.select.clustering import Lloyd, kmeans
 from pipeline.select.pool import Space
 from pipeline.select.selector import nearest_of
 

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
 from pydantic import Field
 
-from pipeline.errors import ParamsError
-from pipeline.params import Block
+from pipeline.base.errors import ParamsError
+from pipeline.base.params import Block
 from pipeline.select.geometry import lowered, raised
 from pipeline.select.pool import Pool, Space
 from pipeline.select.selector import Picks, Selector, nearest_of

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 from numpy import ndarray
 
-from pipeline.params import Block
-from pipeline.parts import Parts
+from pipeline.artifacts.on_disk import Parts
+from pipeline.base.params import Block
 from pipeline.select.geometry import QUERIES, lowered, raised, spans, sq_dists
 from pipeline.select.pool import Pool
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from numpy import ndarray
 
-from pipeline.errors import ParamsError
+from pipeline.base.errors import ParamsError
 from pipeline.select.geometry import spans
 from pipeline.select.pool import Outputs, Pool
 from pipeline.select.selector import Picks

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.artifacts import Embeddings, Labels
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.labels import Labels
 from pipeline.evaluate.guess import Guesses, _sums
 from pipeline.evaluate.levels import consistency, of_readout, parents_in
 from pipeline.evaluate.metrics import EvaluateParams, gather

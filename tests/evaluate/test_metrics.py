@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.artifacts import Embeddings, Labels
-from pipeline.errors import ArtifactError
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.labels import Labels
+from pipeline.base.errors import ArtifactError
 from pipeline.evaluate.accuracy import calibration
 from pipeline.evaluate.guess import Guesses
 from pipeline.evaluate.metrics import EvaluateParams, absent, gather, predicted

@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from pipeline import rng
+from pipeline.base import rng
 from pipeline.evaluate import probes
 from pipeline.evaluate.coverage import balance, covered
 

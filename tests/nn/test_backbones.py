@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.artifacts import Weights
-from pipeline.errors import ArtifactError, ParamsError
+from pipeline.artifacts.model import Weights
+from pipeline.base.errors import ArtifactError, ParamsError
+from pipeline.base.torchvision_import import torchvision
 from pipeline.nn.backbones import BACKBONES, SmallResNet, fresh
 from pipeline.nn.classifier import Classifier, build, from_arrays, read_backbone, to_arrays, untrained
-from pipeline.nn.readouts import Levels
-from pipeline.nn.vision import torchvision
+from pipeline.nn.heads import Levels
 from tests.digits import backbone, digits
 
 torchvision()  # these two here, so that no single test waits for them

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from pipeline.errors import ParamsError
+from pipeline.base.errors import ParamsError
 from pipeline.nn.backbones import BACKBONES, fresh
 from pipeline.nn.cost import cheaper
 from tests.graph import ROOT

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline import dist
-from pipeline.errors import ParamsError
+from pipeline.base.errors import ParamsError
 from pipeline.nn.backbones import BACKBONES, fresh
 from pipeline.nn.norm import SyncBatchNorm, statistics_kept, synchronised
+from pipeline.parallel import dist
 
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d, SyncBatchNorm])

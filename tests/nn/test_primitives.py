@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from pipeline.nn.memory import Bank, Queue
 from pipeline.nn.primitives import regress, soft_ce, spread, unit
-from pipeline.selfsup.watch import Watch
+from pipeline.pretrain.watch import Watch
 from tests.oracles import primitives
 
 

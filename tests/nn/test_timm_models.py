@@ -7,13 +7,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from pipeline.errors import ArtifactError, ParamsError
+from pipeline.base.errors import ArtifactError, ParamsError
+from pipeline.base.torchvision_import import torchvision
 from pipeline.nn.backbones import fresh
 from pipeline.nn.timm_models import TimmModel, create
-from pipeline.nn.vision import torchvision
-from pipeline.selfsup.none import NoneParams, fill
+from pipeline.pretrain.weights import WeightsParams, fill
 
-WEIGHTS = NoneParams(weights="timm", file="")
+WEIGHTS = WeightsParams(weights="timm", file="")
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_constants_are_imagenets_where_timm_has_none(published, monkeypatch):
         net.pretrained_cfg = {"mean": None}
         return net
 
-    monkeypatch.setattr("pipeline.selfsup.none.create", nameless)
+    monkeypatch.setattr("pipeline.pretrain.weights.create", nameless)
     net, _ = network("test_vit", 3)
     fill(net, WEIGHTS)
     torch.testing.assert_close(net.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import ParamsError
+from pipeline.base.errors import ParamsError
+from pipeline.base.params import Params
+from pipeline.base.torchvision_import import torchvision
 from pipeline.nn.backbones import BACKBONES, fresh
-from pipeline.nn.vision import torchvision
 from pipeline.nn.vit import ViTTiny
-from pipeline.params import Params
 
 torchvision()  # here, so that no single test waits for its import
 

@@ -12,11 +12,14 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline.artifacts import Index, Labels, Manifest, Predictions, Selection
-from pipeline.data.pictures import pictures
+from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.predictions import Predictions
+from pipeline.artifacts.shards import Index, Manifest
 from pipeline.report import tables
 from pipeline.report.page import PICTURE_SIDE, Shown
 from pipeline.report.run import Run
+from pipeline.shards.pictures import pictures
 from stages.evaluate import main as evaluate
 from stages.report import main as report
 

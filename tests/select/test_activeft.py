@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from pipeline import rng
-from pipeline.select import activeft, geometry
-from pipeline.select.activeft import ActiveFt, loss_and_gradient, nearest_images, trained
+from pipeline.base import rng
+from pipeline.select import geometry
 from pipeline.select.kernel import Sphere
+from pipeline.select.methods import activeft
+from pipeline.select.methods.activeft import ActiveFt, loss_and_gradient, nearest_images, trained
 from tests.oracles import activeft as oracle
 from tests.pools import cloud
 from tests.pools import pool as pooled

@@ -3,9 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline import rng
-from pipeline.select import Outputs, uncertainty
-from pipeline.select.badge import Badge
+from pipeline.base import rng
+from pipeline.select import uncertainty
+from pipeline.select.methods.badge import Badge
+from pipeline.select.pool import Outputs
 from tests.oracles import warm as oracle
 from tests.pools import SEARCH, cloud, pool
 from tests.select.test_uncertainty import lists, outputs

@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline import rng
-from pipeline.select import Outputs, uncertainty
-from pipeline.select.dropquery import DropQuery, changes, most_unsure
-from pipeline.select.margin import Margin
+from pipeline.base import rng
+from pipeline.select import uncertainty
+from pipeline.select.methods.dropquery import DropQuery, changes, most_unsure
+from pipeline.select.methods.margin import Margin
+from pipeline.select.pool import Outputs
 from pipeline.select.uncertainty import of_all, unsure
 from tests.oracles import warm as oracle
 from tests.pools import cloud, pool

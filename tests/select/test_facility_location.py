@@ -3,9 +3,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pipeline.errors import ParamsError
-from pipeline.select.facility_location import FacilityLocation, Graph
-from pipeline.select.near import Search
+from pipeline.base.errors import ParamsError
+from pipeline.select.methods.facility_location import FacilityLocation, Graph
+from pipeline.select.neighbours import Search
 from tests.oracles import facility_location as oracle
 from tests.pools import cloud, pool
 

@@ -3,7 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pipeline.select.kcenter import KCenter
+from pipeline.select.methods.kcenter import KCenter
 from tests.oracles.usl import sq_dist
 from tests.pools import cloud, pool
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from pipeline.select.geometry import centred
-from pipeline.select.kmedoids import KMedoids, distances, medoids
-from pipeline.select.near import Search
+from pipeline.select.methods.kmedoids import KMedoids, distances, medoids
+from pipeline.select.neighbours import Search
 from pipeline.select.selector import nearest_of
 from tests.oracles import kmedoids as oracle
 from tests.pools import cloud, pool

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.select import geometry
 from pipeline.select.kernel import unit
-from pipeline.select.maxherding import Herding, MaxHerding, herd
+from pipeline.select.methods.maxherding import Herding, MaxHerding, herd
 from tests.oracles import herding as oracle
 from tests.pools import cloud
 from tests.pools import pool as pooled

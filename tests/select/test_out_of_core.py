@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from pipeline import vectors
-from pipeline.params import Params
-from pipeline.parts import Parts
-from pipeline.select import SELECTORS, Pool, Search, neighbours
-from pipeline.select.kmeans import KMeans, nearest_rows
-from pipeline.select.neighbours import Lloyd, kmeans, learn
+from pipeline.artifacts import vectors
+from pipeline.artifacts.on_disk import Parts
+from pipeline.base.params import Params
+from pipeline.select.clustering import Lloyd, kmeans, learn
+from pipeline.select.methods import SELECTORS
+from pipeline.select.methods.kmeans import KMeans, nearest_rows
+from pipeline.select.neighbours import Search
+from pipeline.select.pool import Pool
 from pipeline.select.quality import quality
 from pipeline.select.selector import best_of_each, uncovered
 
@@ -26,7 +28,7 @@ ON_DISK = pytest.mark.parametrize("name", [name for name, selector in SELECTORS.
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(vectors, "BLOCK", 1 << 12)
-    monkeypatch.setattr(neighbours, "BLOCK", 1 << 13)
+    monkeypatch.setattr(clustering, "BLOCK", 1 << 13)
 
 
 def cloud(n, d=8, seed=0):
@@ -63,7 +65,7 @@ def test_parts_give_the_picks_of_the_matrix(name, tmp_path, monkeypatch):
     made = pools(tmp_path, cloud(700), labelled=(3, 99, 100, 500), barred=range(200, 400))
     for budget in (1, 30, 496):
         check(selector, made, budget)
-    monkeypatch.setattr(neighbours, "FLAT_MOST", 20)
+    monkeypatch.setattr(clustering, "FLAT_MOST", 20)
     check(selector, made, 60)
 
 
@@ -91,12 +93,12 @@ def test_centroids_are_learnt_from_the_same_sample(tmp_path):
 
 
 def test_one_pass_finds_what_arrays_of_all_rows_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(neighbours, "BLOCK", 400)  # 50 rows
+    monkeypatch.setattr(clustering, "BLOCK", 400)  # 50 rows
     rng = np.random.default_rng(0)
     x = rng.integers(-2, 3, size=(500, 2)).astype(np.float16)  # many ties
     for one in pools(tmp_path, x, labelled=(17, 400), barred=range(0, 250, 2)):
         for most in (2000, 10):
-            monkeypatch.setattr(neighbours, "FLAT_MOST", most)
+            monkeypatch.setattr(clustering, "FLAT_MOST", most)
             whole = kmeans(x.astype(np.float32), 15, LLOYD, 3, 64)
             rows, count = nearest_rows(one, learn(one.space.rows, 15, LLOYD, 3, 64))
             expected = best_of_each(whole.cluster, -whole.sq_dist, uncovered(one, whole.cluster))
@@ -124,7 +126,7 @@ def test_quality_is_that_in_memory_but_for_the_density(tmp_path):
 
 
 def test_memory_is_that_of_blocks_and_the_sample(tmp_path, monkeypatch):
-    for module in (vectors, neighbours):
+    for module in (vectors, clustering):
         monkeypatch.setattr(module, "BLOCK", 1 << 18)
     monkeypatch.setattr("pipeline.select.geometry.CACHED", 1 << 16)
     for number in range(4):

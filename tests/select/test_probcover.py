@@ -3,8 +3,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pipeline.select.near import Search
-from pipeline.select.probcover import ProbCover, count_within, cover, pure_radius
+from pipeline.select.methods.probcover import ProbCover, count_within, cover, pure_radius
+from pipeline.select.neighbours import Search
 from tests.oracles import probcover as oracle
 from tests.pools import cloud, pool
 

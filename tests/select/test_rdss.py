@@ -4,7 +4,7 @@ import pytest
 from pipeline.select import geometry
 from pipeline.select.geometry import sq_dists
 from pipeline.select.kernel import Sphere
-from pipeline.select.rdss import Rdss, median_sq_dist
+from pipeline.select.methods.rdss import Rdss, median_sq_dist
 from tests.oracles import herding as oracle
 from tests.pools import cloud
 from tests.pools import pool as pooled

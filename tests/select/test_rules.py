@@ -4,8 +4,8 @@ import logging
 
 import numpy as np
 
+from pipeline.select.methods.random import Random
 from pipeline.select.rules import Rules, choose, outliers
-from pipeline.select.uniform import Uniform
 from tests.pools import cloud, pool
 from tests.select.test_selectors import ALL, made
 
@@ -16,7 +16,7 @@ def chosen(given, budget, *, selector=None, seed=0, group=None, cost=None, **rul
     n = len(given.x)
     group = np.full(n, -1) if group is None else group
     cost = np.ones(n) if cost is None else cost
-    return choose(selector or Uniform(), given, budget, seed, Rules(**{**NONE, **rules}), group, cost)
+    return choose(selector or Random(), given, budget, seed, Rules(**{**NONE, **rules}), group, cost)
 
 
 @ALL

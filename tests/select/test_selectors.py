@@ -9,9 +9,9 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import pipeline.select
-from pipeline.params import Params
-from pipeline.select import SELECTORS, Picks
-from pipeline.select.selector import nearest_of
+from pipeline.base.params import Params
+from pipeline.select.methods import SELECTORS
+from pipeline.select.selector import Picks, nearest_of
 from tests.pools import SEARCH, cloud, pool
 
 WITHOUT_COVER = ("random", "margin", "entropy", "badge", "dropquery")  # labelled images push nothing away
@@ -157,7 +157,7 @@ def test_nothing_here_can_reach_a_label():
             if isinstance(node, ast.ImportFrom | ast.Import):
                 names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
                 assert not any(
-                    name.startswith(("pipeline.artifacts", "pipeline.files", "pipeline.data")) for name in names
+                    name.startswith(("pipeline.artifacts", "pipeline.base.files", "pipeline.shards")) for name in names
                 )
 
 

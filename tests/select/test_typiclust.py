@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from pipeline.select.near import Search
+from pipeline.select.methods.typiclust import TypiClust, in_turns, most_typical
+from pipeline.select.neighbours import Search
 from pipeline.select.selector import nearest_of
-from pipeline.select.typiclust import TypiClust, in_turns, most_typical
 from tests.oracles import typiclust as oracle
 from tests.pools import cloud, pool
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.select import Outputs
-from pipeline.select.maxherding import MaxHerding
-from pipeline.select.uherding import UHerding
+from pipeline.select.methods.maxherding import MaxHerding
+from pipeline.select.methods.uherding import UHerding
+from pipeline.select.pool import Outputs
 from pipeline.select.uncertainty import of_all, unsure
 from tests.oracles import warm as oracle
 from tests.pools import cloud, pool

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.errors import ParamsError
-from pipeline.select import Outputs, Pool, uncertainty
-from pipeline.select.badge import Badge
-from pipeline.select.dropquery import DropQuery
-from pipeline.select.entropy import Entropy
-from pipeline.select.margin import Margin
-from pipeline.select.uherding import UHerding
+from pipeline.base.errors import ParamsError
+from pipeline.select import uncertainty
+from pipeline.select.methods.badge import Badge
+from pipeline.select.methods.dropquery import DropQuery
+from pipeline.select.methods.entropy import Entropy
+from pipeline.select.methods.margin import Margin
+from pipeline.select.methods.uherding import UHerding
+from pipeline.select.pool import Outputs, Pool
 from pipeline.select.uncertainty import entropy, of_all, probabilities, unsure
 from tests.oracles import warm as oracle
 from tests.pools import SEARCH, cloud, pool

@@ -3,13 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import ParamsError
-from pipeline.params import Params
-from pipeline.select import SELECTORS, neighbours
+from pipeline.base.errors import ParamsError
+from pipeline.base.params import Params
+from pipeline.select import clustering
+from pipeline.select.clustering import Lloyd
 from pipeline.select.geometry import centred
-from pipeline.select.neighbours import Lloyd
+from pipeline.select.methods import SELECTORS
+from pipeline.select.methods.usl import Usl, closeness, regularised
 from pipeline.select.selector import best_of_each
-from pipeline.select.usl import Usl, closeness, regularised
 from tests.oracles import usl as oracle
 from tests.pools import pool
 
@@ -110,14 +111,14 @@ def test_copies_in_other_clusters_give_large_numbers_and_not_infinite_ones():
 def test_memory_is_bounded_by_blocks(monkeypatch):
     x, cluster = cloud(500), np.arange(500) % 50
     whole = picked(x, cluster)
-    monkeypatch.setattr("pipeline.select.usl.BLOCK", 50 * 7)
+    monkeypatch.setattr("pipeline.select.methods.usl.BLOCK", 50 * 7)
     assert picked(x, cluster) == whole
 
 
 def test_seeds_of_usl_and_kmeans_differ(monkeypatch):
     seeds = []
     for name, used in (("kmeans", "learn"), ("usl", "kmeans")):
-        real = getattr(neighbours, used)
+        real = getattr(clustering, used)
         monkeypatch.setattr(f"pipeline.select.{name}.{used}", lambda *a, real=real: seeds.append(a[3]) or real(*a))
         values = VALUES if name == "usl" else {key: VALUES[key] for key in ("iterations", "restarts", "spherical")}
         SELECTORS[name].model_validate(values).select(pool(cloud(30)), 3, 0)
@@ -148,12 +149,12 @@ def test_a_broken_block_is_refused(item, message):
 def test_where_picks_are_many_those_around_the_cluster_are_nearly_all_that_matter():
     x = cloud(1500, 6)
     given = pool(x)
-    cluster = neighbours.kmeans(x, 120, Lloyd(iterations=10, restarts=1, spherical=False), 0, 64).cluster
+    cluster = clustering.kmeans(x, 120, Lloyd(iterations=10, restarts=1, spherical=False), 0, 64).cluster
     rows = best_of_each(cluster, given.space.density(6), given.free)
     params = Usl.model_validate({**VALUES, "horizon": {"kind": "nearest", "value": 10.0}})
     found = closeness(given.space, cluster, rows, params)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.select.usl.AROUND", 1000)
+        patch.setattr("pipeline.select.methods.usl.AROUND", 1000)
         exact = closeness(given.space, cluster, rows, params)
     assert (found <= exact * (1 + 1e-6)).all()  # of fewer picks, the nearest are not nearer
     assert found.mean() > 0.995 * exact.mean()

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from pipeline import rng
-from pipeline.select import uslt
+from pipeline.base import rng
 from pipeline.select.geometry import sq_dists
 from pipeline.select.kernel import distinct
+from pipeline.select.methods import uslt
+from pipeline.select.methods.uslt import UslT, centroids, drawn_neighbours, loss_and_gradient, predictions, trained
 from pipeline.select.pool import Space
-from pipeline.select.uslt import UslT, centroids, drawn_neighbours, loss_and_gradient, predictions, trained
 from tests.oracles import activeft
 from tests.oracles import uslt as oracle
 from tests.pools import SEARCH, cloud

@@ -1,0 +1,79 @@
+"""Finished rounds of labelling: a person's data, kept apart from what the chain writes.
+
+`data/rounds/NN/labels.csv` holds the labels of round NN, `data/rounds/outputs` what the last model makes of all
+training images. A graph of stages has no cycles, so a command of its own puts them there.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.model_outputs import OUTPUTS
+from pipeline.base.errors import ArtifactError
+from pipeline.base.files import read_csv
+
+
+def round_files(folder: Path) -> list[Path]:
+    """The label files of finished rounds, the oldest first; none of a missing folder. Refuses what is no round."""
+    if not folder.is_dir():
+        return []
+    others = {OUTPUTS, *(entry.name for entry in folder.iterdir() if entry.name.startswith("."))}
+    rounds = [entry for entry in folder.iterdir() if entry.name not in others]
+    for entry in sorted(rounds):
+        if not entry.name.isdecimal() or not (entry / "labels.csv").is_file():
+            raise ArtifactError(f"{entry}: expected a round, a numbered folder with labels.csv, found something else")
+    return [entry / "labels.csv" for entry in sorted(rounds, key=lambda entry: int(entry.name))]
+
+
+def labelled_keys(path: Path) -> list[str]:
+    """The keys that have a label: in a folder of rounds, or in one CSV with the column key, of whatever label."""
+    if path.is_dir():
+        return [key for key, names in read_rounds(path).rows.items() if any(names)]
+    if not path.is_file():
+        raise ArtifactError(f"{path}: expected a folder of rounds or a CSV with the column key, found none")
+    header, rows = read_csv(path, ())
+    if "key" not in header:
+        raise ArtifactError(f"{path}: expected the column key, got {','.join(header) or 'nothing'}")
+    return list(dict.fromkeys(row[header.index("key")].strip() for row in rows))
+
+
+def read_rounds(folder: Path) -> Labels:
+    """The labels of all finished rounds. Raises ArtifactError for an image that has one in two of them."""
+    tables: dict[Path, Labels] = {}
+    for file in round_files(folder):
+        tables[file] = Labels.read(file)
+        for key in tables[file].rows:
+            before = next((earlier for earlier in tables if earlier != file and key in tables[earlier].rows), None)
+            if before is not None:
+                raise ArtifactError(f"{file}: key {key}: expected an image in one round, got it in {before} too")
+    return joined(*tables.values())
+
+
+def joined(*tables: Labels, levels: Sequence[str] = ()) -> Labels:
+    """One table of several, of these levels or of all.
+
+    A level that a table has not is empty there; a later name replaces an earlier one, and no name never does.
+    """
+    levels = levels or list(dict.fromkeys(["label", *(level for table in tables for level in table.levels)]))
+    rows: dict[str, Sequence[str]] = {}
+    for table in tables:
+        for key, names in table.rows.items():
+            own = dict(zip(table.levels, names, strict=True))
+            before = rows.get(key, [""] * len(levels))
+            rows[key] = [own.get(level, "") or known for level, known in zip(levels, before, strict=True)]
+    return Labels(levels, rows)
+
+
+def next_round(folder: Path, labels: Labels, picks: Sequence[str]) -> tuple[Path, Labels]:
+    """The file of the next round, not written yet, and its labels: those of picks that no round holds."""
+    before = read_rounds(folder).rows
+    new = [key for key in picks if key not in before]
+    without = [key for key in new if not any(labels.rows.get(key, ()))]
+    if not new:
+        raise ArtifactError(f"{folder}: expected picks that no round holds, got {len(picks)} that are kept already")
+    if without:
+        raise ArtifactError(
+            f"{folder}: expected a label for each pick, got none for {len(without)}, first {without[0]}"
+        )
+    last = max((int(file.parent.name) for file in round_files(folder)), default=-1)
+    return folder / f"{last + 1:02d}" / "labels.csv", Labels(labels.levels, {key: labels.rows[key] for key in new})

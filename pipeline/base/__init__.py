@@ -1,0 +1,1 @@
+"""What everything stands on: params, errors, files, random streams, resumable work."""

@@ -1,0 +1,136 @@
+"""params.yaml, one strict block at a time: unknown, missing, mistyped and out-of-range values are refused in one line.
+
+A block is a pydantic model without defaults: params.yaml is the only home of a value. A stage's block holds its common
+values, the name of its method and one sub-block for each method; only the sub-block of the method in use is read.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.base.errors import ParamsError
+
+STAGES = ("ingest", "pretrain", "embed", "select", "label", "train", "evaluate", "report")
+
+
+class Block(BaseModel):
+    """A block of params.yaml: frozen, no unknown keys, no silent conversion between types."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+B = TypeVar("B", bound=Block)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """YAML 1.2, as DVC reads it (so `1e-6` is a number); raises ParamsError in one line."""
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ParamsError(f"{where}:{line} expected YAML, got: {problem}") from error
+
+
+@dataclass(frozen=True)
+class Params:
+    """The tree of params.yaml with the `--set` values laid over it; blocks are checked when they are asked for."""
+
+    tree: Mapping[str, Any]
+    where: str
+
+    @classmethod
+    def read(cls, file: Path, sets: Sequence[str] = ()) -> "Params":
+        """Reads `file`, then lays each `dotted.key=value` of `sets` over it; the value is YAML."""
+        if not file.is_file():
+            raise ParamsError(f"{file}: expected a params file, found none; name one with --params")
+        try:
+            tree = parse_yaml(file.read_text(encoding="utf-8"), str(file))
+        except UnicodeDecodeError as error:
+            raise ParamsError(f"{file}: expected UTF-8 text, got bytes that are not ({error.reason})") from error
+        if not isinstance(tree, dict):
+            raise ParamsError(f"{file}: expected a mapping of blocks, got {type(tree).__name__}")
+        for item in sets:
+            overlay(tree, item)
+        unknown = sorted(str(key) for key in tree if key not in (*STAGES, "seed", "reading"))
+        if unknown:
+            raise ParamsError(f"{file}: unknown {unknown}; expected seed, reading, {', '.join(STAGES)}")
+        return cls(tree, str(file))
+
+    @property
+    def seed(self) -> int:
+        """The one seed of the run."""
+        seed = self.tree.get("seed")
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ParamsError(f"{self.where}: seed: expected a whole number of at least 0, got {seed!r}")
+        return seed
+
+    def lookup(self, dotted: str) -> Any:
+        """The value at `a.b.c`, or a refusal that names the first part that is missing."""
+        node: Any = self.tree
+        parts = dotted.split(".")
+        for depth, part in enumerate(parts):
+            if not isinstance(node, dict) or part not in node:
+                raise ParamsError(f"{self.where}: {'.'.join(parts[: depth + 1])}: expected a value, found none")
+            node = node[part]
+        return node
+
+    def block(self, dotted: str, model: type[B]) -> B:
+        """The block at `dotted`, checked against `model`."""
+        return self._check(dotted, self.lookup(dotted), model)
+
+    def stage(self, name: str, model: type[B], methods: Collection[str] = ()) -> B:
+        """A stage's own values, less the sub-blocks of the methods named in `methods`."""
+        values = self.lookup(name)
+        if isinstance(values, dict):
+            values = {key: value for key, value in values.items() if key not in methods}
+        return self._check(name, values, model)
+
+    def method(self, dotted: str, table: Mapping[str, Any]) -> str:
+        """The name at `dotted` (such as `select.method`), refused unless it stands in the table."""
+        name = self.lookup(dotted)
+        if not isinstance(name, str) or name not in table:
+            raise ParamsError(f"{self.where}: {dotted}: expected one of {', '.join(sorted(table))}, got {name!r}")
+        return name
+
+    def _check(self, dotted: str, values: Any, model: type[B]) -> B:
+        if not isinstance(values, dict):
+            raise ParamsError(f"{self.where}: {dotted}: expected a block, got {values!r}")
+        try:
+            # By way of JSON, whose strict mode takes a list for a tuple and nothing else for anything else.
+            return model.model_validate_json(json.dumps(values, default=str))
+        except ValidationError as error:
+            raise ParamsError(f"{self.where}: {dotted}{_first_fault(error)}") from None
+
+
+def overlay(tree: dict[str, Any], item: str) -> None:
+    """Lays one `dotted.key=value` over the tree in place, making blocks on the way where there are none."""
+    dotted, equals, text = item.partition("=")
+    if not equals or not all(dotted.split(".")):
+        raise ParamsError(f"--set {item}: expected dotted.key=value")
+    *path, last = dotted.split(".")
+    node = tree
+    for part in path:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            raise ParamsError(f"--set {item}: {part} is a value, not a block")
+    node[last] = parse_yaml(text, f"--set {dotted}")
+
+
+def _first_fault(error: ValidationError) -> str:
+    faults = error.errors()
+    where = {"extra_forbidden": "unknown", "missing": "missing"}
+    named = {kind: sorted(".".join(map(str, f["loc"])) for f in faults if f["type"] == kind) for kind in where}
+    if any(named.values()):
+        return ": " + ", ".join(f"{where[kind]} {keys}" for kind, keys in named.items() if keys)
+    fault = faults[0]
+    path = "".join(f".{part}" for part in fault["loc"])
+    message = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{path}: expected {message}, got {fault['input']!r}"

@@ -1,0 +1,1 @@
+"""One vector for each image."""

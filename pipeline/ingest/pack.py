@@ -1,0 +1,163 @@
+"""Images to new shards: several at once, and none twice after an interruption.
+
+Which images a shard holds is settled before any is read, so an image that turns out bad makes its own shard smaller and
+moves no other. A finished tar gets a JSON file beside it, which is renamed into place last and holds all that is known
+of it; what is found there by the next run is taken up if it was made of the same images in the same way.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from pipeline.artifacts.shards import Shard
+from pipeline.base.errors import ArtifactError
+from pipeline.base.files import read_json, sha256, write_json
+from pipeline.base.scratch import code
+from pipeline.ingest.source import Item
+from pipeline.ingest.tars import Row, write_tar
+from pipeline.parallel.cores import cores
+from pipeline.parallel.threads import map_in_order
+from pipeline.parallel.workers import Progress, side_by_side
+from pipeline.shards.decode import BadImage, encode, normalise, probe
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "test")
+Size = tuple[int, int]  # height, width
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A shard to be: the name of its tar and its images in the order of their keys, those that will be bad included."""
+
+    name: str
+    split: str
+    items: Mapping[str, Item]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A shard with the rows of its index, as `write_tar` names them, and what was learnt of its images."""
+
+    shard: Shard
+    rows: list[Row]
+    bad: list[dict[str, str]]  # path and reason of each image that is not in it
+    sizes: set[Size]  # of its images; no more than two, as all that matters is whether there is one
+    was_there: bool  # from a run that was interrupted
+
+
+def plan(listed: Mapping[str, Item], splits: Mapping[str, str], shard_images: int) -> list[Plan]:
+    """Shard k of a split holds the k-th run of `shard_images` of its sorted keys."""
+    plans = []
+    for split in SPLITS:
+        keys = sorted(key for key in listed if splits[key] == split)
+        for number, start in enumerate(range(0, len(keys), shard_images)):
+            items = {key: listed[key] for key in keys[start : start + shard_images]}
+            plans.append(Plan(f"{split}-{number:06d}.tar", split, items))
+    return plans
+
+
+@dataclass(frozen=True)
+class Packer:
+    """Writes shards into `folder`, or finds them there."""
+
+    folder: Path
+    channels: int
+    max_side: int
+    measured: bool  # whether the sizes of images are wanted; a header takes a tenth of the time that decoding takes
+
+    def pack(self, plans: Sequence[Plan]) -> Generator[Packed, None, None]:
+        """All shards, in order; their bytes do not depend on how many are written at once."""
+        threads = -(-cores() // min(cores(), len(plans)))
+        way = json.dumps([code(), PIL.__version__, self.channels, self.max_side, self.measured])
+        with Progress("ingest: writing", sum(len(plan.items) for plan in plans), "images") as progress:
+            yield from side_by_side(lambda plan: self._packed(plan, way, threads, progress), plans, progress)
+
+    def _packed(self, plan: Plan, way: str, threads: int, progress: Progress) -> Packed:
+        digest = _digest(plan, way)
+        found = self._found(plan, digest)
+        if found:
+            progress.add(len(plan.items), found.shard.bytes)
+            return found
+        bad: list[dict[str, str]] = []
+        sizes: set[Size] = set()
+        images = self._images(plan, threads, progress, bad, sizes)
+        shard, rows = write_tar(images, self.folder / plan.name, plan.split)
+        columns = {"keys": [row.key for row in rows], "offsets": [row.offset for row in rows]}
+        lengths = [row.size for row in rows]
+        about = {"bytes": shard.bytes, "sha256": shard.sha256, "bad": bad, "sizes": sorted(sizes)}
+        write_json(self._note(plan), {"digest": digest, **about, **columns, "lengths": lengths})
+        return Packed(shard, rows, bad, sizes, was_there=False)
+
+    def _images(
+        self, plan: Plan, threads: int, progress: Progress, bad: list[dict[str, str]], sizes: set[Size]
+    ) -> Iterator[tuple[str, bytes, str]]:
+        run: Callable[..., Iterator[tuple[bytes, str] | BadImage]]
+        run = map if threads == 1 else partial(map_in_order, threads=threads)
+        for (key, item), result in zip(plan.items.items(), run(self._attempt, plan.items.values()), strict=True):
+            data, extension = (b"", "") if isinstance(result, BadImage) else result
+            progress.add(1, len(data))
+            if isinstance(result, BadImage):
+                bad.append({"path": item.path, "reason": str(result)})
+                continue
+            if self.measured and len(sizes) < 2:
+                sizes.add(probe(data, whole=False).size)
+            yield key, data, extension
+
+    def _attempt(self, item: Item) -> tuple[bytes, str] | BadImage:
+        pixels = item.image
+        try:
+            if isinstance(pixels, np.ndarray) and len(pixels) == self.channels and max(pixels.shape) <= self.max_side:
+                return encode(pixels), "png"
+            return normalise(item.read(), self.channels, self.max_side)
+        except BadImage as error:
+            return error
+
+    def _found(self, plan: Plan, digest: str) -> Packed | None:
+        tar = self.folder / plan.name
+        try:
+            note = read_json(self._note(plan))
+        except ArtifactError:  # there is none, or the machine went down while it was written
+            return None
+        if note.get("digest") != digest:
+            return None
+        if not tar.is_file() or sha256(tar) != note["sha256"]:
+            log.info("ingest: %s is not as an earlier run left it, and is written again", tar)
+            return None
+        columns = zip(note["keys"], note["offsets"], note["lengths"], strict=True)
+        rows = [Row(key, plan.split, plan.name, offset, length) for key, offset, length in columns]
+        sizes = {(height, width) for height, width in note["sizes"]}
+        shard = Shard(plan.name, note["bytes"], note["sha256"], len(rows))
+        return Packed(shard, rows, note["bad"], sizes, was_there=True)
+
+    def _note(self, plan: Plan) -> Path:
+        return self.folder / f"{plan.name}.json"
+
+
+def _digest(plan: Plan, way: str) -> str:
+    """Of all that determines the bytes of a shard: the way in which it is made, and its images.
+
+    Of a file it has size and time, not the content.
+    """
+    digest = hashlib.sha256(f"{way} {plan.name}\n".encode())
+    for key, item in plan.items.items():
+        digest.update(f"{key} {item.path} {_state(item)}\n".encode())
+    return digest.hexdigest()
+
+
+def _state(item: Item) -> str:
+    if isinstance(item.image, np.ndarray):
+        return hashlib.sha256(item.image.tobytes()).hexdigest()
+    assert isinstance(item.image, Path)
+    try:
+        stat = item.image.stat()
+    except OSError:
+        return f"{item.image} none"
+    return f"{item.image} {stat.st_size} {stat.st_mtime_ns}"

@@ -1,0 +1,259 @@
+"""From a source to shards, an index of the images in them, and the answers apart from both.
+
+Everything goes by keys, and in their order, which is as good as shuffled; the order of the listing changes nothing.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, field_validator
+from tqdm import tqdm
+
+from pipeline.artifacts.attributes import Attributes
+from pipeline.artifacts.labels import Classes, Labels, Sources
+from pipeline.artifacts.shards import Index, Manifest, Shard
+from pipeline.base.errors import ArtifactError, SourceError
+from pipeline.base.files import whole_folder
+from pipeline.base.params import Block
+from pipeline.base.scratch import alone
+from pipeline.ingest.bad import Bad
+from pipeline.ingest.hierarchy import with_hierarchy
+from pipeline.ingest.names import class_names, keyed, lost_classes
+from pipeline.ingest.pack import SPLITS, Packed, Packer, Size, plan
+from pipeline.ingest.source import Item, Listing, Source, Span
+from pipeline.ingest.split import costs_of, groups_of, splits_of
+from pipeline.ingest.tars import Row, index_tars, placed
+from pipeline.parallel.threads import map_in_order
+from pipeline.shards.decode import BadImage, Facts, probe
+
+log = logging.getLogger(__name__)
+
+SIDE = 64  # pixels, of the squares that networks see where the images' own sizes differ
+
+Parts = Mapping[str, Sequence[tuple[Shard, list[Row]]]]  # for each split its shards, with their rows of the index
+
+
+class IngestParams(Block):
+    """The block `ingest` of params.yaml, less the sources' own blocks."""
+
+    source: str
+    shards_dir: str
+    shard_images: int = Field(ge=1)
+    mode: Literal["auto", "grey", "rgb"]
+    size: int | Literal["auto"]
+    max_side: int = Field(ge=1)
+    max_bad: int = Field(ge=0)
+    test_fraction: float = Field(gt=0, lt=1)
+    attributes: str
+    hierarchy: str
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _whole_or_auto(cls, size: object) -> object:
+        if size != "auto" and not (type(size) is int and size >= 1):
+            raise ValueError("a whole number of at least 1, or auto")
+        return size
+
+
+class Ingested(NamedTuple):
+    """The manifest, and what this run itself has read or written of it: the rest was there when it began."""
+
+    manifest: Manifest
+    images: int
+    bytes: int
+
+
+def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingested:
+    """Writes shards below `params.shards_dir` (unless the images lie in tars already) and the folder `out`, both whole.
+
+    Raises SourceError where the source cannot be used, ArtifactError where the files cannot be written, and
+    TrainingError where another ingest is at work on `out`.
+    """
+    with alone(out.parent / "scratch", "ingest"):
+        listing = with_hierarchy(source.listing(), params.hierarchy)
+        listed = keyed(listing.items)
+        groups, costs = groups_of(listed, params.attributes), costs_of(listed, params.attributes)
+        splits = splits_of(listed, groups, params.test_fraction, seed)
+        bad = Bad(params.max_bad)
+        _refuse_empty([list(splits.values()).count(split) for split in SPLITS], bad)
+        channels = 1 if _grey(params.mode, listed) else 3
+        with _writing(out), whole_folder(out) as part, ExitStack() as stack:
+            if listing.tars is not None:
+                made = _indexed(listed, splits, listing.tars, bad)
+            else:
+                work = stack.enter_context(_working(params, out))
+                packer = Packer(work, channels, params.max_side, measured=params.size == "auto")
+                made = _packed(packer, params, listed, splits, bad)
+            shards = {split: [shard for shard, _ in own] for split, own in made.parts.items()}
+            _refuse_empty([sum(shard.count for shard in shards[split]) for split in SPLITS], bad)
+            size = _choose(params.size, made.sizes)
+            manifest = Manifest(params.source, channels, size, shards, sorted(bad.rows, key=lambda row: row["path"]))
+            manifest.write(part / "manifest.json")
+            rows = sorted(row for own in made.parts.values() for _, some in own for row in some)
+            _write_rows(part, rows, listing, listed)
+            _write_attributes(part, [row[0] for row in rows], groups, costs)
+            if made.tars:
+                _move(made.tars, made.home)
+    return Ingested(manifest, made.images, made.bytes)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """Shards and the sizes of their images; how many images and bytes this run itself has written or read."""
+
+    parts: Parts
+    sizes: set[Size]
+    images: int
+    bytes: int
+    tars: Sequence[Path] = ()  # that are to go to `home`, where `parts` has them already
+    home: Path = Path()
+
+
+def _indexed(listed: Mapping[str, Item], splits: Mapping[str, str], tars: Mapping[Path, Shard], bad: Bad) -> _Made:
+    spans: dict[str, Span] = {}
+    sizes = set()
+    for key, item in listed.items():
+        assert isinstance(item.image, Span)
+        if isinstance(item.image.seen, Facts):
+            spans[key] = item.image
+            sizes.add(item.image.seen.size)
+        else:
+            bad.add(item.path, item.image.seen)
+    return _Made(index_tars(spans, splits, tars), sizes, len(listed), sum(tar.bytes for tar in tars.values()))
+
+
+def _packed(
+    packer: Packer, params: IngestParams, listed: Mapping[str, Item], splits: Mapping[str, str], bad: Bad
+) -> _Made:
+    packed: list[Packed] = []
+    with closing(packer.pack(plan(listed, splits, params.shard_images))) as shards:  # no worker is left behind
+        for one in shards:
+            for row in one.bad:
+                bad.add(**row)
+            packed.append(one)
+    old = sum(one.was_there for one in packed)
+    if old:
+        log.info("ingest: %d of %d shards were there, from a run that was interrupted", old, len(packed))
+    held = [one for one in packed if one.rows]
+    home = Path(params.shards_dir) / f"{params.source}-{_content(one.shard for one in held)}"
+    parts: dict[str, list[tuple[Shard, list[Row]]]] = {split: [] for split in SPLITS}
+    for one in held:
+        parts[one.rows[0].split].append(placed((one.shard, one.rows), home))
+    new = [one for one in packed if not one.was_there]
+    return _Made(
+        parts,
+        {size for one in packed for size in one.sizes},
+        sum(len(one.rows) + len(one.bad) for one in new),
+        sum(one.shard.bytes for one in new),
+        [packer.folder / one.shard.path for one in held],
+        home,
+    )
+
+
+def _grey(mode: str, listed: Mapping[str, Item]) -> bool:
+    """Whether images become grey: `auto` looks at their headers until it meets a colour."""
+    if mode != "auto":
+        return mode == "grey"
+    kinds = map_in_order(_is_grey, listed.values())
+    return all(tqdm(kinds, total=len(listed), desc="ingest: looking for colours", disable=None, unit=" images"))
+
+
+def _is_grey(item: Item) -> bool:
+    try:
+        if isinstance(item.image, np.ndarray):
+            return len(item.image) == 1
+        seen = item.image.seen if isinstance(item.image, Span) else probe(item.read(), whole=False)
+    except BadImage:  # it is left out when its turn comes
+        return True
+    return not isinstance(seen, Facts) or seen.grey
+
+
+def _choose(size: int | Literal["auto"], sizes: set[Size]) -> Size:
+    """(height, width) of the images that networks see."""
+    if size != "auto":
+        return size, size
+    height, width = next(iter(sizes))
+    if len(sizes) > 1 or height != width:
+        log.info("ingest: the images are not squares of one size, so networks see %d x %d (ingest.size)", SIDE, SIDE)
+        return SIDE, SIDE
+    return height, width
+
+
+def _write_rows(folder: Path, rows: Sequence[Row], listing: Listing, listed: Mapping[str, Item]) -> None:
+    """Writes the index, and apart from it what is known of its images."""
+    key, split, shard, offset, length = zip(*rows, strict=True)
+    Index(key, split, shard, np.array(offset, np.int64), np.array(length, np.int64)).write(folder / "index.parquet")
+    items = {name: listed[name] for name in key}
+    Sources({name: item.path for name, item in items.items()}).write(folder / "sources.csv")
+    answers = {name: item.answer for name, item in items.items() if item.answer}
+    Labels(listing.levels, answers).write(folder / "answers.csv")
+    Classes(class_names(listing, list(answers.values()))).write(folder / "classes.json")
+    for name in lost_classes(listed, items):
+        log.info("ingest: class %s has lost all its images, as none of them can be read", name)
+
+
+def _write_attributes(
+    folder: Path, keys: Sequence[str], groups: Mapping[str, Hashable], costs: Mapping[str, float]
+) -> None:
+    names = [group if isinstance(group := groups[key], str) else "" for key in keys]
+    cost = np.array([costs[key] for key in keys], np.float64) if costs else None
+    Attributes(keys, names, cost).write(folder / "attributes.parquet")
+
+
+def _refuse_empty(counts: Sequence[int], bad: Bad) -> None:
+    if not all(counts):
+        got = ", ".join(f"{count} to {split}" for count, split in zip(counts, SPLITS, strict=True))
+        raise SourceError(
+            f"ingest: expected images to train and to test, got {got} and {len(bad.rows)} that cannot be read; "
+            "see ingest.test_fraction"
+        )
+
+
+def _content(shards: Iterable[Shard]) -> str:
+    """8 hex digits of what the shards hold, so that a folder of shards is never replaced by one of other content."""
+    digests = "".join(f"{shard.path} {shard.sha256}\n" for shard in shards)
+    return hashlib.blake2b(digests.encode(), digest_size=4).hexdigest()
+
+
+@contextmanager
+def _working(params: IngestParams, out: Path) -> Iterator[Path]:
+    """The folder in which shards are written: one for each `out`, beside their later home, from which they are moved.
+
+    It stays where the process is killed or the user stops it, and the next run goes on there.
+    """
+    place = hashlib.blake2b(str(out.resolve()).encode(), digest_size=4).hexdigest()
+    work = Path(params.shards_dir) / f".{params.source}-{place}.part"
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        yield work
+    except Exception:  # whatever went wrong leaves nothing behind; Ctrl-C is none of these, and keeps what is done
+        shutil.rmtree(work)
+        raise
+    shutil.rmtree(work)
+
+
+def _move(tars: Sequence[Path], home: Path) -> None:
+    """Moves all tars to their own folder, which appears as a whole."""
+    with whole_folder(home) as part:
+        for tar in tars:
+            tar.rename(part / tar.name)
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """A full disk and its like as one line; reading a source has its own refusals."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+        raise ArtifactError(
+            f"{out}: expected to write it and its shards, got: {reason}; nothing is left of them"
+        ) from error

@@ -1,0 +1,207 @@
+"""Existing WebDataset tars, indexed where they lie and never rewritten: images by offset, `cls` or `json` as answers.
+
+A sample is all members with one key, which ends at the first dot of the name's last part. Nothing is extracted, and no
+URL or command is ever followed. What lies beside the tars, such as img2dataset's tables, is passed over.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from pipeline.artifacts.shards import REMOTE, Shard
+from pipeline.base.errors import SourceError
+from pipeline.ingest.source import Item, Listing, Source, Span
+from pipeline.ingest.walk import SPLITS, files_below, settle_splits, split_in
+from pipeline.parallel.workers import MB, Progress, side_by_side
+from pipeline.shards.decode import FORMATS, BadImage, Facts, probe
+
+IMAGES = tuple(extension for extensions in FORMATS.values() for extension in extensions)
+SHOWN = 10  # endings in a message, at most
+BLOCK = 512  # bytes; a tar ends with blocks of zeros
+BUFFER = 1 << 20  # bytes that are read at once
+LABELS = ("cls", "json")
+
+
+class Shards(Source):
+    """A folder of `.tar` files, at any depth; splits by a sub-folder or the start of a file's name, if they say so."""
+
+    path: str | tuple[str, ...]
+    look: Literal["decode", "header"]
+
+    @property
+    def behind_urls(self) -> bool:
+        """Whether they are named by URLs that may be asked: `RemoteTars` lists them then."""
+        first = self.path if isinstance(self.path, str) else next(iter(self.path), "")
+        return first.startswith(tuple(f"{kind}://" for kind in REMOTE))
+
+    def listing(self) -> Listing:
+        """Images and answers, in one reading of each tar, several at a time; no tar of a split that is not used."""
+        if not isinstance(self.path, str) or re.match(r"\w+:", self.path):
+            expected = f"a folder of .tar files, or URLs of {', '.join(REMOTE)}"
+            raise SourceError(f"{self.path}: expected {expected}, got another URL or a command")
+        root = Path(self.path)
+        tars = [file for file in files_below(root) if file.name.endswith(".tar")]
+        if not tars:
+            raise SourceError(f"{root}: expected .tar files, found none")
+        splits = settle_splits({str(tar): split_of(tar.relative_to(root)) for tar in tars}, "sub-folders or names")
+        used = [tar for tar in tars if splits[str(tar)] != "unused"]
+        with Progress("ingest: reading", sum(tar.stat().st_size for tar in used) / MB, "MB") as progress:
+
+            def read(tar: Path) -> tuple[Shard, list[Item]]:
+                see = partial(seen, whole=self.look == "decode")
+                return read_tar(tar, tar.relative_to(root).as_posix(), splits[str(tar)], see, progress)
+
+            found = dict(zip(used, side_by_side(read, used, progress), strict=True))
+        items = [item for _, some in found.values() for item in some]
+        return Listing(("label",), items, tars={tar: shard for tar, (shard, _) in found.items()})
+
+
+def split_of(tar: Path) -> str | None:
+    """What the sub-folders or, failing these, the name of a tar say: `train/a.tar`, `train-000000.tar`."""
+    start = re.match(f"({'|'.join(SPLITS)})(ing|id|idation)?(?![a-z])", tar.name.lower())
+    return next(filter(None, map(split_in, tar.parts[:-1])), start.group(1) if start else None)
+
+
+@dataclass(slots=True)
+class _Member:
+    """A file in a tar, and what was made of its bytes when they were at hand: an image's facts, or a label's bytes."""
+
+    name: str
+    offset: int
+    size: int
+    seen: Facts | str = ""
+    data: bytes = b""
+
+
+def read_tar(
+    tar: Path, name: str, split: str | None, see: Callable[[bytes], Facts | str], progress: Progress
+) -> tuple[Shard, list[Item]]:
+    """The tar and its images, named below `name`, with what `see` says of their bytes and with their answers.
+
+    Raises SourceError for a tar that is spoilt.
+    """
+    digest = hashlib.sha256()
+    samples: dict[str, dict[str, _Member]] = {}
+    for info, data in _members(tar, digest, progress):
+        place = _place(info.name)
+        if place is None or info.isdir():
+            continue
+        key, extension = place
+        parts = samples.setdefault(key, {})
+        if not info.isreg() or info.sparse is not None:
+            raise SourceError(f"{tar}: {info.name}: expected a plain file, got a link or a sparse file")
+        if extension in parts:
+            raise SourceError(f"{tar}: {info.name}: expected one member of this key and extension, got two")
+        member = parts[extension] = _Member(info.name, info.offset_data, info.size)
+        if extension in LABELS:
+            member.data = data
+        elif _is_image(extension):
+            member.seen = see(data)
+            progress.add(1, 0)
+    endings = {extension.rpartition(".")[2] for parts in samples.values() for extension in parts}
+    if endings and not endings & {*IMAGES}:
+        found = ", ".join(sorted(endings)[:SHOWN])
+        raise SourceError(f"{tar}: expected images ({', '.join(IMAGES)}), got only members that end in {found}")
+    items = []
+    for key, parts in samples.items():
+        images = [member for extension, member in parts.items() if _is_image(extension)]
+        if len(images) > 1:
+            raise SourceError(f"{tar}: {key}: expected one image, got {' and '.join(image.name for image in images)}")
+        for image in images:
+            label = _label(tar, parts)
+            answer = None if label is None else (label,)
+            items.append(Item(f"{name}/{key}", split, answer, Span(tar, image.offset, image.size, image.seen)))
+    return Shard(tar.as_posix(), tar.stat().st_size, digest.hexdigest(), len(items)), items
+
+
+def _place(name: str) -> tuple[str, str] | None:
+    """The key of a member's sample and the member's extension, in small letters; None for a name without either."""
+    folder, slash, base = name.rpartition("/")
+    stem, dot, extension = base.partition(".")
+    return (folder + slash + stem, extension.lower()) if stem and dot else None
+
+
+def _is_image(extension: str) -> bool:
+    return extension.rpartition(".")[2] in IMAGES
+
+
+def seen(data: bytes, whole: bool) -> Facts | str:
+    """What an image says of itself, `whole` once it is decoded; or why it cannot be read."""
+    try:
+        return probe(data, whole=whole)
+    except BadImage as error:
+        return str(error)
+
+
+def _members(tar: Path, digest: "hashlib._Hash", progress: Progress) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """All members, to the mark at the tar's end, with the bytes of images and labels; others are passed over.
+
+    Every byte of the file is read once, in order, and goes into `digest`. `tarfile` alone takes a cut or spoilt header
+    for the end.
+    """
+    with tar.open("rb", buffering=BUFFER) as file:
+        total = os.fstat(file.fileno()).st_size
+        done = 0  # bytes that are in the digest
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as members:
+                for member in members:
+                    if member.offset_data + member.size > total:
+                        raise SourceError(
+                            f"{tar}: {member.name}: expected {member.size} bytes from byte {member.offset_data}, "
+                            f"got a tar truncated at byte {total}"
+                        )
+                    data = b""
+                    place = _place(member.name)
+                    if place and member.isreg() and (place[1] in LABELS or _is_image(place[1])):
+                        for _ in _blocks(file, done, member.offset_data, digest, progress):
+                            pass
+                        data = file.read(member.size)
+                        digest.update(data)
+                        done = member.offset_data + len(data)
+                        progress.add(0, len(data))
+                    yield member, data
+                end = members.offset
+        except tarfile.TarError as error:
+            raise SourceError(f"{tar}: expected a tar, got: {error}") from error
+        for _ in _blocks(file, done, end, digest, progress):
+            pass
+        rest = _blocks(file, end, total, digest, progress)
+        mark = next(rest, b"")
+        if mark[:BLOCK] != bytes(BLOCK):
+            raise SourceError(f"{tar}: expected a member or the tar's end at byte {end}: it is truncated or spoilt")
+        if any(mark) or any(any(block) for block in rest):
+            raise SourceError(f"{tar}: expected nothing after the tar's end at byte {end}, got more: joined by cat?")
+
+
+def _blocks(file: BinaryIO, start: int, end: int, digest: "hashlib._Hash", progress: Progress) -> Iterator[bytes]:
+    """The bytes of a file from `start` to `end`, which go into the digest."""
+    file.seek(start)
+    while start < end and (block := file.read(min(BUFFER, end - start))):
+        digest.update(block)
+        progress.add(0, len(block))
+        start += len(block)
+        yield block
+
+
+def _label(tar: Path, parts: Mapping[str, _Member]) -> str | None:
+    """The class that a `cls` or `json` member names, a number or a text; None where neither does."""
+    member = parts.get("cls") or parts.get("json")
+    if member is None:
+        return None
+    try:
+        value: Any = member.data.decode().strip()
+        if "cls" not in parts:
+            value = json.loads(value)
+            value = value.get("label", value.get("cls")) if isinstance(value, dict) else member.data
+    except ValueError as error:  # bytes that are no UTF-8, text that is no JSON
+        raise SourceError(f"{tar}: {member.name}: expected a label, got: {error}") from error
+    if isinstance(value, bool) or not isinstance(value, int | str | None):
+        raise SourceError(f"{tar}: {member.name}: expected a label that is a number or a text, got {value!r}")
+    return None if value in (None, "") else str(value)

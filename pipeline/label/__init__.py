@@ -1,0 +1,1 @@
+"""Labels for the chosen images: from known answers or from a person."""

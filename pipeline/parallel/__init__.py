@@ -1,0 +1,1 @@
+"""Processes, threads, cores, and the signals that stop them."""

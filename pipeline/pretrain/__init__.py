@@ -1,0 +1,1 @@
+"""A backbone from images without labels."""

@@ -1,0 +1,113 @@
+"""CLD: an add-on to any method that also tells the group of an image's other view from the batch's other groups.
+
+Wang, Liu & Yu 2021, "Unsupervised feature learning by cross-level instance-group discrimination". The letters: g1 and
+g2 are the unit outputs of a head of its own for two views; the groups are k clusters of a batch, found in each view.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from pydantic import Field
+from torch import Tensor, nn
+
+from pipeline.base.errors import ParamsError
+from pipeline.base.params import Block
+from pipeline.fit import Step
+from pipeline.nn.mlp import mlp
+from pipeline.nn.primitives import in_float32, soft_ce, unit
+from pipeline.parallel import dist
+from pipeline.pretrain.feed import Views
+
+
+class CldParams(Block):
+    """The block `pretrain.cld`."""
+
+    weight: float = Field(ge=0)  # of the term beside the method's own loss; 0: the method alone
+    dim: int = Field(ge=1)
+    hidden_dim: int = Field(ge=0)  # 0: a linear head
+    temperature: float = Field(gt=0)
+    clusters: int = Field(ge=2)  # at most the images of a batch
+    iterations: int = Field(ge=1)  # of k-means
+
+
+@in_float32
+def grouped(
+    g: Float[Tensor, "n d"], first: Float[Tensor, "k d"], iterations: int
+) -> tuple[Int64[Tensor, " n"], Float[Tensor, "k d"]]:
+    """The cluster of each unit vector, and the centroids, by spherical k-means from the centroids `first`.
+
+    A centroid is the unit mean of its members; one that has none stays as it was. Gradients flow from the centroids to
+    their last members, as in the authors' code, and through no assignment. Departure: the authors' are plain means,
+    which are shorter than 1.
+    """
+    centroids = first
+    for _ in range(iterations):
+        clusters = (g.detach() @ centroids.detach().T).argmax(dim=1)
+        members = F.one_hot(clusters, len(first)).to(g.dtype)
+        centroids = torch.where(members.any(dim=0)[:, None], unit(members.T @ g), centroids)
+    return clusters, centroids
+
+
+def cld_loss(
+    g: Sequence[Float[Tensor, "b d"]],
+    clusters: Sequence[Int64[Tensor, " b"]],
+    centroids: Sequence[Float[Tensor, "k d"]],
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Cross-entropy of each view's vectors against the other view's groups, mean over the batch and the two directions.
+
+    Each argument has one entry for either view; all rows are unit vectors. log k where all of them are equal.
+    """
+    terms = [soft_ce(g[i], centroids[1 - i], clusters[1 - i], temperature) for i in (0, 1)]
+    return torch.stack(terms).mean()
+
+
+class Cld(nn.Module):
+    """A method with the term beside it: base loss + weight * `cld_loss`, on the features that its step tells of.
+
+    Features without a gradient, a slow copy's, give groups and train the head. Departure: the authors cluster the rows
+    of each device apart, here those of the global batch are clustered together.
+    """
+
+    Params = CldParams
+
+    def __init__(self, base: nn.Module, feature_dim: int, params: CldParams, chance: torch.Generator) -> None:
+        super().__init__()
+        self.base: Any = base  # a Trainable, which is more than an nn.Module
+        self.params = params
+        dims = [feature_dim, params.hidden_dim, params.dim] if params.hidden_dim else [feature_dim, params.dim]
+        self.head = mlp(dims, norm=False)
+        for p in self.head.parameters():
+            if p.ndim > 1:
+                nn.init.kaiming_uniform_(p, math.sqrt(5), generator=chance)  # torch's own start of a linear layer
+            else:
+                nn.init.zeros_(p)
+
+    @property
+    def constant_rate(self) -> tuple[nn.Module, ...]:
+        """The base's modules whose learning rate stays."""
+        return getattr(self.base, "constant_rate", ())
+
+    def loss(self, views: Views) -> Step:
+        """The base's loss and the term, which draws the first centroids by torch's own chance."""
+        step = self.base.loss(views)
+        g = unit(self.head(torch.cat(list(step.features)))).chunk(2)
+        total = len(g[0]) * dist.world()
+        if self.params.clusters > total:
+            raise ParamsError(
+                f"pretrain.cld.clusters: expected at most {total}, the images of a batch, got {self.params.clusters}"
+            )
+        part = dist.share(total, "pretrain.batch_size")
+        first = torch.randperm(total)[: self.params.clusters].to(g[0].device)  # the same images in both views
+        rows = [dist.gather(view) for view in g]
+        clusters, centroids = zip(*(grouped(view, view[first], self.params.iterations) for view in rows), strict=True)
+        term = cld_loss(g, [of_all[part] for of_all in clusters], centroids, self.params.temperature)
+        return Step(step.loss + self.params.weight * term, {**step.logs, "cld": term}, step.features)
+
+    def after_step(self, step: int, num_steps: int) -> None:
+        """What follows the base's step."""
+        self.base.after_step(step, num_steps)

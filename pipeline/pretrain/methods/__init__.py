@@ -1,0 +1,27 @@
+"""Self-supervised methods, which never meet a label. A new one is a file here and a line in the table."""
+
+from typing import Any
+
+from pipeline.pretrain.methods.barlow_twins import BarlowTwins
+from pipeline.pretrain.methods.byol import Byol
+from pipeline.pretrain.methods.cmsf import Cmsf
+from pipeline.pretrain.methods.moco import Moco
+from pipeline.pretrain.methods.msf import Msf
+from pipeline.pretrain.methods.npid import Npid
+from pipeline.pretrain.methods.pirl import Pirl
+from pipeline.pretrain.methods.simclr import Simclr
+from pipeline.pretrain.methods.simsiam import Simsiam
+from pipeline.pretrain.methods.swav import Swav
+
+METHODS: dict[str, Any] = {
+    "barlow_twins": BarlowTwins,
+    "byol": Byol,
+    "cmsf": Cmsf,
+    "moco": Moco,
+    "msf": Msf,
+    "npid": Npid,
+    "pirl": Pirl,
+    "simclr": Simclr,
+    "simsiam": Simsiam,
+    "swav": Swav,
+}

@@ -1,0 +1,87 @@
+"""PIRL: an image, and its pieces in any order, are told from all other images by a bank of their past vectors.
+
+Misra and van der Maaten 2020, "Self-supervised learning of pretext-invariant representations". The letters: f is the
+unit projection of a view, g that of the jigsaw of the other view; the bank holds a moving average of f.
+"""
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from pipeline.base.errors import ParamsError
+from pipeline.base.params import Block
+from pipeline.fit import Step
+from pipeline.nn.backbones import Backbone
+from pipeline.nn.mlp import mlp
+from pipeline.nn.norm import statistics_kept
+from pipeline.nn.primitives import spread, unit
+from pipeline.parallel import dist
+from pipeline.pretrain.feed import Views
+from pipeline.pretrain.jigsaw import jigsaw
+from pipeline.pretrain.methods.npid import Discrimination
+
+LEAST_CELL = 4  # pixels
+
+
+class PirlParams(Block):
+    """The block `pretrain.pirl`."""
+
+    dim: int = Field(ge=1)
+    head_norm: bool  # this and the next three as in NPID
+    temperature: float = Field(gt=0)
+    negatives: int = Field(ge=0, le=10**9)
+    bank_keep: float = Field(ge=0, lt=1)
+    grid: int = Field(ge=2)  # cells on a side
+    patch: float = Field(gt=0, le=1)  # side of the crop in a cell, as a share of the cell's
+
+
+class Pirl(nn.Module):
+    """The method: half the loss of f against the bank and half that of g (eq. 5 with lambda 1/2).
+
+    Departures: the loss is NPID's, whose h has a constant Z or is the full softmax, where eq. 3 divides by the sum over
+    the drawn rows; pieces of one image have its view's colours, not each its own.
+    """
+
+    Params = PirlParams
+
+    def __init__(self, backbone: Backbone, params: PirlParams, num_images: int, chance: torch.Generator) -> None:
+        super().__init__()
+        self.params = params
+        self.backbone = backbone
+        norm = params.head_norm
+        self.image_head = mlp([backbone.dim, params.dim], norm=False, last_norm=norm, affine=False)
+        self.piece_head = mlp([backbone.dim, params.dim], norm=False)
+        self.join = mlp([params.grid**2 * params.dim, params.dim], norm=False, last_norm=norm, affine=False)
+        self.others = Discrimination(params.dim, params.temperature, params.negatives, num_images, chance)
+
+    def loss(self, views: Views) -> Step:
+        """The loss of the first view and of the second's pieces; the features of the second are the pieces' mean.
+
+        Raises ParamsError where cells would have fewer than 4 pixels on a side.
+        """
+        pieces = self.pieces(views.second)
+        with statistics_kept(self.backbone):
+            parts = self.backbone(pieces.flatten(0, 1)).unflatten(0, pieces.shape[:2])
+        g = unit(self.join(self.piece_head(parts).flatten(1)))
+        h = self.backbone(views.first)
+        f = unit(self.image_head(h))
+        loss = self.others.loss(torch.stack([f, g]), views.rows, f)
+        return Step(loss, {"feature_std": spread(f)}, [h, parts.mean(dim=1)])
+
+    def pieces(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p c s t"]:
+        """A crop of each cell in an order of each image's own, by torch's global chance."""
+        h, w = images.shape[2:]
+        if min(h, w) < LEAST_CELL * self.params.grid:
+            raise ParamsError(
+                f"pretrain.pirl.grid: expected at most {min(h, w) // LEAST_CELL} in images of {h} x {w}, for cells of "
+                f"{LEAST_CELL} pixels, got {self.params.grid}"
+            )
+        total = len(images) * dist.world()
+        part = dist.share(total, "pretrain.batch_size")
+        order, across, down = torch.rand(3, total, self.params.grid**2)[:, part]
+        return jigsaw(images, order.argsort(dim=1), across, down, self.params.patch)
+
+    def after_step(self, step: int, num_steps: int) -> None:
+        """Moves the bank towards f."""
+        self.others.after_step(self.params.bank_keep)

@@ -1,0 +1,125 @@
+"""SwAV: tell from one view of an image which prototypes its other view was assigned to, all used equally.
+
+Caron et al. 2020, "Unsupervised learning of visual features by contrasting cluster assignments". The letters: z are
+unit projections of v views, the two large ones first; q are the codes of those two, their assignments to k prototypes.
+"""
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from pipeline.base.params import Block
+from pipeline.fit import Step
+from pipeline.nn.backbones import Backbone
+from pipeline.nn.memory import Queue
+from pipeline.nn.mlp import mlp
+from pipeline.nn.norm import statistics_kept
+from pipeline.nn.primitives import in_float32, soft_ce, spread, unit
+from pipeline.parallel import dist
+from pipeline.pretrain.feed import Views
+from pipeline.pretrain.sinkhorn import sinkhorn
+from pipeline.views.kinds import LocalCrops
+
+
+class SwavParams(Block):
+    """The block `pretrain.swav`."""
+
+    dim: int = Field(ge=1)
+    hidden_dim: int = Field(ge=1)
+    prototypes: int = Field(ge=2)
+    temperature: float = Field(gt=0)
+    epsilon: float = Field(gt=0)  # of Sinkhorn: the smaller, the harder the codes
+    iterations: int = Field(ge=1)  # of Sinkhorn
+    queue_size: int = Field(ge=0)  # projections of each large view, never more than there are images; 0: none
+    queue_start: float = Field(ge=0, le=1)  # share of the steps after which the queue is used, once it is full
+    frozen: float = Field(ge=0, le=1)  # share of the steps in which the prototypes stay as they were drawn
+    local: LocalCrops
+
+
+@in_float32
+@torch.no_grad()
+def swav_codes(
+    z: Float[Tensor, "m d"], prototypes: Float[Tensor, "k d"], epsilon: float, iterations: int
+) -> Float[Tensor, "m k"]:
+    """Codes of all rows at once (eq. 3 to 5); each row sums to 1. No gradient passes."""
+    return sinkhorn(z @ prototypes.T, epsilon, iterations)
+
+
+def swav_loss(
+    z: Float[Tensor, "v b d"], q: Float[Tensor, "2 b k"], prototypes: Float[Tensor, "k d"], temperature: float
+) -> Float[Tensor, ""]:
+    """Cross-entropy of each large view's codes as seen from every other view (eq. 2 and 6), all rows unit vectors.
+
+    Mean over the batch and the 2 (v - 1) pairs of views, which the paper sums; log k where all scores are equal. No
+    gradient reaches q.
+    """
+    q = q.detach()
+    large = soft_ce(z[:2].flatten(0, 1), prototypes, q.flip(0).flatten(0, 1), temperature)
+    small = len(z) - 2
+    if small == 0:
+        return large
+    # A small view has both codes for targets: their mean, at the weight of two pairs.
+    both = soft_ce(z[2:].flatten(0, 1), prototypes, q.mean(dim=0).repeat(small, 1), temperature)
+    return (large + small * both) / (1 + small)
+
+
+class Swav(nn.Module):
+    """The method around `swav_loss`.
+
+    The prototypes are brought back to length 1 after each step of the optimiser, as the authors' code does before each
+    forward pass. So weight decay, which shrinks them along themselves, moves none of them by itself.
+    Departure: the queue also fills before it is used.
+    """
+
+    Params = SwavParams
+    progress: Tensor
+
+    def __init__(self, backbone: Backbone, params: SwavParams, num_images: int, chance: torch.Generator) -> None:
+        super().__init__()
+        self.params = params
+        self.backbone = backbone
+        self.head = mlp([backbone.dim, params.hidden_dim, params.dim], norm=True)
+        self.prototypes = nn.Parameter(unit(torch.randn(params.prototypes, params.dim, generator=chance)))
+        size = min(params.queue_size, num_images)
+        self.queue = Queue(size, 2 * params.dim, chance) if size else None  # both large views' side by side
+        self.register_buffer("progress", torch.zeros((), dtype=torch.double))
+        self._large: list[Tensor] = []
+
+    def loss(self, views: Views) -> Step:
+        """The loss of two large views and any small ones; the projections of the large ones wait for `after_step`."""
+        num_views = 2 + len(views.local)
+        h = self.backbone(torch.cat([views.first, views.second]))
+        # One pass for each size; the head, as in the authors' code, sees all views at once.
+        with statistics_kept(self.backbone):
+            small = [self.backbone(views.local.flatten(0, 1))] if num_views > 2 else []
+        z = unit(self.head(torch.cat([h, *small]))).unflatten(0, (num_views, -1))
+        progress = float(self.progress)
+        # Without a gradient the optimiser passes them by; one of zero would still get decay and momentum.
+        prototypes = self.prototypes.detach() if progress < self.params.frozen else self.prototypes
+        self._large = list(z[:2].detach())
+        loss = swav_loss(z, self._codes(progress), prototypes, self.params.temperature)
+        return Step(loss, {"feature_std": spread(z[0])}, list(h.chunk(2)))
+
+    @torch.no_grad()
+    def _codes(self, progress: float) -> Float[Tensor, "2 b k"]:
+        """Codes of this rank's rows, balanced over those of all ranks and the queue.
+
+        Each rank solves the whole problem, so the queue, which all ranks have, counts once.
+        """
+        part = dist.share(len(self._large[0]) * dist.world(), "pretrain.batch_size")
+        rows = dist.gather(torch.cat(self._large, dim=1))
+        if self.queue is not None and progress >= self.params.queue_start and self.queue.full:
+            rows = torch.cat([rows, self.queue.rows])
+        epsilon, iterations = self.params.epsilon, self.params.iterations
+        return torch.stack([swav_codes(z, self.prototypes, epsilon, iterations)[part] for z in rows.chunk(2, dim=1)])
+
+    @torch.no_grad()
+    def after_step(self, step: int, num_steps: int) -> None:
+        """Brings the prototypes back to length 1, unless they are frozen, and puts the projections in the queue."""
+        if self.prototypes.grad is not None:
+            self.prototypes.copy_(unit(self.prototypes))
+        if self.queue is not None and self._large:
+            self.queue.push(torch.cat(self._large, dim=1))
+        self._large = []
+        self.progress.fill_(step / num_steps)

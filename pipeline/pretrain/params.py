@@ -1,0 +1,52 @@
+"""The values of `pretrain` that all methods share."""
+
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from pipeline.base.params import Block
+from pipeline.nn.device import Precision
+from pipeline.nn.optim import OptimParams
+from pipeline.pretrain.cld import CldParams
+from pipeline.views.kinds import ContrastiveView
+
+
+class PretrainParams(Block):
+    """The values of `pretrain` that all methods share."""
+
+    method: str
+    backbone: str
+    steps: int = Field(ge=1, le=10**12)
+    batch_size: int = Field(ge=2, le=10**7)
+    precision: Precision
+    compile: bool
+    recompute: bool
+    resident_mb: int = Field(ge=0)
+    window_shards: int = Field(ge=1)
+    view: ContrastiveView
+    second: dict[str, float]  # values of `view` that differ in the second view
+    sync_bn: bool
+    cld: CldParams
+    optim: OptimParams
+
+    @property
+    def views(self) -> tuple[ContrastiveView, ContrastiveView]:
+        """The first and the second view."""
+        return self.view, ContrastiveView(**{**self.view.model_dump(), **self.second})
+
+    @field_validator("second")
+    @classmethod
+    def _second(cls, values: dict[str, float], info: Any) -> dict[str, float]:
+        unknown = sorted(set(values) - set(ContrastiveView.model_fields))
+        if unknown:
+            raise ValueError(f"values of view without {', '.join(unknown)}")
+        try:
+            if "view" in info.data:
+                ContrastiveView(**{**info.data["view"].model_dump(), **values})
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = "".join(f"{part} " for part in fault["loc"])
+            raise ValueError(
+                where + fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            ) from None
+        return values

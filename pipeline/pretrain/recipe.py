@@ -1,0 +1,107 @@
+"""What the block `pretrain` asks for: a method, a backbone for it, and the views that it is fed."""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base import rng
+from pipeline.base.errors import ParamsError
+from pipeline.base.params import Block, Params
+from pipeline.nn.backbones import BACKBONES, Backbone, fresh, try_size
+from pipeline.nn.device import Device
+from pipeline.nn.norm import synchronised
+from pipeline.parallel import dist
+from pipeline.parallel.cores import cores
+from pipeline.pretrain.cld import Cld
+from pipeline.pretrain.feed import LOCAL, Feed, Views
+from pipeline.pretrain.methods import METHODS
+from pipeline.pretrain.methods.none import NoneParams
+from pipeline.pretrain.params import PretrainParams
+from pipeline.pretrain.streamed import StreamedFeed
+from pipeline.shards.remote.download import Reading
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The checked values: those that all methods share, those of the method, and the backbone's."""
+
+    common: PretrainParams
+    block: Any  # the method's own Block
+    options: Block
+    seed: int
+
+    @classmethod
+    def read(cls, params: Params) -> "Recipe":
+        """From the params of a run; blocks of other methods are not looked at. Raises ParamsError."""
+        method = params.method("pretrain.method", {**METHODS, "none": NoneParams})
+        block = params.block(f"pretrain.{method}", METHODS[method].Params if method in METHODS else NoneParams)
+        common = params.stage("pretrain", PretrainParams, {*METHODS, "none", "backbones"})
+        name = params.method("pretrain.backbone", BACKBONES)
+        return cls(common, block, params.block(f"pretrain.backbones.{name}", BACKBONES[name]), params.seed)
+
+    def backbone(self, pixels: UInt8[Tensor, "n c h w"]) -> Backbone:
+        """With random weights, normalised by these images."""
+        torch.manual_seed(rng.number(self.seed, "pretrain", "init"))
+        return fresh(self.common.backbone, self.options, pixels)
+
+    def learner(self, backbone: Backbone, num_images: int, size: tuple[int, int], device: Device) -> nn.Module:
+        """The method around the backbone, which it trains in place on images of a size; not for method none.
+
+        Raises ParamsError where the values do not fit each other, the images, or the number of processes.
+        """
+        if self.common.batch_size > num_images:
+            raise ParamsError(
+                f"pretrain.batch_size: expected at most {num_images}, the training images, got {self.common.batch_size}"
+            )
+        if not self.common.sync_bn and self.common.batch_size < 2 * dist.world():
+            raise ParamsError(
+                f"pretrain.batch_size: expected two images for each of {dist.world()} processes without sync_bn, "
+                f"got {self.common.batch_size}"
+            )
+        local = getattr(self.block, "local", None)
+        if local is not None and local.count > 0:
+            try_size(backbone, local.size(size, LOCAL))
+        chance = torch.Generator().manual_seed(rng.number(self.seed, "pretrain", "method"))
+        learner = METHODS[self.common.method](backbone, self.block, num_images, chance)
+        if self.common.cld.weight > 0:
+            learner = Cld(learner, backbone.dim, self.common.cld, chance)
+        return synchronised(learner, "pretrain").to(device.device) if self.common.sync_bn else learner.to(device.device)
+
+    def streams(self, manifest: Manifest) -> bool:
+        """Whether the training images are too many to be kept as pixels, and are read anew for each batch."""
+        num_bytes = manifest.count("train") * manifest.channels * math.prod(manifest.size)
+        return num_bytes > self.common.resident_mb * 1e6
+
+    def feed(
+        self,
+        manifest: Manifest,
+        index: Index,
+        pixels: UInt8[Tensor, "n c h w"] | None,
+        device: Device,
+        reading: Reading,
+    ) -> AbstractContextManager[Callable[[int], Views]]:
+        """Batches from pixels that are all there, or, without them, from the shards."""
+        local, size = getattr(self.block, "local", None), self.common.batch_size
+        if pixels is not None:
+            return nullcontext(Feed(pixels.to(device.device), self.common.views, local, size, self.seed))
+        feed = StreamedFeed(
+            manifest,
+            index,
+            "train",
+            self.common.views,
+            local,
+            size,
+            self.seed,
+            device=device.device,
+            threads=cores(),
+            reading=reading,
+            window=self.common.window_shards,
+        )
+        return closing(feed)

@@ -1,0 +1,1 @@
+"""Reading images from shards: decoding, order, random access. No label is within reach of anything here."""

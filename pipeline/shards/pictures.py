@@ -1,0 +1,61 @@
+"""Images of the shards as PNG data URIs, for pages that hold some hundreds of them."""
+
+import os
+from base64 import b64encode
+from collections.abc import Collection
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image
+
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.errors import ArtifactError
+from pipeline.shards.decode import BadImage, decode
+from pipeline.shards.files import ShardFiles
+from pipeline.shards.remote.download import Reading
+
+TINY = 64  # images up to this size are enlarged by the page without blur
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A data URI, and whether the image is so small that its pixels should stay visible."""
+
+    uri: str
+    tiny: bool
+
+
+def pictures(
+    manifest: Manifest, index: Index, keys: Collection[str], side: int, reading: Reading | None = None
+) -> dict[str, Picture]:
+    """The images with these keys, upright, whole, in the set's mode, no longer than `side` pixels; only they are read.
+
+    Raises ArtifactError for a key that is not in the index and a shard that is missing or changed.
+    """
+    shards = {shard.path: shard for shards in manifest.splits.values() for shard in shards}
+    wanted = set(keys)
+    rows = {key: row for row, key in enumerate(index.key) if key in wanted}
+    missing = sorted(wanted - rows.keys())
+    if missing:
+        raise ArtifactError(f"index.parquet: expected the image {missing[0]}, found none")
+    used = {index.shard[row] for row in rows.values()}
+    files = ShardFiles([shards[path] for path in sorted(used)], reading)
+    found = {}
+    for key, row in sorted(rows.items(), key=lambda one: (index.shard[one[1]], one[0])):  # each shard comes once
+        shard = shards[index.shard[row]]
+        opened = files.open(shard, digest=False)
+        data = os.pread(opened.handle, int(index.size[row]), int(index.offset[row]))
+        try:
+            found[key] = _picture(data, manifest.channels, side)
+        except BadImage as error:
+            raise ArtifactError(f"{shard.path}: expected the image {key}, got: {error}") from error
+    return dict(sorted(found.items()))
+
+
+def _picture(data: bytes, channels: int, side: int) -> Picture:
+    pixels = decode(data, channels)
+    image = Image.fromarray(pixels[0] if channels == 1 else pixels.transpose(1, 2, 0))
+    image.thumbnail((side, side))
+    file = BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return Picture(f"data:image/png;base64,{b64encode(file.getvalue()).decode()}", max(image.size) <= TINY)

@@ -1,0 +1,1 @@
+"""A classifier from few labels and all images."""

@@ -1,0 +1,148 @@
+"""Distill: a student learns a trained teacher's answers on all images (Chen et al. 2020, SimCLRv2's last step).
+
+"Big self-supervised models are strong semi-supervised learners". The teacher is the result of an earlier `train`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float32
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from pipeline.base.errors import ArtifactError
+from pipeline.base.params import Block, Params
+from pipeline.fit import Step
+from pipeline.nn.backbones import BACKBONES, Backbone, try_size
+from pipeline.nn.classifier import Classifier
+from pipeline.nn.heads import Levels
+from pipeline.train.averaged import Averaged, known_ce
+from pipeline.train.batch import Batch, Feed
+from pipeline.train.passes import through
+from pipeline.train.pixels import Pixels, of_all
+from pipeline.train.task import Task
+
+SAME = "same"
+
+
+class DistillParams(Block):
+    """The block `train.distill`."""
+
+    teacher: str  # a folder that train wrote
+    backbone: str  # of the student: same, the one that train is given; or a block of pretrain.backbones, untrained
+    options: dict[str, Any]  # the values of that block; same has none
+    ratio: int = Field(ge=1)  # unlabelled images for each labelled one in a batch
+    alpha: float = Field(ge=0, le=1)  # weight of the teacher's answers; 1 - alpha is that of the labels
+    temperature: float = Field(gt=0)  # above 1 the answers are softer
+    keep: float = Field(ge=0, lt=1)  # share of the slow copy that is kept at each step
+
+    @field_validator("backbone")
+    @classmethod
+    def _exists(cls, value: str) -> str:
+        if value not in (SAME, *BACKBONES):
+            raise ValueError(f"one of {', '.join((SAME, *BACKBONES))}")
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _used(cls, value: dict[str, Any], info: Any) -> dict[str, Any]:
+        if value and info.data.get("backbone") == SAME:
+            raise ValueError(f"none with backbone {SAME}")
+        return value
+
+
+def distill_loss(student: Float[Tensor, "u k"], teacher: Float[Tensor, "u k"], temperature: float) -> Float[Tensor, ""]:
+    """Cross-entropy of softmax(student / T) against softmax(teacher / T), mean over the images (eq. 2).
+
+    No gradient reaches the teacher.
+    """
+    return F.cross_entropy(student / temperature, (teacher.detach() / temperature).softmax(dim=1))
+
+
+class Distill(Averaged):
+    """The method; the model that it leaves is the slow copy.
+
+    Departures: the teacher answers once for each image as it is, where the authors show it the student's view; the
+    student sees weak views, whose shifts are smaller than the authors' crops.
+    """
+
+    Params = DistillParams
+
+    def __init__(self, backbone: Backbone, task: Task, params: DistillParams) -> None:
+        teacher = read_teacher(Path(params.teacher), task, backbone.about["channels"])
+        student = backbone if params.backbone == SAME else untrained_student(params, backbone, task.size)
+        super().__init__(Classifier(student, Levels(student.dim, task.targets.names), task.size), task, params.keep)
+        self.params = params
+        self.files = [Path(params.teacher) / f"model.{kind}" for kind in ("json", "safetensors")]
+        self._teacher: tuple[Classifier, ...] = (teacher,)  # a tuple, so that it is no part of this network
+        self._answers: Float32[Tensor, "n k"] | None = None
+
+    def feed(self, images: Pixels) -> Callable[[int], Batch]:
+        """A weak view of each unlabelled image, with alpha 1 of them alone; the teacher answers here, once for all."""
+        if self._answers is None:
+            (teacher,), self._teacher = self._teacher, ()
+            self._answers = answers(teacher, images, self.task.targets.classes)
+        feed = Feed(images, self.task, ratio=self.params.ratio, views=(self.task.common.weak,))
+        return feed if self.params.alpha < 1 else lambda step: _unlabelled(feed(step))
+
+    def start(self, images: Pixels) -> None:
+        """As ever, unless the student's backbone is untrained, whose features have no centroids worth a start."""
+        if self.params.backbone == SAME:
+            super().start(images)
+
+    def loss(self, batch: Batch) -> Step:
+        """(1 - alpha) labelled loss + alpha distillation (eq. 3); with alpha 1 only the start looks at labels."""
+        assert self._answers is not None, "feed comes first"
+        alpha = self.params.alpha
+        known, student = through(self.net, [batch.labelled, *batch.views], self.task.common.batch_norm)
+        labelled = known_ce(known["label"], batch.label[:, 0])
+        distilled = distill_loss(student["label"], self._answers[batch.rows], self.params.temperature)
+        return Step((1 - alpha) * labelled + alpha * distilled, {"labelled": labelled, "distilled": distilled})
+
+
+def read_teacher(folder: Path, task: Task, channels: int) -> Classifier:
+    """The model in a folder that `train` wrote. Raises ArtifactError if it is not one for these images and classes."""
+    if not (folder / "model.json").is_file():
+        raise ArtifactError(
+            f"{folder}: expected a teacher, the model.json and model.safetensors of an earlier train, found none; "
+            "copy them there before train writes others"
+        )
+    teacher = Classifier.read(folder)
+    size, wanted = (teacher.channels, *teacher.size), (channels, *task.size)
+    if size != wanted:
+        raise ArtifactError(f"{folder}: expected a teacher for images of {_shape(wanted)}, got one for {_shape(size)}")
+    odd = sorted({*teacher.classes} ^ {*task.targets.classes})
+    if odd:
+        raise ArtifactError(
+            f"{folder}: expected a teacher of the {len(task.targets.classes)} classes that the labels have, "
+            f"got one of {len(teacher.classes)}; only one side has {odd[0]!r}"
+        )
+    return teacher
+
+
+def untrained_student(params: DistillParams, like: Backbone, size: tuple[int, int]) -> Backbone:
+    """A network with fresh weights (torch's own chance), normalised as `like` is."""
+    block = Params({"options": params.options}, "params.yaml: train.distill")
+    options = block.block("options", BACKBONES[params.backbone])
+    net = Backbone(params.backbone, options, like.mean.flatten(), like.std.flatten())
+    try_size(net, size)
+    return net
+
+
+def answers(teacher: Classifier, images: Pixels, classes: Sequence[str]) -> Float32[Tensor, "n k"]:
+    """The teacher's logits for all images, its classes in the order of `classes`."""
+    teacher.to(images.device).eval()
+    order = torch.tensor([teacher.classes.index(name) for name in classes], device=images.device)
+    return of_all(images, len(order), lambda pixels: teacher(pixels)["label"].float()[:, order])
+
+
+def _shape(sides: tuple[int, int, int]) -> str:
+    return " x ".join(map(str, sides))
+
+
+def _unlabelled(batch: Batch) -> Batch:
+    return replace(batch, labelled=batch.labelled[:0], label=batch.label[:0])

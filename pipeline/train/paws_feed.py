@@ -1,0 +1,93 @@
+"""What a PAWS step is given: views of labelled images of each class, large and small views of unlabelled ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from pipeline.base import rng
+from pipeline.parallel import dist
+from pipeline.train.by_class import supports
+from pipeline.train.pixels import Ahead, Pixels
+from pipeline.train.task import Task
+from pipeline.views.augment import Chance
+from pipeline.views.kinds import ContrastiveView, LocalCrops
+
+LOCAL = "train.paws.local"
+
+
+@dataclass(frozen=True)
+class PawsBatch:
+    """Both views of the supports, all first views first, and views of unlabelled images.
+
+    Support i is of class `classes[place[i]]`; the classes are those of this step, in order.
+    """
+
+    labelled: Float[Tensor, "s c h w"]
+    place: Int64[Tensor, " s"]
+    classes: Int64[Tensor, " r"]
+    views: Sequence[Float[Tensor, "u c h w"]]  # two, each of the same images
+    local: Float[Tensor, "v u c _ _"]  # small views of the same; v is 0 where none are asked for
+
+    @property
+    def label(self) -> Int64[Tensor, " s"]:
+        """The class of each support."""
+        return self.classes[self.place]
+
+    @property
+    def num_images(self) -> int:
+        """All views that go through the network."""
+        return len(self.labelled) + sum(len(view) for view in self.views) + self.local.shape[:2].numel()
+
+
+class PawsFeed:
+    """The batch of any step, as a function of (seed, step). Labelled images are among the unlabelled ones too.
+
+    Supports and unlabelled images are those of all processes; each gets its part of both.
+    """
+
+    def __init__(
+        self,
+        images: Pixels,
+        task: Task,
+        *,
+        per_class: int,
+        classes: int,
+        num_unlabelled: int,
+        view: ContrastiveView,
+        local: LocalCrops,
+    ) -> None:
+        """`per_class` supports of at most `classes` classes, and `num_unlabelled` unlabelled images."""
+        self._task, self._view, self._local, self._device = task, view, local, images.device
+        self._per_class, self._classes = per_class, classes
+        size = per_class * min(classes, len(task.targets.reached))
+        self._own = size, dist.share(size, "train.paws.per_class times the classes of a batch")
+        self._others = num_unlabelled, dist.share(num_unlabelled, "train.paws.num_unlabelled")
+        self._size = local.size(task.size, LOCAL) if local.count else None
+        self._any = images.order(task.seed, "train", "unlabelled")
+        self._images = Ahead(images, self._plan)
+
+    def _plan(self, step: int) -> tuple[Int64[Tensor, " b"], tuple[Int64[Tensor, " r"], Int64[Tensor, " p"]]]:
+        """The rows of a step's supports, then of its unlabelled images; its classes, and which is each support's."""
+        targets, (_, part) = self._task.targets, self._own
+        known = torch.from_numpy(supports(targets, self._per_class, self._classes, self._task.seed, step))
+        classes, place = targets.labels[known, 0].unique(return_inverse=True)
+        size, others = self._others
+        rows = torch.from_numpy(self._any.batch(step, size))[others]
+        return torch.cat([targets.rows[known[part]], rows]), (classes, place[part])
+
+    def __call__(self, step: int) -> PawsBatch:
+        """The batch of a step, on the device of the images; all views are drawn independently."""
+        _, (classes, place), raw = self._images(step)
+        known, others = raw.tensor_split([len(place)])
+        chance = Chance(rng.number(self._task.seed, "train", "views", step)).over(*self._own)
+        labelled = torch.cat([self._view(known, chance) for _ in range(2)])
+        chance = chance.over(*self._others)
+        views = [self._view(others, chance) for _ in range(2)]
+        local = others.new_empty(0, *others.shape, dtype=torch.float32)
+        if self._size is not None:
+            small = self._local.view(self._view)
+            local = torch.stack([small(others, chance, self._size) for _ in range(self._local.count)])
+        return PawsBatch(labelled, place.repeat(2).to(self._device), classes.to(self._device), views, local)

@@ -1,0 +1,49 @@
+"""What there is to learn, and the params that all methods share."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.base.params import Block
+from pipeline.nn.device import Precision
+from pipeline.nn.optim import OptimParams
+from pipeline.train.passes import Passes
+from pipeline.train.targets import Targets
+from pipeline.views.kinds import StrongView, WeakView
+
+
+class TrainParams(Block):
+    """The values of `train` that all methods share."""
+
+    method: str
+    start: Literal["pretrained", "scratch"]
+    head: Literal["centroids", "random"]  # what linear layers on a pretrained backbone begin as
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=2)  # labelled images a step, those of all processes together
+    sampling: Literal["images", "classes"]  # labelled images come equally often, or classes that have a label do
+    batch_norm: Passes
+    sync_bn: bool
+    precision: Precision
+    compile: bool
+    recompute: bool
+    resident_mb: int = Field(ge=0)
+    window_shards: int = Field(ge=1)
+    weak: WeakView
+    strong: StrongView
+    optim: OptimParams
+
+
+@dataclass(frozen=True)
+class Task:
+    """The labels, and how batches of their images and of all `num_images` are made."""
+
+    targets: Targets
+    num_images: int
+    size: tuple[int, int]  # (height, width) of the images
+    common: TrainParams
+    seed: int
+
+    def finest(self) -> "Task":
+        """The same at the finest level alone."""
+        return replace(self, targets=self.targets.finest())

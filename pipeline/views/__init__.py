@@ -1,0 +1,1 @@
+"""Views of images: what may happen to a picture without changing what it shows."""

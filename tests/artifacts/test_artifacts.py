@@ -1,0 +1,97 @@
+"""What the files between stages refuse, word for word."""
+
+import numpy as np
+import pytest
+
+from pipeline.artifacts.labels import Classes, Labels
+from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.shards import Index
+from pipeline.base.errors import ArtifactError
+from pipeline.base.files import number
+
+
+def test_a_pick_that_is_there_twice_is_refused(tmp_path):
+    file = tmp_path / "picks.csv"
+    file.write_text("rank,key,score\n0,b,1\n1,a,1\n2,b,0\n")
+    with pytest.raises(ArtifactError) as caught:
+        Selection.read(file)
+    assert str(caught.value) == "picks.csv: key b: expected each key once, got it twice"
+
+
+def test_a_score_that_is_no_number_is_refused(tmp_path):
+    file = tmp_path / "picks.csv"
+    file.write_text("rank,key,score\n0,b,high\n")
+    with pytest.raises(ArtifactError) as caught:
+        Selection.read(file)
+    assert str(caught.value) == f"{file}: expected a number, got 'high'"
+    assert number(file, "-1e-3") == -0.001
+
+
+def test_picks_come_back_as_they_were(tmp_path):
+    Selection(["b", "a"], np.array([2.0, 1.5])).write(tmp_path / "picks.csv")
+    found = Selection.read(tmp_path / "picks.csv")
+    assert found.keys == ["b", "a"]
+    assert found.scores.tolist() == [2.0, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"label": "cat"}', "label: expected a list of names, got 'cat'"),
+        ('{"label": ["cat"], "coarse": [1]}', "coarse: expected a list of names, got 1"),
+        ('{"label": [null]}', "label: expected a list of names, got None"),
+        ('{"label": null}', "label: expected a list of names, got None"),
+    ],
+)
+def test_classes_that_are_no_lists_of_names_are_refused(tmp_path, text, message):
+    file = tmp_path / "classes.json"
+    file.write_text(text)
+    with pytest.raises(ArtifactError) as caught:
+        Classes.read(file)
+    assert str(caught.value) == f"{file}: {message}"
+
+
+@pytest.mark.parametrize("level", ["knn", "linear", "probe", "random_probe"])
+def test_a_level_with_the_name_of_another_metric_is_refused(level):
+    message = f"labels: expected a level of another name than knn, linear, probe, random_probe, got {level!r}"
+    with pytest.raises(ArtifactError, match=f"^{message}$"):
+        Labels(["label", level], {})
+
+
+def index(key, split=None, shard=None):
+    n = len(key)
+    return Index(key, split or ["train"] * n, shard or ["a.tar"] * n, np.arange(n), np.arange(n) + 5)
+
+
+def test_an_index_comes_back_as_it_was_whole_or_one_split(tmp_path):
+    written = index(["a", "b", "c", "d"], ["train", "test", "train", "train"], ["2.tar", "1.tar", "1.tar", "2.tar"])
+    written.write(tmp_path / "index.parquet")
+    found, test = Index.read(tmp_path / "index.parquet"), Index.read(tmp_path / "index.parquet", "test")
+    for name in ("key", "split", "shard", "offset", "size"):
+        assert list(getattr(found, name)) == list(getattr(written, name))
+    assert (list(test.key), list(test.shard), test.offset.tolist(), test.size.tolist()) == (["b"], ["1.tar"], [1], [6])
+    assert len(Index.read(tmp_path / "index.parquet", "val").key) == 0
+    assert [found.shard[0], found.key[np.int64(3)], *found.key[1:3]] == ["2.tar", "d", "b", "c"]
+    found.write(tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "index.parquet").read_bytes()
+
+
+def test_rows_of_a_split_and_of_a_shard_of_it():
+    chance = np.random.default_rng(0)
+    split, shard = (chance.choice(names, 300).tolist() for names in (["train", "test"], ["b.tar", "c.tar", "a.tar"]))
+    whole = index([f"{i:03d}" for i in range(300)], split, shard)
+    for name in ("train", "test", "val"):
+        assert whole.rows(name).tolist() == [i for i in range(300) if split[i] == name]
+        for tar in ("a.tar", "b.tar", "c.tar", "d.tar"):
+            own = [i for i in range(300) if (split[i], shard[i]) == (name, tar)]
+            assert whole.rows(name, tar).tolist() == own
+            assert whole.keys_of(whole.rows(name, tar)) == [f"{i:03d}" for i in own]
+
+
+@pytest.mark.parametrize("keys", [["a", "b", "b"], ["a", "c", "b"]])
+def test_an_index_whose_keys_are_not_sorted_and_unique_is_refused(keys):
+    with pytest.raises(ArtifactError) as caught:
+        index(keys)
+    assert str(caught.value) == (
+        f"index.parquet: expected keys that are sorted and unique, got {keys[1]} before {keys[2]}"
+    )

@@ -1,9 +1,0 @@
-import pytest
-
-from tests.data.server import serving
-
-
-@pytest.fixture
-def server():
-    with serving() as found:
-        yield found

@@ -1,0 +1,344 @@
+"""Views from shards: what a plain loop makes, the same whatever was asked before, and those of the resident feed."""
+
+import math
+import shutil
+import threading
+import time
+from contextlib import closing
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from pipeline.artifacts.shards import Index, Manifest, Shard
+from pipeline.base import rng
+from pipeline.base.errors import ArtifactError, ParamsError
+from pipeline.ingest.run import IngestParams, ingest
+from pipeline.ingest.sources.folder import Folder
+from pipeline.nn.backbones import SmallResNet, fresh
+from pipeline.parallel import dist
+from pipeline.pretrain.feed import Feed
+from pipeline.pretrain.streamed import AHEAD, CHUNK, StreamedFeed, sample
+from pipeline.shards import files as shard_files
+from pipeline.shards.order import Order
+from pipeline.shards.reader import Reader, load
+from pipeline.views.augment import Chance
+from pipeline.views.kinds import LocalCrops
+from tests.digits import CONTRASTIVE
+
+PLAIN = CONTRASTIVE.model_copy(
+    update={"jitter_prob": 0.0, "grey_prob": 0.0, "blur_prob": 0.0, "crop_min": 0.2}
+)  # crops and flips alone
+LOCAL = LocalCrops(count=2, side=0.5, crop_min=0.05, crop_max=0.3)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Manifest and index of thirty parts of two photographs, JPEGs of many sizes, networks see them as 64 x 64."""
+    home = tmp_path_factory.mktemp("photos")
+    chance = np.random.default_rng(0)
+    for number in range(30):
+        picture = load_sample_images().images[number % 2]
+        h, w = chance.integers(66, 128, 2)  # never twice the size of a view: no JPEG is decoded at half its size
+        top, left = chance.integers(0, 427 - h), chance.integers(0, 640 - w)
+        file = home / "images" / ("train" if number < 24 else "test") / f"{number}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture[top : top + h, left : left + w]).save(file, quality=90)
+    params = IngestParams(
+        source="folder", shards_dir=str(home / "shards"), shard_images=10, mode="auto", size=64, max_side=512,
+        max_bad=0, test_fraction=0.2, attributes="", hierarchy="",
+    )  # fmt: skip
+    manifest = ingest(params, Folder(path=str(home / "images")), 0, home / "ingest").manifest
+    return manifest, Index.read(home / "ingest/index.parquet", "train")
+
+
+@pytest.fixture
+def digits(digits_run, tmp_path):
+    """Manifest and index of real scans, 8 x 8, in a shard that a test may spoil."""
+    manifest, index = (
+        Manifest.read(digits_run / "ingest/manifest.json"),
+        Index.read(digits_run / "ingest/index.parquet"),
+    )
+    (shard,) = manifest.splits["train"]
+    path = shutil.copy(shard.path, tmp_path / "train.tar")
+    own = np.array(index.split) == "train"
+    keys = [key for key, mine in zip(index.key, own, strict=True) if mine]
+    splits = {"train": [Shard(str(path), shard.bytes, shard.sha256, shard.count)]}
+    moved = Index(keys, ["train"] * len(keys), [str(path)] * len(keys), index.offset[own], index.size[own])
+    return Manifest("digits", 1, (8, 8), splits, []), moved
+
+
+@pytest.fixture
+def made():
+    """Makes feeds, which are closed at the end."""
+    feeds = []
+
+    def make(data, views=(CONTRASTIVE, CONTRASTIVE), local=None, batch_size=8, seed=0, threads=2):
+        feed = StreamedFeed(
+            *data, "train", views, local, batch_size, seed, device=CPU, threads=threads, reading=None, window=1
+        )
+        feeds.append(feed)
+        return feed
+
+    yield make
+    for feed in feeds:
+        feed.close()
+
+
+def same(one, other):
+    return all(torch.equal(getattr(one, name), getattr(other, name)) for name in ("first", "second", "local", "rows"))
+
+
+def test_a_batch_is_what_a_plain_loop_makes(photos, made):
+    """Crops and flips from the draws of the resident feed, on the picture as Pillow decodes it, in loops."""
+    index = photos[1]
+    keys = [i for i, split in enumerate(index.split) if split == "train"]
+    feed = made(photos, (PLAIN, PLAIN), LOCAL)
+    for step in (0, 3):
+        views = feed(step)
+        chance = Chance(rng.number(0, "pretrain", "views", step))
+        parts = [(PLAIN, 64, views.first), (PLAIN, 64, views.second)]
+        parts += [(LOCAL.view(PLAIN), 32, local) for local in views.local]
+        for view, side, found in parts:
+            area, log_ratio, across, down, flip = (chance.rand(8).tolist() for _ in range(5))
+            view.photometric(torch.zeros(8, 3, 2, 2), chance)  # takes its draws from the stream
+            for b, row in enumerate(Order(24, 0, "pretrain", "order").batch(step, 8)):
+                at = keys[row]
+                with Path(index.shard[at]).open("rb") as file:
+                    file.seek(index.offset[at])
+                    image = Image.open(BytesIO(file.read(index.size[at])))
+                pixels = (view.crop_min + (view.crop_max - view.crop_min) * area[b]) * image.width * image.height
+                ratio = math.exp(math.log(3 / 4) + (math.log(4 / 3) - math.log(3 / 4)) * log_ratio[b])
+                w, h = math.sqrt(pixels * ratio), math.sqrt(pixels / ratio)
+                w, h = min(w, image.width), min(h, image.height)
+                if ratio < w / h > 1:  # a panorama: the crop's height is its own, and its width goes by it
+                    w = h * max(1, ratio)
+                if ratio > w / h < 1:
+                    h = w / min(1, ratio)
+                left, top = across[b] * (image.width - w), down[b] * (image.height - h)
+                crop = image.resize((side, side), Image.Resampling.BILINEAR, (left, top, left + w, top + h))
+                if flip[b] < 0.5:
+                    crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+                got = (found[b] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+                assert np.abs(got.astype(int) - np.asarray(crop)).max() <= 1, (step, b)
+
+
+def test_views_have_the_kinds_of_the_resident_feed(photos, made):
+    views = made(photos, local=LOCAL)(0)
+    assert views.first.shape == views.second.shape == (8, 3, 64, 64)
+    assert views.local.shape == (2, 8, 3, 32, 32)
+    assert {part.dtype for part in (views.first, views.second, views.local)} == {torch.float32}
+    assert views.rows.dtype == torch.int64
+    assert not torch.equal(views.first, views.second)
+    assert made(photos)(0).local.shape == (0, 8, 3, 64, 64)
+
+
+@pytest.mark.parametrize("local", [None, LOCAL])
+def test_square_pictures_of_their_size_give_the_views_of_the_resident_feed(digits, made, local):
+    resident = Feed(load(*digits, "train", "").pixels, (CONTRASTIVE, CONTRASTIVE), local, 8, seed=5)
+    streamed = made(digits, local=local, seed=5)
+    for step in (0, 1, 120):
+        one, other = streamed(step), resident(step)
+        assert torch.equal(one.rows, other.rows)
+        assert one.local.shape == other.local.shape
+        for name in ("first", "second"):
+            found, expected = getattr(one, name), getattr(other, name)
+            # One in 255 by rounding, twice where brightness and contrast are turned up.
+            torch.testing.assert_close(found, expected, atol=2.5 / 255, rtol=0)
+            assert (found.flip(0) - expected).abs().mean() > 0.1
+
+
+def test_a_step_is_the_same_whatever_was_asked_before(photos, made):
+    walked = made(photos, local=LOCAL, batch_size=2)
+    batches = [walked(step) for step in range(5)]
+    for step in (4, 2, 2, 3, 0):
+        assert same(walked(step), batches[step])
+    for step in (4, 1):
+        assert same(made(photos, local=LOCAL, batch_size=2, threads=1)(step), batches[step])
+    assert not same(batches[0], batches[3])
+    assert not same(made(photos, local=LOCAL, batch_size=2, seed=1)(0), batches[0])
+
+
+def test_every_image_once_an_epoch_in_the_order_of_order(photos, made):
+    feed = made(photos, batch_size=9)
+    rows = torch.cat([feed(step).rows for step in range(8)]).numpy()
+    assert len(feed) == 24
+    assert all(sorted(epoch) == list(range(24)) for epoch in rows.reshape(3, 24))
+    order = Order(24, 0, "pretrain", "order")
+    np.testing.assert_array_equal(rows, np.concatenate([order.batch(step, 9) for step in range(8)]))
+
+
+def test_two_ranks_have_the_batch_of_one(photos, made, monkeypatch):
+    whole = made(photos, local=LOCAL)(1)
+    monkeypatch.setattr(dist, "world", lambda: 2)
+    halves = []
+    for rank in range(2):
+        monkeypatch.setattr(dist, "rank", lambda rank=rank: rank)
+        halves.append(made(photos, local=LOCAL)(1))
+    assert len(halves[0].rows) == 4
+    for name, axis in (("first", 0), ("second", 0), ("local", 1), ("rows", 0)):
+        joined = torch.cat([getattr(half, name) for half in halves], axis)
+        torch.testing.assert_close(joined, getattr(whole, name), atol=1e-6, rtol=0)
+    with pytest.raises(ParamsError, match=r"^pretrain.batch_size: expected a multiple of the 2 processes, got 9$"):
+        made(photos, batch_size=9)
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The numbers of the images that were read."""
+    numbers, plain = [], Reader.read
+    monkeypatch.setattr(Reader, "read", lambda self, n, decoded: (numbers.append(n), plain(self, n, decoded))[1])
+    return numbers
+
+
+def settled(read, least):
+    """How many were read once there are `least` and nothing more comes."""
+    end = time.monotonic() + 20
+    while len(read) < least and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    return len(read)
+
+
+def test_the_next_batches_are_made_meanwhile_and_no_more(photos, made, read):
+    feed = made(photos)
+    order = Order(24, 0, "pretrain", "order")
+    steps = list(range(1 + AHEAD))
+    feed(0)
+    assert settled(read, 8 * len(steps)) == 8 * len(steps)
+    feed(1)
+    steps += [1 + AHEAD]
+    assert settled(read, 8 * len(steps)) == 8 * len(steps)
+    feed(40)  # what was made ahead is of no use
+    steps += range(40, 41 + AHEAD)
+    assert settled(read, 8 * len(steps)) == 8 * len(steps)
+    assert sorted(read) == sorted(np.concatenate([order.batch(step, 8) for step in steps]).tolist())
+
+
+def test_a_new_start_drops_what_has_not_begun(photos, made, monkeypatch):
+    begun, may, numbers, plain = threading.Event(), threading.Event(), [], Reader.read
+
+    def held(self, number, decoded):
+        numbers.append(number)
+        begun.set()
+        may.wait(20)
+        return plain(self, number, decoded)
+
+    monkeypatch.setattr(Reader, "read", held)
+    feed = made(photos, batch_size=3 * CHUNK, threads=1)
+    feed._ahead.append(feed._start(0))
+    begun.wait(20)
+    threading.Timer(0.3, may.set).start()
+    feed(7)
+    own = 3 * CHUNK * (1 + AHEAD)
+    assert settled(numbers, CHUNK + own) == CHUNK + own  # of step 0 what the thread had taken up
+
+
+def files(path):
+    return [link for link in Path("/proc/self/fd").iterdir() if link.exists() and str(path) in str(link.resolve())]
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("views")]
+
+
+def test_threads_and_files_end_with_the_feed(digits):
+    path, views = Path(digits[0].splits["train"][0].path).resolve(), (CONTRASTIVE, CONTRASTIVE)
+    options = {"device": CPU, "threads": 3, "reading": None, "window": 1}
+    with closing(StreamedFeed(*digits, "train", views, None, 64, 0, **options)) as feed:
+        feed(0)
+        assert 1 <= len(threads()) <= 3
+        assert len(files(path)) == 1
+    assert threads() == []
+    assert files(path) == []
+    feed.close()  # once more does no harm
+
+
+def test_few_shards_are_kept_open(photos, made, monkeypatch, read):
+    paths = {shard.path for shard in photos[0].splits["train"]}
+    assert len(paths) == 3
+    before = made(photos)
+    expected = before(0)
+    before.close()
+    read.clear()
+    monkeypatch.setattr(shard_files, "KEPT_OPEN", 1)
+    feed = made(photos, threads=4)
+    assert same(feed(0), expected)
+    settled(read, 8 * (1 + AHEAD))
+    assert sum(len(files(Path(path).resolve())) for path in paths) == 1
+
+
+def refusal(call):
+    with pytest.raises(ArtifactError) as error:
+        call()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+MEND = "`dvc repro -f ingest` makes it anew"
+
+
+def test_a_shard_that_is_missing_or_cut_is_refused_at_the_start(digits, made):
+    shard = digits[0].splits["train"][0]
+    data = Path(shard.path).read_bytes()
+    Path(shard.path).write_bytes(data[:-100])
+    says = f"{shard.path}: expected the shard of {shard.bytes} bytes that was ingested, found "
+    assert refusal(lambda: made(digits)) == f"{says}one of {len(data) - 100} bytes; {MEND}"
+    assert refusal(lambda: sample(*digits, "train", 5, 0, None, 1)) == f"{says}one of {len(data) - 100} bytes; {MEND}"
+    Path(shard.path).unlink()
+    assert refusal(lambda: made(digits)) == f"{says}none; {MEND}"
+
+
+def test_a_manifest_of_other_shards_is_refused_at_the_start(digits, made):
+    manifest, index = digits
+    shard = manifest.splits["train"][0]
+    more = Manifest("digits", 1, (8, 8), {"train": [Shard(shard.path, shard.bytes, shard.sha256, 401)]}, [])
+    assert refusal(lambda: made((more, index))) == f"{shard.path}: expected 401 images in index.parquet, got 400"
+    none = Manifest("digits", 1, (8, 8), {"train": []}, [])
+    assert refusal(lambda: made((none, index))) == f"index.parquet: expected the manifest's shards, got {shard.path}"
+
+
+def test_a_spoilt_image_is_refused_at_its_step_and_not_before(digits, made):
+    manifest, index = digits
+    path = Path(manifest.splits["train"][0].path)
+    row = Order(400, 0, "pretrain", "order").batch(2, 8)[5]
+    data = bytearray(path.read_bytes())
+    start, size = index.offset[row], index.size[row]
+    data[start : start + size] = bytes(size)
+    path.write_bytes(data)
+    feed = made(digits)
+    feed(0)
+    feed(1)
+    for _ in range(2):
+        assert refusal(lambda: feed(2)).startswith(f"{path}: expected the image {index.key[row]}, got: the file is no")
+    feed(3)
+
+
+def test_a_shard_that_goes_after_the_start_is_refused(digits, made):
+    manifest = digits[0]
+    path = Path(manifest.splits["train"][0].path)
+    feed = made(digits, threads=1)
+    path.unlink()
+    size = manifest.splits["train"][0].bytes
+    assert (
+        refusal(lambda: feed(0)) == f"{path}: expected the shard of {size} bytes that was ingested, found none; {MEND}"
+    )
+
+
+def test_a_sample_is_chosen_at_random_and_fits_a_backbone(photos, digits):
+    pixels = load(*photos, "train", "").pixels
+    some = sample(*photos, "train", 7, 0, None, 1)
+    assert some.shape == (7, 3, 64, 64)
+    rows = [int((pixels == image).flatten(1).all(1).nonzero()) for image in some]
+    assert rows == sorted(set(rows))
+    assert rows != list(range(7))
+    assert torch.equal(some, sample(*photos, "train", 7, 0, None, 1))
+    assert not torch.equal(some, sample(*photos, "train", 7, 1, None, 1))
+    assert torch.equal(sample(*photos, "train", 100, 0, None, 1), pixels)
+    net = fresh("small_resnet", SmallResNet(width=16, stem_stride=1), sample(*digits, "train", 50, 0, None, 1))
+    assert net(torch.zeros(1, 1, 8, 8, dtype=torch.uint8)).shape == (1, 64)

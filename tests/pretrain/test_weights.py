@@ -1,0 +1,171 @@
+"""Weights that no pretraining of ours made: from files, from torchvision."""
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from pipeline.artifacts.model import Weights
+from pipeline.base.errors import ArtifactError, ParamsError
+from pipeline.base.torchvision_import import torchvision
+from pipeline.nn.backbones import BACKBONES, Backbone, ResNet18, fresh
+from pipeline.nn.classifier import to_arrays
+from pipeline.pretrain.weights import TORCHVISION, WeightsParams, fill
+from tests.digits import backbone, digits
+
+torchvision()  # here, so that no single test waits for its import
+THEIRS = WeightsParams(weights="torchvision", file="")
+
+
+def test_a_file_of_ours_and_one_with_torchvisions_names(tmp_path):
+    source = backbone(seed=1)
+    with torch.no_grad():
+        source.mean += 0.1
+    Weights(to_arrays(source), {}).write(tmp_path, "ours")
+    body = {**to_arrays(source.body), "fc.weight": np.zeros((3, 16), np.float32)}
+    Weights(body, {}).write(tmp_path, "theirs")
+    for name, mean in (("ours", source.mean), ("theirs", backbone().mean)):
+        net = backbone(seed=2)
+        fill(net, WeightsParams(weights="file", file=str(tmp_path / f"{name}.safetensors")))
+        assert torch.equal(net.body[0].weight, source.body[0].weight)
+        assert net.mean == mean  # of the images, where the file has none
+    untouched = backbone(seed=2)
+    before = untouched.body[0].weight.clone()
+    fill(untouched, WeightsParams(weights="random", file=""))
+    assert torch.equal(untouched.body[0].weight, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "head"),
+    [
+        ("vit_tiny", {"patch_size": 8, "image_size": 16}, "heads.head"),
+        ("timm", {"model": "test_vit"}, "head"),
+        ("timm", {"model": "test_convnext"}, "head.fc"),  # its body has a head.norm
+        ("timm", {"model": "mobilenetv3_small_050"}, "classifier"),
+    ],
+)
+def test_files_of_others_less_their_layer_for_classes(name, options, head, tmp_path):
+    if name == "timm":
+        torchvision()
+        pytest.importorskip("timm")
+    pixels = digits()[0][:4].repeat_interleave(4, 2).repeat_interleave(4, 3)
+    nets = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        nets.append(fresh(name, BACKBONES[name](**options), pixels).eval())
+    source, net = nets
+    assert not torch.equal(net(pixels), source(pixels))
+    layer = {f"{head}.weight": torch.zeros(9, source.dim), f"{head}.bias": torch.zeros(9)}
+    file = tmp_path / "theirs.safetensors"
+    tensors = {n: t.contiguous() for n, t in source.body.state_dict().items()}
+    safetensors.torch.save_file(tensors | layer, file)
+    fill(net, WeightsParams(weights="file", file=str(file)))
+    torch.testing.assert_close(net(pixels), source(pixels))
+    safetensors.torch.save_file(tensors | {"neck.weight": torch.zeros(3)}, file)
+    with pytest.raises(ArtifactError, match=r"theirs.safetensors: neck.weight: expected shape None, got \(3,\)$"):
+        fill(net, WeightsParams(weights="file", file=str(file)))
+
+
+def test_a_file_of_bfloat16(tmp_path):
+    source, net = backbone(seed=1), backbone(seed=2)
+    halves = {n: t.bfloat16() if t.is_floating_point() else t for n, t in source.body.state_dict().items()}
+    safetensors.torch.save_file({n: t.contiguous() for n, t in halves.items()}, tmp_path / "x.safetensors")
+    fill(net, WeightsParams(weights="file", file=str(tmp_path / "x.safetensors")))
+    assert torch.equal(net.body[0].weight, source.body[0].weight.bfloat16().float())
+
+
+def test_files_refused(tmp_path):
+    with pytest.raises(
+        ParamsError, match=r"^pretrain.none.file: expected a safetensors file, got '', which is no file$"
+    ):
+        fill(backbone(), WeightsParams(weights="file", file=""))
+    (tmp_path / "x.safetensors").write_bytes(b"spoilt")
+    with pytest.raises(ArtifactError, match=r"x.safetensors: expected a safetensors file, got: \w.*$"):
+        fill(backbone(), WeightsParams(weights="file", file=str(tmp_path / "x.safetensors")))
+
+
+def test_torchvisions_weights_and_constants(monkeypatch):
+    torch.manual_seed(3)
+    theirs = torchvision().models.resnet18()
+    monkeypatch.setattr(torchvision().models, "get_model", lambda *_, **__: theirs)
+    pixels = digits()[0][:3].expand(-1, 3, -1, -1).contiguous()
+    net = fresh("resnet18", ResNet18(small_stem=False), pixels).eval()
+    fill(net, THEIRS)
+    torch.testing.assert_close(net.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
+    torch.testing.assert_close(net.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
+    theirs.fc = torch.nn.Identity()
+    torch.testing.assert_close(net(pixels), theirs.eval()((pixels / 255 - net.mean) / net.std))
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_torchvisions_networks_have_our_names_and_shapes(name):
+    arch, options = TORCHVISION[name]
+    with torch.device("meta"):
+        body = BACKBONES[name](**options).build(3)[0].state_dict()
+        theirs = getattr(torchvision().models, arch)().state_dict()
+    assert {n: t.shape for n, t in body.items()} == {
+        n: t.shape for n, t in theirs.items() if not n.startswith(("fc.", "heads."))
+    }
+    assert torchvision().models.get_model_weights(arch).DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "channels", "message"),
+    [
+        (
+            "small_resnet",
+            {"width": 16, "stem_stride": 1},
+            3,
+            "pretrain.none.weights: torchvision's are for resnet18, resnet34, resnet50, resnet101, vit_base, "
+            "got pretrain.backbone small_resnet",
+        ),
+        (
+            "resnet34",
+            {"small_stem": True},
+            3,
+            "pretrain.backbones.resnet34.small_stem: expected false for torchvision's weights, got true",
+        ),
+        (
+            "vit_base",
+            {"patch_size": 8, "image_size": 224},
+            3,
+            "pretrain.backbones.vit_base.patch_size: expected 16 for torchvision's weights, got 8",
+        ),
+        (
+            "vit_base",
+            {"patch_size": 16, "image_size": 32},
+            3,
+            "pretrain.backbones.vit_base.image_size: expected 224 for torchvision's weights, got 32",
+        ),
+        (
+            "resnet101",
+            {"small_stem": False},
+            1,
+            "pretrain.none.weights: torchvision's expect 3 channels (ingest.mode: rgb), got 1",
+        ),
+    ],
+)
+def test_torchvisions_weights_refused(name, options, channels, message):
+    with torch.device("meta"):
+        net = Backbone(name, BACKBONES[name](**options), torch.zeros(channels), torch.ones(channels))
+    with pytest.raises(ParamsError) as caught:
+        fill(net, THEIRS)
+    assert str(caught.value) == message
+
+
+def test_timms_weights_are_for_timms_networks():
+    with pytest.raises(ParamsError) as caught:
+        fill(backbone(), WeightsParams(weights="timm", file=""))
+    assert str(caught.value) == "pretrain.none.weights: timm's are for pretrain.backbone timm, got small_resnet"
+
+
+def test_no_network_is_one_line(monkeypatch):
+    def fails(*_, **__):
+        raise OSError("no net\nmore")
+
+    monkeypatch.setattr(torchvision().models, "get_model", fails)
+    with torch.device("meta"):
+        net = Backbone("resnet50", BACKBONES["resnet50"](small_stem=False), torch.zeros(3), torch.ones(3))
+    with pytest.raises(ArtifactError) as caught:
+        fill(net, THEIRS)
+    assert str(caught.value) == "torchvision resnet50: expected its weights to download, got: no net"

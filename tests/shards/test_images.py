@@ -1,0 +1,269 @@
+import threading
+import warnings
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from pipeline.shards.decode import BadImage, Facts, decode, encode, fit_within, normalise, probe
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
+RGB = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+SMOOTH = np.linspace(0, 255, 24 * 40).reshape(24, 40).astype(np.uint8)
+
+
+def data(image, kind="PNG", **options):
+    file = BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
+    return file.getvalue()
+
+
+def with_alpha(alpha):
+    return Image.fromarray(np.dstack([RGB, np.full(RGB.shape[:2], alpha, np.uint8)]))
+
+
+def luma(rgb):
+    return np.rint(rgb.astype(float) @ [0.299, 0.587, 0.114])
+
+
+def test_grey_and_rgb_become_one_another():
+    assert np.array_equal(decode(data(GREY), 1)[0], GREY)
+    assert np.array_equal(decode(data(GREY), 3), np.stack([GREY] * 3))
+    assert np.array_equal(decode(data(RGB), 3), RGB.transpose(2, 0, 1))
+    assert np.abs(decode(data(RGB), 1)[0] - luma(RGB)).max() <= 1
+
+
+def test_a_bit_map_is_black_and_white():
+    bits = GREY > 127
+    assert np.array_equal(decode(data(Image.fromarray(bits)), 1)[0], bits * 255)
+
+
+def test_a_palette_is_looked_up():
+    image = Image.fromarray(GREY % 3)
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    table = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]])
+    assert np.array_equal(decode(data(image), 3), table[GREY % 3].transpose(2, 0, 1))
+
+
+def test_cmyk_is_converted():
+    ink = np.zeros((4, 4, 4), np.uint8)
+    ink[..., 1] = 255  # all magenta
+    magenta = decode(data(Image.fromarray(ink, "CMYK"), "TIFF"), 3)
+    assert magenta[:, 0, 0].tolist() == [255, 0, 255]
+    assert probe(data(Image.fromarray(ink, "CMYK"), "JPEG"), whole=True) == Facts(False, (4, 4))
+
+
+@pytest.mark.parametrize("alpha", [0, 128, 255])
+def test_alpha_lies_over_white(alpha):
+    seen = decode(data(with_alpha(alpha)), 3).transpose(1, 2, 0).astype(float)
+    assert np.abs(seen - (RGB * (alpha / 255) + 255 * (1 - alpha / 255))).max() <= 1
+
+
+def test_transparency_of_grey_and_of_palettes_lies_over_white():
+    clear = Image.fromarray(np.dstack([GREY, np.zeros_like(GREY)]), "LA")
+    assert (decode(data(clear), 1) == 255).all()
+    image = Image.fromarray(GREY % 2)
+    image.putpalette([0, 0, 0, 9, 9, 9])
+    assert np.array_equal(decode(data(image, transparency=bytes([0, 255])), 1)[0], np.where(GREY % 2, 9, 255))
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("PNG", np.uint16), ("TIFF", np.uint16), ("TIFF", np.int32)])
+def test_sixteen_bits_are_scaled_not_clipped(kind, dtype):
+    values = np.array([[0, 128, 129, 256, 257], [32896, 65279, 65406, 65407, 65535]], dtype)
+    expected = np.rint(values / 257)
+    assert np.array_equal(decode(data(values, kind), 1)[0], expected)
+    assert probe(data(values, kind), whole=False).grey
+
+
+def test_floats_run_to_one_or_to_255():
+    unit = np.array([[0, 0.5, 1]], np.float32)
+    assert decode(data(unit, "TIFF"), 1).ravel().tolist() == [0, 128, 255]
+    assert decode(data(unit * 200, "TIFF"), 1).ravel().tolist() == [0, 100, 200]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.array([[0, 300]], np.float32), "its floats run from 0 to 300, expected 0 to 1 or 0 to 255"),
+        (np.array([[np.nan, 1]], np.float32), "its floats run from nan to nan, expected 0 to 1 or 0 to 255"),
+        (np.array([[-1, 70000]], np.int32), "its integers run from -1 to 70000, expected 0 to 65535"),
+    ],
+)
+def test_values_without_a_known_range_are_refused(values, reason):
+    with pytest.raises(BadImage) as error:
+        decode(data(values, "TIFF"), 1)
+    assert str(error.value) == reason
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(SMOOTH)
+    plain = data(image, kind)
+    turned = data(image, kind, exif=exif)
+    upright = Image.open(BytesIO(plain)).convert("L")
+    upright.info.clear()
+    upright.getexif()[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(upright))
+    assert np.array_equal(decode(turned, 1)[0], expected)
+    assert probe(turned, whole=False).size == expected.shape
+    kept, extension = normalise(turned, 1, 100)
+    close = np.abs(decode(kept, 1)[0].astype(int) - expected)
+    assert close.shape == expected.shape
+    assert close.max() <= (3 if extension == "jpg" else 0)
+    assert not Image.open(BytesIO(kept)).getexif() or orientation == 1
+
+
+def test_an_unknown_orientation_changes_nothing():
+    exif = Image.Exif()
+    exif[0x0112] = 77
+    assert np.array_equal(decode(data(GREY, exif=exif), 1)[0], GREY)
+
+
+def test_size_is_covered_and_the_rest_cut_off():
+    wide = np.zeros((20, 60), np.uint8)
+    wide[:, 20:40] = 255  # the middle square
+    assert (decode(data(wide), 1, (20, 20)) == 255).all()
+    assert (decode(data(wide.T.copy()), 1, (20, 20)) == 255).all()
+    assert decode(data(wide), 3, (7, 5)).shape == (3, 7, 5)
+    board = np.indices((64, 64)).sum(0) % 2 * np.uint8(255)
+    assert np.ptp(decode(data(board.astype(np.uint8)), 1, (8, 8))) <= 2  # antialiased: all grey
+
+
+def test_a_large_jpeg_looks_the_same_decoded_small():
+    big = Image.fromarray(SMOOTH).resize((800, 480), Image.Resampling.BICUBIC)
+    small = decode(data(big, "JPEG", quality=95), 1, (24, 40))[0]
+    assert np.abs(small.astype(int) - SMOOTH).max() <= 8
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "channels", "extension"),
+    [(GREY, "PNG", 1, "png"), (RGB, "PNG", 3, "png"), (SMOOTH, "JPEG", 1, "jpg"), (RGB, "WEBP", 3, "webp")],
+)
+def test_a_sound_image_is_kept_byte_for_byte(image, kind, channels, extension):
+    raw = data(image, kind)
+    assert normalise(raw, channels, max(image.shape)) == (raw, extension)
+
+
+@pytest.mark.parametrize(
+    ("raw", "channels", "extension"),
+    [
+        (data(RGB, "BMP"), 3, "png"),
+        (data(RGB), 1, "png"),
+        (data(GREY), 3, "png"),
+        (data(with_alpha(90)), 3, "png"),
+        (data(with_alpha(90), "WEBP", lossless=True), 3, "png"),
+        (data(GREY.astype(np.uint16) * 257), 1, "png"),
+        (data(Image.fromarray(np.dstack([RGB, GREY]), "CMYK"), "JPEG"), 3, "jpg"),
+        (data(RGB, "GIF", save_all=True, append_images=[Image.fromarray(RGB[::-1])]), 3, "png"),
+    ],
+)
+def test_any_other_image_is_written_anew(raw, channels, extension):
+    new, got = normalise(raw, channels, 100)
+    assert got == extension
+    assert new != raw
+    assert np.abs(decode(new, channels).astype(int) - decode(raw, channels)).max() <= (16 if got == "jpg" else 0)
+    assert normalise(raw, channels, 100) == (new, got)
+    assert normalise(new, channels, 100) == (new, got)
+
+
+def test_the_first_frame_of_a_moving_image_is_kept():
+    raw = data(GREY, save_all=True, append_images=[Image.fromarray(GREY[::-1].copy())])
+    new, _ = normalise(raw, 1, 100)
+    assert new != raw
+    assert np.array_equal(decode(new, 1)[0], GREY)
+
+
+def test_max_side_bounds_the_longer_side():
+    new, extension = normalise(data(np.repeat(SMOOTH, 10, 1), "JPEG"), 1, 50)
+    assert (extension, probe(new, whole=True)) == ("jpg", Facts(True, (3, 50)))
+    jpeg = Image.open(BytesIO(new))
+    assert jpeg.quantization == Image.open(BytesIO(data(GREY, "JPEG", quality=95))).quantization
+    assert fit_within((24, 40), 20) == (12, 20)
+    assert fit_within((24, 40), 40) == (24, 40)
+    assert fit_within((1, 4000), 20) == (1, 20)
+
+
+def test_colour_jpegs_are_not_subsampled():
+    new, _ = normalise(data(np.repeat(RGB, 20, 1), "JPEG", subsampling=2), 3, 50)
+    assert [part[1:3] for part in Image.open(BytesIO(new)).layer] == [(1, 1)] * 3
+
+
+def test_probe_tells_grey_from_colour_by_the_mode():
+    ramp = Image.fromarray(GREY % 2)
+    ramp.putpalette([0, 0, 0, 9, 9, 9])
+    tint = Image.fromarray(GREY % 2)
+    tint.putpalette([0, 0, 0, 9, 9, 8])
+    assert [probe(data(x), whole=False).grey for x in (GREY, RGB, ramp, tint, with_alpha(1))] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_encode_and_decode_are_inverse():
+    assert np.array_equal(decode(encode(GREY[None]), 1), GREY[None])
+    assert np.array_equal(decode(encode(RGB.transpose(2, 0, 1)), 3), RGB.transpose(2, 0, 1))
+
+
+BOMB = "the image has more than 89478485 pixels: a decompression bomb?"
+KINDS = "JPEG, PNG, WEBP, BMP, GIF, TIFF, PPM, JPEG2000"
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "the file has zero bytes"),
+        (b"label,path\n", f"the file is no image of a kind that is read ({KINDS})"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            f"the file is no image of a kind that is read ({KINDS})",
+        ),
+        (data(Image.new("1", (9500, 9500))), BOMB),
+        (data(Image.new("1", (13500, 13500))), BOMB),
+        (data(SMOOTH, "JPEG")[:-30], "the image is truncated or spoilt: image file is truncated"),
+    ],
+    ids=["empty", "text", "eps", "bomb", "big bomb", "truncated"],
+)
+def test_bad_bytes_have_a_reason(raw, reason):
+    for read in (lambda: decode(raw, 1), lambda: normalise(raw, 1, 512), lambda: probe(raw, whole=True)):
+        with pytest.raises(BadImage) as error:
+            read()
+        assert str(error.value).partition(" (5 ")[0] == reason  # what follows is Pillow's own count
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_an_image_cut_anywhere_is_bad(kind, progressive):
+    noise = RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    raw = data(noise, kind, **({"progressive": progressive} if kind == "JPEG" else {}))
+    for share in (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98):
+        with pytest.raises(BadImage):
+            probe(raw[: int(len(raw) * share)], whole=True)
+        with pytest.raises(BadImage):
+            normalise(raw[: int(len(raw) * share)], 3, 512)
+
+
+def test_spoilt_metadata_neither_warns_nor_spoils_the_image():
+    raw = data(SMOOTH, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0\x01\0\0\0\x06")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert decode(raw, 1).shape == (1, 24, 40)
+    assert seen == []
+
+
+def test_the_filters_of_warnings_are_as_before_after_threads():
+    before = list(warnings.filters)
+    raw = data(SMOOTH)
+    threads = [threading.Thread(target=lambda: [decode(raw, 1) for _ in range(200)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before

@@ -1,0 +1,97 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.artifacts.shards import Index, Manifest, Shard
+from pipeline.base.errors import ArtifactError
+from pipeline.ingest.tars import placed, write_tar
+from pipeline.shards.decode import encode
+from pipeline.shards.reader import load, read_shard
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (150, 1, 5, 7), dtype=np.uint8)
+KEYS = [f"{number:020x}" for number in range(150)]
+TEST = range(0, 150, 10)
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Two train shards and a test shard of 150 images, with their manifest and index."""
+    shards: dict[str, list[Shard]] = {}
+    rows = []
+    for split, own in (("train", [i for i in range(150) if i not in TEST]), ("test", TEST)):
+        images = [(KEYS[i], encode(PIXELS[i]), "png") for i in own]
+        for number in range(0, len(images), 80):
+            tar = tmp_path / f"{split}-{number}.tar"
+            shard, some = placed(write_tar(images[number : number + 80], tar, split), tmp_path)
+            shards.setdefault(split, []).append(shard)
+            rows += some
+    key, split, shard, offset, size = zip(*sorted(rows), strict=True)
+    return Manifest("made", 1, (5, 7), shards, []), Index(key, split, shard, np.array(offset), np.array(size))
+
+
+def test_a_split_is_loaded_whole_in_the_order_of_its_keys(made):
+    train = load(*made, "train", "")
+    own = [i for i in range(150) if i not in TEST]
+    assert train.keys == [KEYS[i] for i in own]
+    assert np.array_equal(train.pixels.numpy(), PIXELS[own])
+    assert load(*made, "test", "").keys == [KEYS[i] for i in TEST]
+
+
+def test_the_shards_of_a_split_join_to_the_whole(made):
+    manifest, index = made
+    parts = [read_shard(manifest, index, "train", shard) for shard in manifest.splits["train"]]
+    assert [len(part.keys) for part in parts] == [80, 55]
+    assert np.array_equal(np.concatenate([part.pixels for part in parts]), load(*made, "train", "").pixels)
+
+
+def test_images_come_in_the_mode_and_size_of_the_manifest(made):
+    manifest, index = made
+    wide = Manifest("made", 3, (4, 4), manifest.splits, [])
+    assert load(wide, index, "test", "").pixels.shape == (15, 3, 4, 4)
+
+
+MEND = "`dvc repro -f ingest` makes it anew"
+
+
+def refusal(made, split="train"):
+    with pytest.raises(ArtifactError) as error:
+        load(*made, split, "")
+    return str(error.value)
+
+
+def test_a_missing_shard_is_named(made):
+    shard = made[0].splits["train"][1]
+    Path(shard.path).unlink()
+    says = f"{shard.path}: expected the shard of {shard.bytes} bytes that was ingested, found none; {MEND}"
+    assert refusal(made) == says
+
+
+def test_a_changed_shard_is_named(made):
+    shard = made[0].splits["train"][0]
+    data = bytearray(Path(shard.path).read_bytes())
+    data[700] ^= 1
+    Path(shard.path).write_bytes(data)
+    says = f"{shard.path}: expected the shard of {shard.bytes} bytes that was ingested, found other bytes; {MEND}"
+    assert refusal(made) == says
+    load(*made, "test", "")
+
+
+def test_an_index_of_other_shards_is_refused(made):
+    manifest, index = made
+    shard = manifest.splits["test"][0]
+    more = Manifest("made", 1, (5, 7), {"test": [Shard(shard.path, shard.bytes, shard.sha256, 16)]}, [])
+    assert refusal((more, index), "test") == f"{shard.path}: expected 16 images in index.parquet, got 15"
+    none = Manifest("made", 1, (5, 7), {"test": []}, [])
+    assert refusal((none, index), "test") == f"index.parquet: expected the manifest's shards, got {shard.path}"
+
+
+def test_an_offset_beside_an_image_is_refused(made):
+    manifest, index = made
+    moved = Index(index.key, index.split, index.shard, index.offset + 1, index.size)
+    shard = manifest.splits["test"][0].path
+    assert re.match(
+        f"{re.escape(shard)}: expected the image {KEYS[0]}, got: the file is no image",
+        refusal((manifest, moved), "test"),
+    )

@@ -1,0 +1,238 @@
+"""Operations on a batch against the same on one image in plain NumPy, and views as functions of their generator."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from pipeline.base.errors import ParamsError
+from pipeline.views import augment
+from pipeline.views.kinds import ContrastiveView, LocalCrops, StrongView, WeakView
+from tests.digits import CONTRASTIVE, STRONG, WEAK
+
+NEUTRAL = ContrastiveView(
+    crop_min=1.0, flip=0.0, jitter_prob=0.0, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grey_prob=0.0,
+    blur_prob=0.0, crop_max=1.0, solarize_prob=0.0,
+)  # fmt: skip
+
+
+def chance(seed=0):
+    return augment.Chance(seed)
+
+
+def raw(b=6, c=3, h=12, w=10):
+    return torch.randint(0, 256, (b, c, h, w), generator=torch.Generator().manual_seed(9), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("view", [CONTRASTIVE, WEAK, STRONG], ids=lambda view: type(view).__name__)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_same_generator_same_view_and_each_image_its_own(view, channels):
+    images = raw(c=channels)
+    out = view(images, chance(1))
+    assert torch.equal(out, view(images, chance(1)))
+    assert not torch.equal(out, view(images, chance(2)))
+    assert out.shape == images.shape
+    assert out.dtype == torch.float32
+    assert out.min() >= 0
+    assert out.max() <= 1 + 1e-6
+    same = view(images[:1].expand(6, -1, -1, -1), chance(1))
+    assert len({tuple(image.flatten().tolist()) for image in same}) > 3  # few whole-pixel shifts: some are alike
+
+
+def test_a_view_that_does_nothing_gives_the_image():
+    images = raw()
+    no_log_ratio = augment.crop_matrix(torch.ones(6), torch.zeros(6), torch.rand(6), torch.rand(6))
+    torch.testing.assert_close(augment.warp(images / 255, no_log_ratio), images / 255, atol=1e-5, rtol=0)
+    still = WeakView(flip=0.0, shift=0.0)(images, chance())
+    torch.testing.assert_close(still, images / 255, atol=1e-5, rtol=0)
+    nothing = StrongView(
+        flip=0.0, op_prob=0.0, rotate=30, shear=0.3, shift=0.3, colour=0.9, solarize=True, posterize=True, cutout=0.0
+    )
+    torch.testing.assert_close(nothing(images, chance()), images / 255, atol=1 / 255 + 1e-5, rtol=0)
+    assert NEUTRAL(images, chance()).shape == images.shape
+
+
+def test_crop_is_the_part_it_says():
+    """A quarter of the area at the top left of a ramp spans the first half of it on both axes."""
+    ramp = torch.linspace(0, 1, 40).expand(1, 1, 40, 40)
+    matrix = augment.crop_matrix(*(torch.tensor([v]) for v in (0.25, 0.0, 0.0, 1.0)))
+    out = augment.warp(ramp, matrix)[0, 0, 0]
+    assert out[0].item() == pytest.approx(0, abs=0.02)
+    assert out[-1].item() == pytest.approx(0.5, abs=0.02)
+    columns = augment.warp(ramp.transpose(2, 3), matrix)[0, 0, :, 0]
+    assert columns[0].item() == pytest.approx(0.5, abs=0.02)
+    assert columns[-1].item() == pytest.approx(1, abs=0.02)
+
+
+def test_flip_and_shift_are_exact():
+    images = raw()
+    flipped = WeakView(flip=1.0, shift=0.0)(images, chance())
+    torch.testing.assert_close(flipped, images.flip(3) / 255, atol=1e-5, rtol=0)
+    matrix = augment.turn_matrix(*[torch.zeros(1)] * 3, torch.tensor([2 * 2 / 10]), torch.tensor([3 * 2 / 12]))
+    moved = augment.warp(images[:1] / 255, matrix)  # output (y, x) shows input (y + 3, x + 2)
+    torch.testing.assert_close(moved[:, :, :9, :8], images[:1, :, 3:, 2:] / 255, atol=1e-5, rtol=0)
+
+
+def test_a_quarter_turn_is_rot90():
+    square = torch.rand(1, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    matrix = augment.turn_matrix(torch.tensor([math.pi / 2]), *[torch.zeros(1)] * 4)
+    torch.testing.assert_close(augment.warp(square, matrix), square.rot90(1, (2, 3)), atol=1e-5, rtol=0)
+
+
+def test_turn_is_shear_after_rotation():
+    angle, shear_x, shear_y = 0.5, 0.3, -0.2
+    rotation = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    expected = torch.tensor([[1, shear_x], [shear_y, 1]]) @ rotation
+    matrix = augment.turn_matrix(*(torch.tensor([v]) for v in (angle, shear_x, shear_y, 0.1, 0.4)))
+    torch.testing.assert_close(matrix[0], torch.cat([expected, torch.tensor([[0.1], [0.4]])], 1))
+
+
+def test_colour_operations_against_one_pixel_at_a_time():
+    images = raw(b=2).float() / 255
+    factor = torch.tensor([0.5, 1.4])
+    luma = (images * torch.tensor(augment.LUMA)[:, None, None]).sum(1)
+    for i in range(2):
+        f = factor[i].item()
+        x = images[i].numpy()
+        grey, mean = luma[i].numpy()[None], luma[i].mean().item()
+        for op, other in ((augment.brightness, 0.0), (augment.contrast, mean), (augment.saturation, grey)):
+            expected = np.clip(other + f * (x - other), 0, 1)
+            np.testing.assert_allclose(op(images, factor)[i].numpy(), expected, atol=1e-5)
+
+
+def test_hue_keeps_grey_and_mean_and_a_third_of_a_turn_permutes_the_channels():
+    images = raw(b=2).float() / 255
+    turned = augment.hue(images, torch.tensor([1 / 3, 0.0]))
+    torch.testing.assert_close(turned[1], images[1], atol=1e-6, rtol=0)
+    torch.testing.assert_close(turned[0].sort(0).values, images[0].sort(0).values, atol=1e-5, rtol=0)
+    assert not torch.allclose(turned[0], images[0])
+    grey = images[:, :1].expand(-1, 3, -1, -1)
+    torch.testing.assert_close(augment.hue(grey, torch.tensor([0.2, 0.4])), grey, atol=1e-5, rtol=0)
+
+
+def test_blur_against_loops():
+    images = torch.rand(2, 1, 25, 20, generator=torch.Generator().manual_seed(0))
+    sigma = torch.tensor([0.0, 1.3])
+    out = augment.blur(images, sigma)
+    torch.testing.assert_close(out[0], images[0])
+    weights = [math.exp(-(o**2) / (2 * 1.3**2)) for o in (-1, 0, 1)]
+    x = images[1, 0]
+    expected = sum(
+        weights[i] * weights[j] / sum(weights) ** 2 * x[10 + i - 1, 7 + j - 1].item()
+        for i in range(3)
+        for j in range(3)
+    )
+    assert out[1, 0, 10, 7].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_solarize_posterize_cutout():
+    images = torch.tensor([0.1, 0.6, 0.9]).reshape(1, 1, 1, 3).repeat(2, 1, 4, 1)
+    assert augment.solarize(images, torch.tensor([0.5, 2.0]))[:, 0, 0].tolist() == [
+        pytest.approx([0.1, 0.4, 0.1]), pytest.approx([0.1, 0.6, 0.9])
+    ]  # fmt: skip
+    assert augment.posterize(images, torch.tensor([4.0, 2.0]))[:, 0, 0].tolist() == [
+        pytest.approx([0, 0.5, 0.75]), pytest.approx([0, 0.5, 0.5])
+    ]  # fmt: skip
+    hole = augment.cutout(torch.ones(1, 1, 8, 8), *(torch.tensor([v]) for v in (0.5, 0.25, 0.5)), fill=0.0)
+    assert (hole == 0).nonzero()[:, 2:].tolist() == [[y, x] for y in range(4) for x in range(2, 6)]
+
+
+def only(**values):
+    """A view of the whole image, unflipped, in which nothing happens but this."""
+    return NEUTRAL.model_copy(update=values)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_a_contrastive_view_is_its_crops_and_then_its_colours(channels):
+    images = raw(c=channels, h=12, w=12)
+    one, other = chance(3), chance(3)
+    out = CONTRASTIVE(images, one)
+    cropped = augment.warp(images / 255, CONTRASTIVE.crops(6, other).matrix())
+    assert torch.equal(out, CONTRASTIVE.photometric(cropped, other))
+    assert torch.equal(one.rand(6), other.rand(6))  # and both are at the same place of the stream
+    assert out.shape == images.shape
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("view", [CONTRASTIVE, only(solarize_prob=0.5), only()], ids=["all", "solarize", "few"])
+def test_the_colours_take_as_much_of_the_stream_whatever_the_image(channels, view):
+    """What reads images ahead passes over the colours' draws on blank images of one pixel."""
+    one, other = chance(3), chance(3)
+    view.photometric(raw(c=channels) / 255, one)
+    view.photometric(torch.zeros(6, channels, 1, 1), other)
+    assert torch.equal(one.rand(6), other.rand(6))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_colours_of_any_number_of_channels(channels):
+    images = raw(c=channels).float() / 255
+    luma = torch.tensor(augment.LUMA) if channels == 3 else torch.full((channels,), 1 / channels)
+    grey = (images * luma[:, None, None]).sum(1, keepdim=True)
+    torch.testing.assert_close(augment.grey(images), grey)
+    lost = only(grey_prob=1.0).photometric(images, chance())
+    torch.testing.assert_close(lost, images if channels == 1 else grey.expand_as(images), atol=1e-5, rtol=0)
+    still = only().photometric(images, chance())
+    torch.testing.assert_close(still, images, atol=1e-5, rtol=0)
+    faded = augment.saturation(images, torch.full((6,), 0.3))
+    torch.testing.assert_close(faded, grey + 0.3 * (images - grey), atol=1e-5, rtol=0)
+    turned = augment.hue(images, torch.full((6,), 0.2))
+    assert torch.equal(turned, images) == (channels != 3)
+    jittered = only(jitter_prob=1.0, hue=0.0).photometric(images, chance())
+    assert (jittered - images).abs().flatten(1).amax(1).min() > 0.01
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_solarize_turns_the_bright_half_of_its_share_of_the_images(channels):
+    images = raw(b=400, c=channels, h=4, w=4).float() / 255
+    turned = torch.where(images >= 0.5, 1 - images, images)
+    torch.testing.assert_close(only(solarize_prob=1.0).photometric(images, chance()), turned, atol=1e-5, rtol=0)
+    some = only(solarize_prob=0.25).photometric(images, chance())
+    was = (some - images).abs().flatten(1).amax(1) < 1e-5
+    is_turned = (some - turned).abs().flatten(1).amax(1) < 1e-5
+    assert (was | is_turned).all()
+    assert 70 < is_turned.sum() < 130
+
+
+def test_crops_have_areas_between_the_least_and_the_most():
+    crops = only(crop_min=0.2, crop_max=0.3, flip=0.25).crops(2000, chance())
+    assert 0.2 <= crops.area.min() < 0.201
+    assert 0.299 < crops.area.max() <= 0.3
+    assert math.log(3 / 4) <= crops.log_ratio.min() < -0.28
+    assert 0.28 < crops.log_ratio.max() <= math.log(4 / 3)
+    assert crops.flipped.float().mean() == pytest.approx(0.25, abs=0.04)
+    matrix = crops.matrix()
+    shares = (matrix[:, 0, 0].abs() * matrix[:, 1, 1]).numpy()  # none meets a side of the image
+    np.testing.assert_allclose(shares, crops.area.numpy(), rtol=1e-5)
+    assert (matrix[:, 0, 0] < 0).tolist() == crops.flipped.tolist()
+
+
+def test_a_least_area_above_the_most_is_refused():
+    with pytest.raises(ValidationError, match=r"crop_min of at most crop_max, 0\.3"):
+        ContrastiveView(**{**NEUTRAL.model_dump(), "crop_min": 0.4, "crop_max": 0.3})
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_a_view_of_another_size_shows_the_same_part(channels):
+    images = torch.linspace(0, 255, 24).round().to(torch.uint8).expand(6, channels, 24, 24).contiguous()
+    view = only(crop_min=0.3, crop_max=0.6)
+    large, small = view(images, chance(2)), view(images, chance(2), (12, 6))
+    assert small.shape == (6, channels, 12, 6)
+    expected = large.reshape(6, channels, 12, 2, 6, 4).mean((3, 5))
+    torch.testing.assert_close(small, expected, atol=0.02, rtol=0)  # of a ramp, a sample is as good as a mean
+
+
+def test_local_crops_are_the_large_view_of_small_parts():
+    local = LocalCrops(count=4, side=96 / 224, crop_min=0.05, crop_max=0.14)
+    assert local.size((224, 224), "") == (96, 96)
+    assert local.size((32, 64), "") == (14, 27)
+    with pytest.raises(
+        ParamsError, match=r"^a\.b\.side: expected at least 0\.500 for images of 4 x 9, 2 pixels, got 0\.3"
+    ):
+        local.model_copy(update={"side": 0.3}).size((4, 9), "a.b")
+    view = local.view(CONTRASTIVE)
+    assert view.model_dump() == {**CONTRASTIVE.model_dump(), "crop_min": 0.05, "crop_max": 0.14}
+    assert CONTRASTIVE.crop_min == 0.4
+    area = view.crops(500, chance()).area
+    assert 0.05 <= area.min() < area.max() <= 0.14
