@@ -1,6 +1,6 @@
 #!/bin/bash
-# Pretraining, embedding and training on two nodes of eight GPUs each; the other stages run on the first node alone.
-# Checkout, environment and data lie on a file system that all nodes see. Submit it from the checkout.
+# Pretraining, embedding and training on two nodes with eight GPUs each. The other stages run on the first node alone.
+# The checkout, the environment and the data lie on a file system that all nodes see. Submit this file from the checkout.
 #SBATCH --job-name=few-labels
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=8
@@ -10,15 +10,15 @@
 #SBATCH --signal=USR1@300
 #SBATCH --requeue
 
-# srun starts one process for each GPU; they find each other by the variables that it sets. Five minutes before the time
-# is over all of them get SIGUSR1: a stage that trains saves and ends with a line that says so, embed ends and keeps the
-# shards that are done, and the next job goes on from there. The processes talk by gloo too: where a node's own name leads
-# to 127.0.1.1, set GLOO_SOCKET_IFNAME to its network interface.
+# srun starts one process for each GPU. They find each other by the variables that it sets. Five minutes before the time is
+# over all of them get SIGUSR1: a training saves and ends with one line, embed ends and keeps the shards that are done. The
+# next job goes on from there. The processes also use gloo: if a node's own name leads to 127.0.1.1, set GLOO_SOCKET_IFNAME
+# to its network interface.
 export LAUNCH="srun --cpus-per-task=$SLURM_CPUS_PER_TASK --kill-on-bad-exit=1 python"
 export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
 source .venv/bin/activate
 
 dvc repro || {
-    echo "not done: sbatch the same script again, it goes on from what was saved"
+    echo "not done: submit the same script again; it goes on from what was saved"
     exit 1
 }
