@@ -1,5 +1,5 @@
 """Learn from few labels: the library behind the stages.
 
-Layers, each importing only from those below it: `report`; `evaluate`; `sources`; `selfsup`, `select` and `semisup`
-(never each other); `fit`; `data` and `nn`; `artifacts`; `files`; `params` and `rng`; `errors`.
+Layers, each importing only from those below it: `report`; `evaluate`; the stages `ingest`, `pretrain`, `embed`,
+`select`, `label` and `train` (never each other); `fit`; `views`; `nn`; `shards`; `artifacts`; `parallel`; `base`.
 """

@@ -1,7 +1,7 @@
 """The one training loop, for self- and semi-supervised methods alike.
 
-All that happens at step t is a function of (seed, t) and the state after step t - 1: batches, views and torch's own
-chance are drawn anew from the step's number. So a run that was killed at any step ends in the same bytes on a CPU.
+Step t is a function of (seed, t) and of the state after step t - 1: batches, views and torch's own random numbers are
+drawn anew from the step's number. So a run that was killed at any step ends in the same bytes on a CPU.
 """
 
 import json
@@ -9,10 +9,11 @@ import logging
 import math
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -27,36 +28,42 @@ from pipeline.base.files import whole_file
 from pipeline.nn.device import Device
 from pipeline.nn.optim import OptimParams
 from pipeline.parallel import dist
-from pipeline.parallel.stop import asked_to_stop
+from pipeline.parallel.stop import stop_requests
 
 CURVE_ROWS = 200
-TELL_SECONDS = 60.0  # between lines of the log, where there is no terminal for a bar
+LOG_SECONDS = 60.0  # between lines of the log, where there is no terminal for a bar
 log = logging.getLogger(__name__)
-Batch = TypeVar("Batch", contravariant=True)
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a method says of a batch: the loss to go down, and scalars for the curve."""
+    """A method's result on a batch: the loss to minimise, and scalars for the curve."""
 
     loss: Tensor
     logs: Mapping[str, Tensor] = field(default_factory=dict)
     features: Sequence[Tensor] = ()  # (b, f) of the backbone for the first and the second view, for an add-on's term
 
 
-class Trainable(Protocol[Batch]):
-    """The two verbs of a method, which is also an `nn.Module`; all it must remember is in its state dict."""
+class Method(nn.Module, ABC, Generic[Batch]):
+    """A way to train: two verbs. All that a method must remember is in its state dict.
 
+    Modules in `constant_rate` keep the first learning rate throughout.
+    """
+
+    constant_rate: tuple[nn.Module, ...] = ()
+
+    @abstractmethod
     def loss(self, batch: Batch) -> Step:
         """The loss of a batch; changes nothing that a second call would notice, running statistics apart."""
 
     def after_step(self, step: int, num_steps: int) -> None:
-        """What follows the optimiser's step: slow copies, queues. `step` counts from 1."""
+        """What follows the optimiser's step: teachers, queues. `step` counts from 1."""
 
 
 def fit(
-    method: Any,  # a Trainable[Batch] and an nn.Module: Python's types have no word for both
-    batch_at: Callable[[int], Any],
+    method: Method[Batch],
+    batch_at: Callable[[int], Batch],
     optim: OptimParams,
     *,
     num_steps: int,
@@ -68,12 +75,13 @@ def fit(
 ) -> list[dict[str, float]]:
     """Trains the method in place and returns the curve: about 200 rows, each the mean over the steps since the last.
 
-    `state` is a folder where the run is saved every `save_seconds` and taken up again; `watch` sees each row of the
-    curve when it is complete. Of several processes each has its part of the batches, gradients are their means, and
-    rank 0 saves. A step is a batch: with `optim.accumulate` the optimiser moves after every so many of them, by their
-    mean gradient, and once more at the end for what is left; queues and slow copies move at each. Raises TrainingError
-    at the first step whose loss is not finite, or if a weight is not at the end; nothing of that kind is ever saved. On
-    SIGTERM, SIGUSR1 or SIGINT to any of the processes it saves and raises TrainingError.
+    `state` is a folder. The run is saved there every `save_seconds`, and goes on from there. `watch` gets each row of
+    the curve when it is complete. With several processes each has its part of the batches, gradients are averaged, and
+    rank 0 saves. A step is a batch. With `optim.accumulate` the optimiser moves once for so many batches, by their mean
+    gradient, and once at the end for the rest; queues and teachers move at each batch.
+
+    Raises TrainingError at the first step whose loss is not finite, or at the end if a weight is not finite; no such
+    state is saved. A process that gets SIGTERM, SIGUSR1 or SIGINT makes all of them save and raise TrainingError.
     """
     optimiser = optim.optimiser(method)
     curve = Curve(max(1, num_steps // CURVE_ROWS))
@@ -83,13 +91,13 @@ def fit(
     if len(set(starts)) > 1:
         raise TrainingError(f"{state}: expected a folder that all processes see, got resumes at steps {starts}")
     if start and dist.rank() == 0:
-        log.info("goes on after step %d of %d", start, num_steps)
-    saved = told = time.monotonic()
+        log.info("continues after step %d of %d", start, num_steps)
+    saved = logged = time.monotonic()
     method.train()
     every = optim.accumulate
     with (
         tqdm(total=num_steps, initial=start, disable=None if dist.rank() == 0 else True, unit="step") as bar,
-        asked_to_stop() as asked,
+        stop_requests() as requested,
     ):
         for step in range(start, num_steps):
             torch.manual_seed(rng.number(seed, "fit", step))
@@ -110,27 +118,29 @@ def fit(
                 if watch is not None and dist.rank() == 0:
                     watch(row)
                 bar.set_postfix(loss=f"{row['loss']:.4f}", refresh=False)
-                if bar.disable and dist.rank() == 0 and time.monotonic() - told >= TELL_SECONDS:
+                if bar.disable and dist.rank() == 0 and time.monotonic() - logged >= LOG_SECONDS:
                     log.info("step %d of %d: loss %.4f", row["step"], num_steps, row["loss"])
-                    told = time.monotonic()
+                    logged = time.monotonic()
             bar.update()
             if not moves or step + 1 == num_steps:
                 continue  # gradients that wait for others are not saved
-            stop = dist.largest(asked())
+            stop = dist.largest(requested())
             if dist.rank() == 0 and (stop or time.monotonic() - saved >= save_seconds):
                 save(file, method, optimiser, curve, step + 1, num_steps)
                 saved = time.monotonic()
             if stop:
                 dist.wait()  # whoever ends first may end the others: not before all is saved
                 name = signal.Signals(stop).name
-                raise TrainingError(f"step {step + 1} of {num_steps}: ended by {name}, saved; the same command goes on")
+                raise TrainingError(
+                    f"step {step + 1} of {num_steps}: ended by {name}, saved; the same command continues"
+                )
     if not all(tensor.isfinite().all() for tensor in method.state_dict().values()):
         raise TrainingError(f"step {num_steps} of {num_steps}: expected finite weights, got some that are not")
     return curve.rows
 
 
 class Curve:
-    """Rows of means over `every` steps; the values wait on their device, so that it need not be waited for."""
+    """Rows of means over `every` steps. Values stay on the device until a row is complete."""
 
     def __init__(self, every: int) -> None:
         self.every = every
@@ -139,7 +149,7 @@ class Curve:
         self.waiting: list[Tensor] = []
 
     def add(self, step: int, num_steps: int, rate: float, out: Step) -> dict[str, float] | None:
-        """Notes a step; returns the row that it completes, if any."""
+        """Adds a step; returns the row that it completes, if any."""
         self.names = ["loss", *out.logs]
         values = torch.stack([value.detach().float() for value in (out.loss, *out.logs.values())])
         self.waiting.append(dist.total(values) / dist.world())
@@ -152,7 +162,7 @@ class Curve:
         return self.rows[-1]
 
     def check(self, step: int, num_steps: int) -> None:
-        """Raises TrainingError if the loss of one of the waiting steps, of which `step` is the last, is not finite."""
+        """Raises TrainingError if a loss since the last row is not finite; `step` is the last step."""
         losses = torch.stack(self.waiting)[:, 0].tolist()
         bad = [i for i, value in enumerate(losses) if not math.isfinite(value)]
         if bad:
@@ -161,7 +171,7 @@ class Curve:
 
 
 def save(file: Path, method: nn.Module, optimiser: Optimizer, curve: Curve, step: int, num_steps: int) -> None:
-    """Saves everything that the steps from `step` on depend on, whole or not at all."""
+    """Saves all that later steps depend on: the method, the optimiser and the curve."""
     if curve.waiting:
         curve.check(step - 1, num_steps)
     tensors = {f"method.{name}": tensor for name, tensor in method.state_dict().items()}
@@ -176,7 +186,7 @@ def save(file: Path, method: nn.Module, optimiser: Optimizer, curve: Curve, step
 
 
 def restore(file: Path, method: nn.Module, optimiser: Optimizer, curve: Curve) -> int:
-    """Takes up what `save` left, and returns the step to go on with; 0 where there is nothing."""
+    """Loads what `save` wrote and returns the next step; 0 if nothing was saved."""
     if not file.exists():
         return 0
     tensors = safetensors.torch.load_file(file)

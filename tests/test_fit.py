@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.base.errors import TrainingError
-from pipeline.fit import Step, fit
+from pipeline.fit import Method, Step, fit
 from pipeline.nn.device import Device
 from pipeline.parallel import dist
 from tests.digits import METHODS, OPTIM, learner
@@ -31,7 +31,7 @@ def run(name, state, steps=12, stop_at=None, save_seconds=0.0):
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("stop_at", [1, 7, 11])
+@pytest.mark.parametrize("stop_at", [1, 10])
 def test_resumed_ends_in_the_same_bytes(name, stop_at, tmp_path):
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
@@ -57,7 +57,7 @@ def test_resume_does_not_start_anew(tmp_path):
     assert seen == [7, 8, 9, 10, 11]
 
 
-class Line(torch.nn.Module):
+class Line(Method[torch.Tensor]):
     """Least squares on the numbers of a batch."""
 
     def __init__(self):
@@ -118,7 +118,7 @@ def test_what_is_left_of_accumulated_batches_moves_at_the_end(tmp_path):
     assert ends[0] == pytest.approx(ends[1], rel=1e-12) == pytest.approx(ends[2], rel=1e-12)
 
 
-class Constant(torch.nn.Module):
+class Constant(Method[int]):
     """Its loss at step t is losses[t]."""
 
     def __init__(self, losses):
@@ -128,9 +128,6 @@ class Constant(torch.nn.Module):
 
     def loss(self, batch):
         return Step(self.w.sum() * 0 + self.losses[batch], {"twice": torch.tensor(2.0 * self.losses[batch])})
-
-    def after_step(self, step, num_steps):
-        pass
 
 
 def test_curve_rows_are_means_over_the_steps_since_the_last(tmp_path):
@@ -199,7 +196,7 @@ def test_processes_that_would_resume_at_different_steps_are_refused(tmp_path, mo
 
 
 def test_without_a_terminal_the_log_tells_how_far_it_is(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("pipeline.fit.TELL_SECONDS", 0.0)
+    monkeypatch.setattr("pipeline.fit.LOG_SECONDS", 0.0)
     with caplog.at_level("INFO"):
         _, rows = run("simclr", tmp_path, steps=3)
     assert caplog.messages == [f"step {row['step']} of 3: loss {row['loss']:.4f}" for row in rows]

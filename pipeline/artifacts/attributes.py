@@ -17,10 +17,7 @@ from pipeline.base.files import read_csv, whole_file
 
 @dataclass(frozen=True)
 class Attributes:
-    """`attributes.parquet`: of each image its group ("" is none) and what its label costs, in any unit; no labels.
-
-    A column of costs is there for all images or for none.
-    """
+    """Of each image its group ("" is none) and what its label costs, in any unit, if there are costs; no labels."""
 
     key: Sequence[str]
     group: Sequence[str]
@@ -32,19 +29,6 @@ class Attributes:
         columns |= {} if self.cost is None else {"cost": pa.array(self.cost, pa.float64())}
         with whole_file(file) as part:
             pq.write_table(pa.table(columns), part)
-
-    @classmethod
-    def priced(cls, file: Path) -> bool:
-        """Whether a Parquet file or a CSV has costs; told from its head."""
-        try:
-            if file.suffix.lower() == ".csv":
-                with file.open(encoding="utf-8-sig") as lines:
-                    return "cost" in [name.strip() for name in lines.readline().split(",")]
-            return "cost" in pq.read_schema(file).names
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise ArtifactError(
-                f"{file}: expected the columns key, group and cost, got: {first_line(error)}"
-            ) from error
 
     @classmethod
     def read(cls, file: Path, keys: Sequence[str]) -> "Attributes":
@@ -69,8 +53,8 @@ class Attributes:
                 raise ArtifactError(f"{file}: expected a row for every image to select from, got none for {key}")
             if cost is not None and not 0 < cost[rows[key]] < np.inf:
                 raise ArtifactError(f"{file}: key {key}: expected a finite cost above 0, got {cost[rows[key]]:g}")
-        own = [rows[key] for key in keys]
-        return cls(keys, [group[row] if group else "" for row in own], None if cost is None else cost[own])
+        asked = [rows[key] for key in keys]
+        return cls(keys, [group[row] if group else "" for row in asked], None if cost is None else cost[asked])
 
 
 def _columns_of(file: Path, names: Sequence[str]) -> dict[str, Sequence[Any]]:

@@ -94,8 +94,8 @@ class Classes:
     def read(cls, file: Path) -> "Classes":
         """Reads the names; refuses what is no list of them."""
         names = read_json(file)
-        for level, own in names.items():
-            wrong = [name for name in own if not isinstance(name, str)] if isinstance(own, list) else [own]
+        for level, listed in names.items():
+            wrong = [name for name in listed if not isinstance(name, str)] if isinstance(listed, list) else [listed]
             if wrong:
                 raise ArtifactError(f"{file}: {level}: expected a list of names, got {wrong[0]!r}")
         return cls(names)

@@ -1,4 +1,4 @@
-"""`data/rounds/outputs`: what the last round's model makes of all training images."""
+"""`data/rounds/outputs`: the last round's model on all training images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

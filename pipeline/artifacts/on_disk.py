@@ -15,13 +15,14 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 from tqdm import tqdm
 
-from pipeline.artifacts import vectors
-from pipeline.artifacts.vectors import MAX_LENGTH, Array, parts_of
+from pipeline.artifacts import matrix_files
+from pipeline.artifacts.matrix_files import MAX_LENGTH, Array
+from pipeline.artifacts.vectors import opened_files
 from pipeline.base.errors import ArtifactError
 
-NEAR = 1 << 16  # bytes between two wanted rows up to which reading on is quicker than a jump
-LENGTHS = 1 << 20  # rows whose lengths are kept
-LINES = 1024  # keys between two whose places in the file are kept
+NEAR_BYTES = 1 << 16  # between two wanted rows up to which reading on is quicker than a jump
+KEPT_LENGTHS = 1 << 20  # rows whose lengths are kept, at most
+INDEXED = 1024  # of so many keys, the place in the file is kept of the first
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ class Parts:
     def open(cls, path: Path) -> "Parts":
         """Reads all rows once and checks them as `read_vectors` does, which tells what `path` may be."""
         arrays = []
-        for part in parts_of(path):
+        for part in opened_files(path):
             if not isinstance(part, Array) or part.member is not None or part.header.by_columns:
-                expected = "more than select.resident_mb as .npy files whose rows lie one after another (order C)"
+                expected = "more than machine.vectors_mb as .npy files whose rows lie one after another (order C)"
                 raise ArtifactError(
                     f"{part.where}: expected {expected}, got another kind; convert it, or raise the limit"
                 )
@@ -73,7 +74,7 @@ class Parts:
             x = np.empty((len(rows), self.shape[1]), np.float32)
             order = rows.argsort(kind="stable")
             asked, width = rows[order], self.arrays[0].header.dtype.itemsize * self.shape[1]
-            near, block = NEAR // width, asked // max(1, vectors.BLOCK // width)
+            near, block = NEAR_BYTES // width, asked // max(1, matrix_files.BLOCK_BYTES // width)
             jumps = np.flatnonzero((np.diff(asked) > near) | (np.diff(block) > 0)) + 1
             for places in np.split(order, jumps) if len(rows) else []:
                 own = rows[places]
@@ -116,11 +117,11 @@ class RowNumbers(Sequence[str]):
 
 @dataclass(frozen=True)
 class KeyLines(Sequence[str]):
-    """A file of keys, one a line, sorted and each once; a lookup reads `LINES` of them."""
+    """A file of keys, one a line, sorted and each once; a lookup reads `INDEXED` of them at most."""
 
     file: Path
     num: int
-    places: Int64[ndarray, " p"]  # where every so manyth line starts
+    places: Int64[ndarray, " p"]  # where the first of each `INDEXED` lines starts
 
     @classmethod
     def open(cls, file: Path) -> "KeyLines":
@@ -136,7 +137,7 @@ class KeyLines(Sequence[str]):
                     if key <= before:
                         expected = "expected keys that are sorted and unique"
                         raise ArtifactError(f"{file}: {expected}, got {before} before {key}")
-                    if num % LINES == 0:
+                    if num % INDEXED == 0:
                         places.append(place)
                     before, num, place = key, num + 1, place + len(line)
         except UnicodeDecodeError as error:
@@ -153,8 +154,8 @@ class KeyLines(Sequence[str]):
     def __getitem__(self, row: Any) -> str:
         row = range(self.num)[row]
         with self.file.open("rb") as lines:
-            lines.seek(int(self.places[row // LINES]))
-            for _ in range(row % LINES):
+            lines.seek(int(self.places[row // INDEXED]))
+            for _ in range(row % INDEXED):
                 lines.readline()
             return lines.readline().rstrip().decode()
 
@@ -162,12 +163,12 @@ class KeyLines(Sequence[str]):
 def _surveyed(arrays: Sequence[Array]) -> Survey:
     count, dim = sum(part.shape[0] for part in arrays), arrays[0].shape[1]
     digest, total, row = hashlib.sha256(), np.zeros(dim), 0
-    every, lengths = -(-count // LENGTHS), list[ndarray]()
+    every, lengths = -(-count // KEPT_LENGTHS), list[ndarray]()
     shortest, longest = np.float32(np.inf), np.float32(0)
     with tqdm(total=count, desc="checks", disable=None, unit=" rows") as bar:
         for part in arrays:
             finite, short = np.ones(part.shape[0], bool), np.ones(part.shape[0], bool)
-            step = max(1, vectors.BLOCK // (4 * dim))
+            step = max(1, matrix_files.BLOCK_BYTES // (4 * dim))
             for start in range(0, part.shape[0], step):
                 own = slice(start, min(start + step, part.shape[0]))
                 with np.errstate(over="ignore"):  # what is too long for float32 is refused

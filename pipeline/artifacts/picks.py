@@ -15,7 +15,7 @@ from pipeline.base.files import number, read_csv, write_csv
 
 @dataclass(frozen=True)
 class Selection:
-    """`picks.csv`: the images to label, best first. What a score means is said by the selector."""
+    """`picks.csv`: the images to label, best first. The selector defines what a score means."""
 
     keys: Sequence[str]
     scores: Float[ndarray, " b"]

@@ -1,4 +1,4 @@
-"""`predictions.csv` and `pseudo_labels.csv`: what a model says of images, and how sure it is."""
+"""`predictions.csv` and `pseudo_labels.csv`: the class that a model predicts for each image, and its confidence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from pipeline.base.files import number, read_csv, write_csv
 
 @dataclass(frozen=True)
 class Predictions:
-    """`predictions.csv`: each key of a split, sorted, its answer ("" is unknown), what the model says, how sure it is.
+    """`predictions.csv`: each key of a split, sorted, with its answer ("" is unknown) and the predicted class.
 
-    Names of classes as strings; confidence is the probability of the predicted class, in [0, 1].
+    Confidence is the probability of the predicted class, in [0, 1].
     """
 
     keys: Sequence[str]
@@ -25,23 +25,21 @@ class Predictions:
 
     def write(self, file: Path) -> None:
         """Writes `key,answer,prediction,confidence`; nine digits give a float32 back as it was."""
-        sure = [f"{value:.9g}" for value in self.confidence]
-        rows = zip(self.keys, self.answers, self.predictions, sure, strict=True)
+        confidence = [f"{value:.9g}" for value in self.confidence]
+        rows = zip(self.keys, self.answers, self.predictions, confidence, strict=True)
         write_csv(file, ("key", "answer", "prediction", "confidence"), rows)
 
     @classmethod
     def read(cls, file: Path) -> "Predictions":
         """Reads the table."""
         rows = read_csv(file, ("key", "answer", "prediction", "confidence"))[1]
-        keys, answers, predictions, sure = (
-            (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [], [])
-        )
-        return cls(keys, answers, predictions, np.array([number(file, value) for value in sure], dtype=np.float64))
+        confidence = np.array([number(file, row[3]) for row in rows], dtype=np.float64)
+        return cls([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows], confidence)
 
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """`pseudo_labels.csv`: what the model says of every training image that has no label, and how sure it is."""
+    """`pseudo_labels.csv`: the class that a model predicts for each training image without a label."""
 
     keys: Sequence[str]
     predictions: Sequence[str]
@@ -49,5 +47,5 @@ class PseudoLabels:
 
     def write(self, file: Path) -> None:
         """Writes `key,prediction,confidence`."""
-        sure = [f"{value:.9g}" for value in self.confidence]
-        write_csv(file, ("key", "prediction", "confidence"), zip(self.keys, self.predictions, sure, strict=True))
+        confidence = [f"{value:.9g}" for value in self.confidence]
+        write_csv(file, ("key", "prediction", "confidence"), zip(self.keys, self.predictions, confidence, strict=True))

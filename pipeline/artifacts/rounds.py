@@ -1,7 +1,7 @@
 """Finished rounds of labelling: a person's data, kept apart from what the chain writes.
 
-`data/rounds/NN/labels.csv` holds the labels of round NN, `data/rounds/outputs` what the last model makes of all
-training images. A graph of stages has no cycles, so a command of its own puts them there.
+`data/rounds/NN/labels.csv` holds the labels of round NN, `data/rounds/outputs` the last model's features of all
+training images. A graph of stages has no cycles, so the command `keep_round` puts them there.
 """
 
 from collections.abc import Sequence
@@ -58,9 +58,9 @@ def joined(*tables: Labels, levels: Sequence[str] = ()) -> Labels:
     rows: dict[str, Sequence[str]] = {}
     for table in tables:
         for key, names in table.rows.items():
-            own = dict(zip(table.levels, names, strict=True))
-            before = rows.get(key, [""] * len(levels))
-            rows[key] = [own.get(level, "") or known for level, known in zip(levels, before, strict=True)]
+            later = dict(zip(table.levels, names, strict=True))
+            earlier = rows.get(key, [""] * len(levels))
+            rows[key] = [later.get(level, "") or name for level, name in zip(levels, earlier, strict=True)]
     return Labels(levels, rows)
 
 

@@ -16,31 +16,23 @@ from jaxtyping import Int64
 from numpy import ndarray
 
 from pipeline.base.errors import ArtifactError, first_line
-from pipeline.base.files import (
-    check_keys,
-    read_json,
-    sha256,
-    whole_file,
-    write_json,
-)
+from pipeline.base.files import check_keys, read_json, sha256, whole_file, write_json
 
 AT_ONCE = 65536  # strings that are made at a time
 REMOTE = ("https", "http", "s3", "gs")  # where shards may lie, beside this machine
 
 
 def scheme(path: str) -> str:
-    """The scheme of a URL that a shard may have, or "" for a path of this machine. Raises ArtifactError for others."""
-    found = re.match(r"([A-Za-z][\w+.-]*):", path)
-    if not found:
+    """The scheme of a shard's URL, or "" for a path of this machine. Raises ArtifactError for other URLs."""
+    start = re.match(r"([A-Za-z][\w+.-]*):", path)
+    if not start:
         return ""
-    url = urlsplit(path)
-    if found[1] not in REMOTE or not url.netloc or "::" in path:
-        raise ArtifactError(
-            f"{path}: expected a path or a URL that begins with {'://, '.join(REMOTE)}://, got {found[1]}:"
-        )
+    name, url = start[1], urlsplit(path)
+    if name not in REMOTE or not url.netloc or "::" in path:
+        raise ArtifactError(f"{path}: expected a path or a URL that begins with {'://, '.join(REMOTE)}://, got {name}:")
     if "@" in url.netloc:
-        raise ArtifactError(f"{found[1]}://...@{url.hostname}{url.path}: expected a URL without a user's name, got one")
-    return found[1]
+        raise ArtifactError(f"{name}://...@{url.hostname}{url.path}: expected a URL without a user's name, got one")
+    return name
 
 
 @dataclass(frozen=True)
@@ -65,15 +57,15 @@ class Shard:
         """Refuses a local shard that is missing or changed; `digest=False` compares its size only."""
         file = Path(self.path)
         if not file.is_file():
-            found = "none"
+            state = "none"
         elif file.stat().st_size != self.bytes:
-            found = f"one of {file.stat().st_size} bytes"
+            state = f"one of {file.stat().st_size} bytes"
         elif digest and sha256(file) != self.sha256:
-            found = "other bytes"
+            state = "other bytes"
         else:
             return
         raise ArtifactError(
-            f"{self.path}: expected the shard of {self.bytes} bytes that was ingested, found {found}; "
+            f"{self.path}: expected the shard of {self.bytes} bytes that was ingested, found {state}; "
             "`dvc repro -f ingest` makes it anew"
         )
 
@@ -114,7 +106,7 @@ class Manifest:
 
 
 class Column(Sequence[str]):
-    """Strings as Arrow holds them: of a million, a Python string is made for each that is asked for and no other."""
+    """Strings that Arrow holds: a Python string is made only for those that are asked for."""
 
     def __init__(self, values: Iterable[str] | pa.Array) -> None:
         self.array = values if isinstance(values, pa.Array) else pa.array(values, pa.string())
@@ -138,8 +130,26 @@ class Column(Sequence[str]):
             yield from self[start : start + AT_ONCE]
 
     def take(self, rows: Int64[ndarray, " m"]) -> list[str]:
-        """Those in some rows."""
+        """The strings in these rows."""
         return self.array.take(pa.array(rows)).to_pylist()
+
+    def rows_of(self, values: Sequence[str], where: str, wanted: str) -> Int64[ndarray, " m"]:
+        """The row of each value, where all strings are sorted and unique: a binary search for all values at once.
+
+        Raises ArtifactError for the first value that is not there; `where` is the file that has it, `wanted` what it
+        should be the key of.
+        """
+        asked = pa.array(values, pa.string())
+        low, high = np.zeros(len(asked), np.int64), np.full(len(asked), len(self), np.int64)
+        while len(searched := np.flatnonzero(low < high)):
+            middle = (low[searched] + high[searched]) // 2
+            less = pc.less(self.array.take(pa.array(middle)), asked.take(pa.array(searched)))
+            below = less.to_numpy(zero_copy_only=False)
+            low[searched[below]], high[searched[~below]] = middle[below] + 1, middle[~below]
+        for value, row in zip(values, low.tolist(), strict=True):
+            if row == len(self) or self[row] != value:
+                raise ArtifactError(f"{where}: key {value}: expected {wanted}, found none of that key")
+        return low
 
     def codes(self) -> tuple[list[str], Int64[ndarray, " n"]]:
         """The different strings, and which of them stands in each row."""
@@ -171,8 +181,12 @@ class Index:
     def _column(self, name: str) -> Column:
         return getattr(self, name)
 
+    def rows_of(self, keys: Sequence[str], where: str, wanted: str = "a training image") -> Int64[ndarray, " m"]:
+        """The rows of these keys. Raises ArtifactError for the first key without one, as `Column.rows_of` does."""
+        return self._column("key").rows_of(keys, where, wanted)
+
     def keys_of(self, rows: Int64[ndarray, " m"]) -> list[str]:
-        """The keys of some rows."""
+        """The keys of these rows."""
         return self._column("key").take(rows)
 
     def rows(self, split: str, shard: str | None = None) -> Int64[ndarray, " m"]:
@@ -189,8 +203,8 @@ class Index:
             names, codes = self._shards
             order = np.argsort(codes[rows], kind="stable")
             starts = np.searchsorted(codes[rows][order], np.arange(len(names) + 1))
-            found = {name: rows[order[starts[i] : starts[i + 1]]] for i, name in enumerate(names)}
-            self._parts[split] = {name: own for name, own in found.items() if len(own)}
+            by_shard = {name: rows[order[starts[i] : starts[i + 1]]] for i, name in enumerate(names)}
+            self._parts[split] = {name: inside for name, inside in by_shard.items() if len(inside)}
         return self._parts[split]
 
     @cached_property

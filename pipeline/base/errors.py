@@ -1,5 +1,7 @@
 """What a user may do wrong, as exceptions of one line: where, what was expected, what came."""
 
+from collections.abc import Sequence
+
 
 class PipelineError(Exception):
     """Base of every error that is shown to a user as one line and ends the command with exit code 1."""
@@ -24,3 +26,9 @@ class TrainingError(PipelineError):
 def first_line(error: Exception) -> str:
     """The first line of what another library raised, or the kind of exception where it says nothing."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def first_names(names: Sequence[str], most: int = 10) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

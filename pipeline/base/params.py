@@ -5,6 +5,7 @@ values, the name of its method and one sub-block for each method; only the sub-b
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,19 @@ from ruamel.yaml.error import YAMLError
 from pipeline.base.errors import ParamsError
 
 STAGES = ("ingest", "pretrain", "embed", "select", "label", "train", "evaluate", "report")
+RENAMED = (  # what a key was called, and what it is called now
+    (r"reading", "machine.reading"),
+    (r"(?:pretrain|train|embed)\.(precision|compile|recompute|resident_mb|window_shards)", r"machine.\1"),
+    (r"select\.resident_mb", "machine.vectors_mb"),
+    (r"select\.labeled", "select.labelled"),
+    (r"(pretrain|train)\.optim\.(trust|clip)", r"\1.optim.lars.\2"),
+    (r"pretrain\.(\w+)\.keep_(start|end)", r"pretrain.\1.momentum_\2"),
+    (r"pretrain\.(\w+)\.bank_keep", r"pretrain.\1.bank_momentum"),
+    (r"train\.(\w+)\.(target|threshold|confidence)_keep", r"train.\1.\2_momentum"),
+    (r"train\.(?:\w+\.)+align_keep", "train.align_momentum"),
+    (r"train\.(?:\w+\.)+keep", "train.ema_momentum"),
+    (r"train\.hiermatch\.(fixmatch|mixmatch)", r"train.\1"),
+)
 
 
 class Block(BaseModel):
@@ -59,9 +73,10 @@ class Params:
             raise ParamsError(f"{file}: expected a mapping of blocks, got {type(tree).__name__}")
         for item in sets:
             overlay(tree, item)
-        unknown = sorted(str(key) for key in tree if key not in (*STAGES, "seed", "reading"))
+        refuse_renamed(tree, str(file))
+        unknown = sorted(str(key) for key in tree if key not in (*STAGES, "seed", "machine"))
         if unknown:
-            raise ParamsError(f"{file}: unknown {unknown}; expected seed, reading, {', '.join(STAGES)}")
+            raise ParamsError(f"{file}: unknown {unknown}; expected seed, machine, {', '.join(STAGES)}")
         return cls(tree, str(file))
 
     @property
@@ -122,6 +137,18 @@ def overlay(tree: dict[str, Any], item: str) -> None:
         if not isinstance(node, dict):
             raise ParamsError(f"--set {item}: {part} is a value, not a block")
     node[last] = parse_yaml(text, f"--set {dotted}")
+
+
+def refuse_renamed(tree: Mapping[str, Any], where: str, above: str = "") -> None:
+    """Raises ParamsError, with the new name, for a key of the tree that had another name once."""
+    for key, value in tree.items():
+        dotted = f"{above}{key}"
+        for old, new in RENAMED:
+            match = re.fullmatch(old, dotted)
+            if match:
+                raise ParamsError(f"{where}: {dotted}: expected its new name, {match.expand(new)}, got the old one")
+        if isinstance(value, Mapping):
+            refuse_renamed(value, where, f"{dotted}.")
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -1,7 +1,7 @@
-"""One seed, and from it a named stream for each use of chance.
+"""One seed, and from it a named stream for each use of random numbers.
 
-A stream depends on the seed and its own names alone, so a new use of chance moves no old one, and the chance of step t
-can be had without that of the steps before it: that is what makes an interrupted run end in the same bytes.
+A stream depends on the seed and its names alone. So a new use changes no old one, and the numbers of step t do not need
+those of the steps before: an interrupted run ends in the same bytes.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def number(seed: int, *names: str | int) -> int:
-    """A 63-bit number that is a function of the seed and the names; seeds libraries that keep their own chance."""
+    """A 63-bit number from the seed and the names, to seed libraries with random generators of their own."""
     text = repr((seed, *names)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1
 

@@ -1,4 +1,4 @@
-"""Where an interrupted stage finds what it had done: a folder named by a digest of all that determines the result."""
+"""Where an interrupted stage finds its state: a folder named by a digest of all that determines the result."""
 
 import hashlib
 import json
@@ -16,11 +16,11 @@ from pipeline.base.errors import TrainingError
 
 @contextmanager
 def scratch(root: Path, stage: str, ingredients: Mapping[str, Any]) -> Iterator[Path]:
-    """A folder `<stage>-<digest>` that no other process uses; removed if the block ends well, kept if it does not.
+    """A folder `<stage>-<digest>` that no other process uses. It is removed if the block ends well, and kept otherwise.
 
-    The digest covers `ingredients` (params and digests of input files, as JSON) and the code that is loaded, so a
-    changed parameter, input or source line starts afresh. The lock is the stage's, not the digest's: two processes
-    that differ in a parameter would still write the same output. A process that died holds no lock.
+    The digest covers `ingredients` (params and digests of input files, as JSON) and the loaded code: a changed
+    parameter, input or source line starts anew. The lock is the stage's, not the digest's, for two processes that
+    differ in a parameter would still write the same output. A process that died holds no lock.
     """
     with alone(root, stage):
         text = json.dumps([ingredients, code()], sort_keys=True, default=str)
@@ -32,13 +32,13 @@ def scratch(root: Path, stage: str, ingredients: Mapping[str, Any]) -> Iterator[
 
 @contextmanager
 def alone(root: Path, stage: str) -> Iterator[None]:
-    """The lock of a stage, held within; refuses where another process holds it."""
+    """Holds the lock of a stage. Raises TrainingError if another process holds it."""
     root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(root / f"{stage}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        message = f"{root / stage}.lock: expected no other {stage} at work here, found one that holds the lock"
+        message = f"{root / stage}.lock: expected no other {stage} to run here, found one that holds the lock"
         raise TrainingError(message) from error
     try:
         yield

@@ -1,7 +1,7 @@
-"""Several processes that work as one: plain torch.distributed, started by torchrun or by SLURM's srun.
+"""Several processes on one run: plain torch.distributed, started by torchrun or by SLURM's srun.
 
-Rank r holds the r-th part of each global batch, so what is gathered in the order of ranks stands in the order of the
-batch. With one process every function here gives back what it was given.
+Rank r holds the r-th part of each global batch, so rows gathered by rank stand in the order of the batch. With one
+process every function here returns its argument.
 """
 
 import os
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def _together(collective: Callable[..., Any], *tensors: Any) -> None:
-    """A collective call; another process that died is one line, not the backend's."""
+    """A collective call; a TrainingError of one line if another process has died."""
     try:
         collective(*tensors)
     except RuntimeError as error:
@@ -33,7 +33,7 @@ def _together(collective: Callable[..., Any], *tensors: Any) -> None:
 
 @contextmanager
 def processes() -> Iterator[None]:
-    """Joins the processes that the variables of torchrun or srun speak of, if they do; parts from them at the end."""
+    """Initialises torch.distributed if torchrun or srun started this process; destroys the group at the end."""
     if "WORLD_SIZE" not in os.environ:
         os.environ.update(slurm(os.environ))
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -60,9 +60,9 @@ def processes() -> Iterator[None]:
 
 
 def slurm(env: Mapping[str, str]) -> dict[str, str]:
-    """What torchrun would set, from what srun sets for each task of a step; nothing where there is no such step.
+    """The variables that torchrun would set, from those that srun sets; none outside a step of several tasks.
 
-    Rank 0 is on the first node of the list; the port follows from the job's and the step's number.
+    Rank 0 is on the first node of the list. The port follows from the numbers of job and step.
     """
     if int(env.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
         return {}
@@ -116,7 +116,7 @@ def total(x: Tensor) -> Tensor:
 
 
 def largest(value: int) -> int:
-    """The largest of all ranks' numbers, agreed on beside the device: a GPU need not be waited for."""
+    """The largest of all ranks' numbers, reduced on the CPU: no rank waits for its GPU."""
     if world() == 1:
         return value
     box = torch.tensor(value)
@@ -124,7 +124,7 @@ def largest(value: int) -> int:
     return int(box)
 
 
-def first_says(value: T) -> T:
+def from_first(value: T) -> T:
     """Rank 0's value, on every rank."""
     if world() == 1:
         return value
@@ -134,7 +134,7 @@ def first_says(value: T) -> T:
 
 
 def wait() -> None:
-    """Until all ranks are here."""
+    """Returns when all ranks have called it."""
     largest(0)
 
 
@@ -152,7 +152,7 @@ def mean_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 @contextmanager
 def first_enters(manager: AbstractContextManager[T]) -> Iterator[T]:
-    """Rank 0 enters the manager; every rank has its value, or its refusal, which it raises too."""
+    """Rank 0 enters the manager; every rank gets its value, or raises the PipelineError that it raised."""
     if world() == 1:
         with manager as value:
             yield value
@@ -164,7 +164,7 @@ def first_enters(manager: AbstractContextManager[T]) -> Iterator[T]:
                 box[0] = stack.enter_context(manager)
             except PipelineError as error:
                 box[1] = error
-        value, error = first_says(box)
+        value, error = from_first(box)
         if error is not None:
             raise error
         yield value
@@ -181,7 +181,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """What all ranks' losses say of this rank's rows."""
+        """The gradient of the sum of all ranks' losses for this rank's rows."""
         grad = grad.clone(memory_format=torch.contiguous_format)
         _together(td.all_reduce, grad)
         return grad[rank() * ctx.rows : (rank() + 1) * ctx.rows]
@@ -197,7 +197,7 @@ class _Total(torch.autograd.Function):
 
     @staticmethod
     def backward(_ctx: Any, grad: Tensor) -> Tensor:
-        """What all ranks' losses say of the sum, and so of each term."""
+        """The gradient of the sum of all ranks' losses for each term."""
         grad = grad.clone(memory_format=torch.contiguous_format)
         _together(td.all_reduce, grad)
         return grad
@@ -205,7 +205,7 @@ class _Total(torch.autograd.Function):
 
 @torch.no_grad()
 def as_first(net: nn.Module) -> None:
-    """Makes each parameter and buffer rank 0's: ranks that compute the same on GPUs need not agree to the bit."""
+    """Copies rank 0's parameters and buffers to all ranks, whose GPUs need not agree to the bit."""
     for tensor in net.state_dict().values() if world() > 1 else ():
         dense = tensor.contiguous()
         _together(td.broadcast, dense, 0)

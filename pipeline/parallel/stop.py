@@ -1,4 +1,4 @@
-"""The signals by which a scheduler, or a person, asks a training to save what it has and to end."""
+"""Signals by which a scheduler or a person asks a training to save and end."""
 
 import signal
 import threading
@@ -10,25 +10,25 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[Callable[[], int]]:
-    """In the block these signals end nothing: the call that is yielded gives the number of one that came, or 0.
+def stop_requests() -> Iterator[Callable[[], int]]:
+    """In the block these signals end nothing. The yielded call returns the number of one that has come, or 0.
 
-    A second Ctrl-C is not waited for: it ends the block at once, as ever. Signals reach a process's main thread alone;
-    in any other one nothing ever comes.
+    A second Ctrl-C ends the block at once. Only a process's main thread gets signals; in another thread the call always
+    returns 0.
     """
-    came = [0]
+    received = [0]
 
     def note(number: int, _: FrameType | None) -> None:
-        if number == came[0] == signal.SIGINT:
+        if number == received[0] == signal.SIGINT:
             raise KeyboardInterrupt
-        came[0] = number
+        received[0] = number
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0
         return
     before = {number: signal.signal(number, note) for number in SIGNALS}
     try:
-        yield lambda: came[0]
+        yield lambda: received[0]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,8 +1,7 @@
 """Image bytes of any kind to pixels, and to the bytes that shards hold.
 
-Pillow does the decoding, of a closed list of formats: some that it also knows (EPS) would start a program. There is one
-decoder, so pixels do not depend on what else is installed. Warnings about odd metadata are not the user's concern: an
-image is either read or it is a `BadImage`.
+Pillow decodes, a closed list of formats: some that it also knows (EPS) would start a program. It is the only decoder,
+so pixels do not depend on what else is installed. Its warnings are ignored: an image is read, or it is a `BadImage`.
 """
 
 import stat
@@ -70,7 +69,7 @@ class BadImage(SourceError):
 
 @dataclass(frozen=True)
 class Facts:
-    """What an image says of itself: whether its mode is a grey one, and its (height, width) once it stands upright."""
+    """Whether an image's mode is a grey one, and its (height, width) once it stands upright."""
 
     grey: bool
     size: tuple[int, int]
@@ -114,7 +113,7 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> U
         return np.ascontiguousarray(_planes(image))
 
 
-def cut(
+def crop_and_resize(
     data: bytes, channels: int, boxes: Callable[[float, float], Sequence[Box]], sizes: Sequence[tuple[int, int]]
 ) -> list[UInt8[ndarray, "c _ _"]]:
     """Parts of an image of any mode, upright, with 1 or 3 channels, each resized to its (height, width), antialiased.
@@ -186,8 +185,6 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
             raise BadImage(f"the file is no image of a kind that is read ({', '.join(FORMATS)})") from None
         except Image.DecompressionBombError:
             raise BadImage(f"the image has more than {MAX_PIXELS} pixels: a decompression bomb?") from None
-        except BadImage:
-            raise
         except SPOILT as error:
             raise BadImage(
                 f"the image is truncated or spoilt: {' '.join(str(error).split()) or type(error).__name__}"
@@ -257,9 +254,9 @@ _quiet_users: list[warnings.catch_warnings] = []
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Pillow's warnings are ignored within; shared by threads, as the filters of `warnings` belong to the process.
+    """Ignores Pillow's warnings in the block. Threads share it, as the filters of `warnings` belong to the process.
 
-    Who has images read in the background holds it meanwhile: those filters are then not touched from there.
+    Whoever reads images in background threads holds it meanwhile, so that no thread changes these filters.
     """
     with _quiet_lock:
         _quiet_users.append(warnings.catch_warnings())

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pipeline.artifacts.shards import Shard
 from pipeline.base.errors import ArtifactError
+from pipeline.base.machine import Reading
 from pipeline.shards.remote.cache import Cache
-from pipeline.shards.remote.download import Reading
 
 KEPT_OPEN = 512  # shards; many systems allow a process 1024 files
 
@@ -23,7 +23,7 @@ class Opened:
 
 
 class ShardFiles:
-    """Opens some shards, for any number of threads at once; `reading` is asked for where one is behind a URL."""
+    """Opens shards, for any number of threads at once; shards behind URLs need `reading`."""
 
     def __init__(self, shards: Sequence[Shard], reading: Reading | None) -> None:
         remote = [shard for shard in shards if shard.remote]
@@ -40,7 +40,7 @@ class ShardFiles:
 
     @property
     def kept(self) -> int:
-        """How many may be kept open; what is open takes room, also when it has left the cache."""
+        """How many may be kept open: an open file takes disk space, also after it has left the cache."""
         return KEPT_OPEN if self._cache is None else max(1, min(KEPT_OPEN, self._cache.limit // self._largest[0]))
 
     def fit(self, count: int, why: str) -> None:
@@ -49,12 +49,12 @@ class ShardFiles:
             raise self._cache.too_small(sum(self._largest[:count]), why)
 
     def open(self, shard: Shard, *, digest: bool) -> Opened:
-        """Raises ArtifactError for a shard that is missing or changed; with `digest` all its bytes are looked at."""
+        """Raises ArtifactError for a shard that is missing or changed; with `digest` all its bytes are compared."""
         if shard.remote and self._cache is not None:
             return Opened(self._cache.open(shard, self._stop, digest=digest))
         shard.check(digest=digest)
         return Opened(os.open(shard.path, os.O_RDONLY))
 
     def stop(self) -> None:
-        """Ends what is being fetched, wherever it is waited for."""
+        """Ends all downloads, also for threads that wait for them."""
         self._stop.set()

@@ -34,7 +34,7 @@ class Order:
         return np.concatenate(parts)
 
     def _from(self, epoch: int, offset: int) -> Rows:
-        """Rows of an epoch from a place on, at least one: as many as come by one permutation."""
+        """Rows of an epoch from a place on, at least one: as many as one permutation gives."""
         if epoch != self._epoch:
             self._epoch = epoch
             self._rows = rng.stream(self._seed, *self._names, epoch).permutation(self._num_rows)
@@ -42,17 +42,17 @@ class Order:
 
 
 class ShardOrder(Order):
-    """The same for rows that are costly to come by but a shard at a time: few shards are in use at any place.
+    """The same for rows that are cheap to read only shard by shard: few shards are in use at any place.
 
-    An epoch goes through the shards in an order of its own, `window` of them together, and through the rows of such a
-    window in an order of their own. A batch costs the permutations of the windows that it lies in.
+    Each epoch permutes the shards, takes `window` of them at a time, and permutes the rows of such a window. A batch
+    costs the permutations of the windows that it lies in.
     """
 
     def __init__(self, rows: Sequence[Rows], window: int, seed: int, *names: str) -> None:
-        """`rows` are those of each shard, by its number; together 0 to their number."""
+        """`rows` are those of each shard, by the shard's number; together they are all numbers from 0 on."""
         super().__init__(sum(map(len, rows)), seed, *names)
-        self._by_shard, self._window = [own for own in rows if len(own)], window
-        self._numbers = [number for number, own in enumerate(rows) if len(own)]
+        self._by_shard, self._window = [part for part in rows if len(part)], window
+        self._numbers = [number for number, part in enumerate(rows) if len(part)]
         self._windows = lru_cache(2)(self._windows_of)
         self._permuted = lru_cache(2)(self._permutation)
 
@@ -73,7 +73,7 @@ class ShardOrder(Order):
         """The shards of each window of an epoch, and the place at which each window starts."""
         order = rng.stream(self._seed, *self._names, epoch, "shards").permutation(len(self._by_shard)).tolist()
         windows = [order[start : start + self._window] for start in range(0, len(order), self._window)]
-        ends = np.cumsum([sum(len(self._by_shard[i]) for i in own) for own in windows], dtype=np.int64)
+        ends = np.cumsum([sum(len(self._by_shard[i]) for i in window) for window in windows], dtype=np.int64)
         return windows, np.concatenate([np.zeros(1, np.int64), ends[:-1]])
 
     def _permutation(self, epoch: int, at: int) -> Rows:

@@ -10,9 +10,9 @@ from PIL import Image
 
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import ArtifactError
+from pipeline.base.machine import Reading
 from pipeline.shards.decode import BadImage, decode
 from pipeline.shards.files import ShardFiles
-from pipeline.shards.remote.download import Reading
 
 TINY = 64  # images up to this size are enlarged by the page without blur
 
@@ -33,23 +33,19 @@ def pictures(
     Raises ArtifactError for a key that is not in the index and a shard that is missing or changed.
     """
     shards = {shard.path: shard for shards in manifest.splits.values() for shard in shards}
-    wanted = set(keys)
-    rows = {key: row for row, key in enumerate(index.key) if key in wanted}
-    missing = sorted(wanted - rows.keys())
-    if missing:
-        raise ArtifactError(f"index.parquet: expected the image {missing[0]}, found none")
-    used = {index.shard[row] for row in rows.values()}
-    files = ShardFiles([shards[path] for path in sorted(used)], reading)
-    found = {}
-    for key, row in sorted(rows.items(), key=lambda one: (index.shard[one[1]], one[0])):  # each shard comes once
-        shard = shards[index.shard[row]]
-        opened = files.open(shard, digest=False)
+    wanted = sorted(set(keys))
+    rows = index.rows_of(wanted, "index.parquet", "an image").tolist()
+    places = sorted((index.shard[row], key, row) for key, row in zip(wanted, rows, strict=True))  # each shard once
+    files = ShardFiles([shards[path] for path in dict.fromkeys(path for path, _, _ in places)], reading)
+    by_key = {}
+    for path, key, row in places:
+        opened = files.open(shards[path], digest=False)
         data = os.pread(opened.handle, int(index.size[row]), int(index.offset[row]))
         try:
-            found[key] = _picture(data, manifest.channels, side)
+            by_key[key] = _picture(data, manifest.channels, side)
         except BadImage as error:
-            raise ArtifactError(f"{shard.path}: expected the image {key}, got: {error}") from error
-    return dict(sorted(found.items()))
+            raise ArtifactError(f"{path}: expected the image {key}, got: {error}") from error
+    return dict(sorted(by_key.items()))
 
 
 def _picture(data: bytes, channels: int, side: int) -> Picture:

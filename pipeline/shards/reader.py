@@ -19,11 +19,11 @@ from tqdm import tqdm
 
 from pipeline.artifacts.shards import Index, Manifest, Shard
 from pipeline.base.errors import ArtifactError
+from pipeline.base.machine import Reading
 from pipeline.parallel.threads import map_in_order
 from pipeline.shards.decode import BadImage, decode
 from pipeline.shards.files import Opened, ShardFiles
 from pipeline.shards.order import Order, ShardOrder
-from pipeline.shards.remote.download import Reading
 
 FETCHERS = 4  # shards that come at a time
 CHUNK = 64  # images that one thread decodes at a time

@@ -88,6 +88,18 @@ def test_rows_of_a_split_and_of_a_shard_of_it():
             assert whole.keys_of(whole.rows(name, tar)) == [f"{i:03d}" for i in own]
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 300])
+def test_keys_become_rows_and_rows_keys(count):
+    keys = [f"{2 * i:03d}ü" for i in range(count)]
+    whole, order = index(keys), np.random.default_rng(0).integers(0, max(count, 1), 2 * count).tolist()
+    assert whole.rows_of([keys[i] for i in order], "x.csv").tolist() == order
+    assert whole.keys_of(np.array(order, np.int64)) == [keys[i] for i in order]
+    for stranger in ("", "000", "001ü", "0020ü", "999ü"):
+        with pytest.raises(ArtifactError) as caught:
+            whole.rows_of([*keys, stranger, "zzz"], "x.csv")
+        assert str(caught.value) == f"x.csv: key {stranger}: expected a training image, found none of that key"
+
+
 @pytest.mark.parametrize("keys", [["a", "b", "b"], ["a", "c", "b"]])
 def test_an_index_whose_keys_are_not_sorted_and_unique_is_refused(keys):
     with pytest.raises(ArtifactError) as caught:

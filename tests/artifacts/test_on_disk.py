@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.artifacts import vectors
+from pipeline.artifacts import matrix_files, on_disk
 from pipeline.artifacts.embeddings import Embeddings, StoredEmbeddings
+from pipeline.artifacts.matrix_files import Array
 from pipeline.artifacts.on_disk import KeyLines, Parts, RowNumbers
 from pipeline.artifacts.vectors import megabytes, read_vectors
 from pipeline.base.errors import ArtifactError
@@ -20,8 +21,8 @@ X = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float16)  # every ty
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(vectors, "BLOCK", 60)  # bytes: blocks of few rows, with a rest
-    monkeypatch.setattr(on_disk, "NEAR", 12)
+    monkeypatch.setattr(matrix_files, "BLOCK_BYTES", 60)  # bytes: blocks of few rows, with a rest
+    monkeypatch.setattr(on_disk, "NEAR_BYTES", 12)
 
 
 def save(x=X, cuts=(20, 21, 33), folder="parts"):
@@ -52,18 +53,16 @@ def test_rows_are_those_of_the_matrix(dtype):
 
 
 def test_far_rows_are_read_one_by_one_and_near_ones_together(monkeypatch):
-    found, read = Parts.open(save(cuts=())), []
-    monkeypatch.setattr(
-        Parts, "_read", lambda _, start, stop: read.append((start, stop)) or np.zeros((stop - start, 3), np.float32)
-    )
+    found, read, rows = Parts.open(save(cuts=())), [], Array.rows
+    monkeypatch.setattr(Array, "rows", lambda *given: read.append(given[1:]) or rows(*given))
     found[np.array([30, 1, 3, 2, 49, 9])]  # blocks of ten rows, jumps of more than two
     assert read == [(1, 4), (9, 10), (30, 31), (49, 50)]
 
 
 def test_the_survey_is_that_of_the_matrix(monkeypatch):
     whole = X.astype(np.float32)
-    for kept in (on_disk.LENGTHS, 10):
-        monkeypatch.setattr(on_disk, "LENGTHS", kept)
+    for kept in (on_disk.KEPT_LENGTHS, 10):
+        monkeypatch.setattr(on_disk, "KEPT_LENGTHS", kept)
         survey = Parts.open(save(folder=f"of{kept}")).survey
         length = np.linalg.norm(whole, axis=1)
         assert survey.sha256 == hashlib.sha256(whole.tobytes()).hexdigest()
@@ -90,7 +89,7 @@ def test_numbers_are_refused_as_in_memory(row, says):
 
 
 def test_other_files_are_to_be_converted():
-    says = "expected more than select.resident_mb as .npy files whose rows lie one after another (order C), "
+    says = "expected more than machine.vectors_mb as .npy files whose rows lie one after another (order C), "
     says += "got another kind; convert it, or raise the limit"
     np.save("columns.npy", np.asfortranarray(X))
     np.savez("x.npz", x=X)
@@ -119,7 +118,7 @@ def test_row_numbers_are_keys():
 
 @pytest.mark.parametrize("num", [1, 2, 3, 4, 10])
 def test_keys_in_a_file_are_those_of_the_list(num, monkeypatch):
-    monkeypatch.setattr(on_disk, "LINES", 3)
+    monkeypatch.setattr(on_disk, "INDEXED", 3)
     keys = sorted(f"k{'é' * (i % 3)}{i}" for i in range(num))
     Path("keys.txt").write_text("".join(f"{key}\n" for key in keys), encoding="utf-8")
     found = KeyLines.open(Path("keys.txt"))

@@ -9,27 +9,27 @@ from pipeline.base.errors import ArtifactError
 from pipeline.base.files import read_csv, read_json, whole_file, whole_folder, write_csv, write_json
 
 
-def test_a_block_that_fails_leaves_the_old_and_nothing_else(tmp_path):
-    (tmp_path / "file").write_text("old")
+def below(folder):
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_block_that_fails_leaves_the_old_and_nothing_else_and_one_that_ends_well_replaces(tmp_path):
     (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "a").write_text("old")
+    for name in ("file", "folder/a"):
+        (tmp_path / name).write_text("old")
+    old = below(tmp_path)
     with pytest.raises(KeyError), whole_file(tmp_path / "file") as part:
         part.write_text("new")
         raise KeyError
     with pytest.raises(KeyError), whole_folder(tmp_path / "folder") as part:
         (part / "b").write_text("new")
         raise KeyError
-    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["file", "folder", "folder/a"]
-    assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "a").read_text() == "old"
-
-
-def test_a_block_that_ends_well_replaces(tmp_path):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "a").write_text("old")
+    assert below(tmp_path) == old
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
     with whole_folder(tmp_path / "folder") as part:
         (part / "a").write_text("new")
         (part / "b").write_text("new")
-    assert {p.name: p.read_text() for p in (tmp_path / "folder").iterdir()} == {"a": "new", "b": "new"}
+    assert below(tmp_path) == {"file": "old", "folder/a": "new", "folder/b": "new"}
 
 
 def test_a_folder_that_holds_other_files_is_not_replaced(tmp_path):
@@ -73,6 +73,8 @@ def test_same_value_same_bytes(tmp_path):
 def test_csv_of_a_spreadsheet(tmp_path):
     (tmp_path / "a.csv").write_bytes(b'\xef\xbb\xbfkey,label\r\nx,"a, b"\r\n\r\ny,c\r\n')
     assert read_csv(tmp_path / "a.csv", ("key", "label")) == (["key", "label"], [["x", "a, b"], ["y", "c"]])
+    (tmp_path / "a.csv").write_text("key,,\nx,,\n")  # columns without a name may be many
+    assert read_csv(tmp_path / "a.csv", ("key",)) == (["key", "", ""], [["x", "", ""]])
     write_csv(tmp_path / "b.csv", ("key", "label"), [("x", "a, b")])
     assert (tmp_path / "b.csv").read_bytes() == b'key,label\nx,"a, b"\n'
 
@@ -96,11 +98,6 @@ def test_csv_refusals(tmp_path, content, message):
     with pytest.raises(ArtifactError) as caught:
         read_csv(tmp_path / "a.csv", ("key", "label"))
     assert str(caught.value) == f"{tmp_path}/{message}"
-
-
-def test_columns_without_a_name_may_be_many(tmp_path):
-    (tmp_path / "a.csv").write_text("key,,\nx,,\n")  # as spreadsheets end a table
-    assert read_csv(tmp_path / "a.csv", ("key",)) == (["key", "", ""], [["x", "", ""]])
 
 
 def test_json_refusals(tmp_path):

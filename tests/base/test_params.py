@@ -62,8 +62,13 @@ def test_set_lays_yaml_values_over_the_file(tmp_path):
         (("select.kind=c",), "params.yaml: select.kind: expected 'a' or 'b', got 'c'"),
         (("select.cuont=3",), "params.yaml: select: unknown ['cuont']"),
         (("select=3",), "params.yaml: select: expected a block, got 3"),
-        (("selct.count=3",), "params.yaml: unknown ['selct']; expected seed, reading, ingest, pretrain, embed, select, "
+        (("selct.count=3",), "params.yaml: unknown ['selct']; expected seed, machine, ingest, pretrain, embed, select, "
                              "label, train, evaluate, report"),
+        (("reading.retries=3",), "params.yaml: reading: expected its new name, machine.reading, got the old one"),
+        (("train.fixmatch.keep=0.9",), "params.yaml: train.fixmatch.keep: expected its new name, train.ema_momentum, "
+                                       "got the old one"),
+        (("pretrain.moco.keep_start=0.9",), "params.yaml: pretrain.moco.keep_start: expected its new name, "
+                                            "pretrain.moco.momentum_start, got the old one"),
         (("seed=-1",), "params.yaml: seed: expected a whole number of at least 0, got -1"),
         (("seed=true",), "params.yaml: seed: expected a whole number of at least 0, got True"),
         (("seed",), "--set seed: expected dotted.key=value"),
@@ -77,37 +82,28 @@ def test_refusals(tmp_path, sets, message):
     assert refusal(tmp_path, sets=sets) == message
 
 
-def test_missing_and_misspelt_keys_are_named_together(tmp_path):
-    text = "select: {method: x, shar: 0.1, count: 3, kind: a, pair: [1, 2]}\nseed: 0"
-    assert refusal(tmp_path, text) == "params.yaml: select: unknown ['shar'], missing ['share']"
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("select: {method: x, shar: 0.1, count: 3, kind: a, pair: [1, 2]}\nseed: 0",
+         "params.yaml: select: unknown ['shar'], missing ['share']"),
+        ("a: [1\nb: 2", "params.yaml: line 2: expected YAML, got: expected ',' or ']', but got ':'"),
+        ("seed: 1\nseed: 2", "params.yaml: line 2: expected YAML, got: found duplicate key \"seed\" with value \"2\" "
+                             "(original value: \"1\")"),
+        ("[1]", "params.yaml: expected a mapping of blocks, got list"),
+    ],
+)  # fmt: skip
+def test_texts_that_are_refused(tmp_path, text, message):
+    assert refusal(tmp_path, text) == message
 
 
-def test_no_file(tmp_path):
+def test_files_and_names_that_are_not_there(tmp_path):
     with pytest.raises(ParamsError, match=r"none.yaml: expected a params file, found none; name one with --params$"):
         Params.read(tmp_path / "none.yaml")
-
-
-def test_a_file_that_is_not_text(tmp_path):
+    with pytest.raises(ParamsError, match=r"select.method: expected one of kmeans, usl, got 'x'$"):
+        read(tmp_path).method("select.method", {"usl": 1, "kmeans": 2})
+    with pytest.raises(ParamsError, match=r"select.b: expected a value, found none$"):
+        read(tmp_path).lookup("select.b.c")
     (tmp_path / "params.yaml").write_bytes(b"seed: \xff")
     with pytest.raises(ParamsError, match=r"params.yaml: expected UTF-8 text, got bytes that are not \(invalid start"):
         Params.read(tmp_path / "params.yaml")
-
-
-def test_broken_yaml_is_one_line(tmp_path):
-    assert refusal(tmp_path, "a: [1\nb: 2") == (
-        "params.yaml: line 2: expected YAML, got: expected ',' or ']', but got ':'"
-    )
-
-
-def test_the_same_key_twice_is_refused(tmp_path):
-    assert "\n" not in refusal(tmp_path, "seed: 1\nseed: 2")
-
-
-def test_unknown_method(tmp_path):
-    with pytest.raises(ParamsError, match=r"select.method: expected one of kmeans, usl, got 'x'$"):
-        read(tmp_path).method("select.method", {"usl": 1, "kmeans": 2})
-
-
-def test_lookup_names_the_first_part_that_is_missing(tmp_path):
-    with pytest.raises(ParamsError, match=r"select.b: expected a value, found none$"):
-        read(tmp_path).lookup("select.b.c")

@@ -44,7 +44,7 @@ with scratch(Path({str(tmp_path)!r}), "train", {{}}):
     with pytest.raises(TrainingError) as caught, scratch(tmp_path, "train", {"other": "params"}):
         pass
     assert str(caught.value) == (
-        f"{tmp_path}/train.lock: expected no other train at work here, found one that holds the lock"
+        f"{tmp_path}/train.lock: expected no other train to run here, found one that holds the lock"
     )
     first.kill()
     first.wait()

@@ -13,6 +13,8 @@ from pipeline.parallel import dist
 from tests.graph import ROOT
 from tests.parallel.two_processes import CASES, RESUMED, gradients, trained
 
+pytestmark = pytest.mark.slow
+
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 

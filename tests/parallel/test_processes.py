@@ -19,6 +19,8 @@ from pipeline.base.files import sha256
 from pipeline.parallel import dist
 from tests.graph import ROOT
 
+pytestmark = pytest.mark.slow
+
 ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 SETS = ("ingest.shard_images=400", "pretrain.method=simclr", "pretrain.batch_size=16", "pretrain.steps=60")
 OUT = Path("data/pretrain/backbone.safetensors")
@@ -157,11 +159,11 @@ def test_a_training_that_is_asked_to_stop_saves_first(by_hand, run, whole):
     assert process.returncode == 1
     (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
     name = "SIGINT" if by_hand else "SIGTERM"
-    assert f" of 60: ended by {name}, saved; the same command goes on" in line
+    assert f" of 60: ended by {name}, saved; the same command continues" in line
     (state,) = (run / "data/scratch").glob("pretrain-*/state.safetensors")
     step = int(line.removeprefix("Error: step ").split()[0])
     assert f'"step":"{step}"'.encode() in state.read_bytes()
-    assert f"goes on after step {step} of 60" in call(run, "pretrain").stderr
+    assert f"continues after step {step} of 60" in call(run, "pretrain").stderr
     assert sha256(run / OUT) == whole[1]
 
 
@@ -174,7 +176,7 @@ def test_all_processes_stop_where_one_is_asked_to(run, whole):
     assert len(lines) == 1, lines
     assert "ended by SIGUSR1, saved" in next(iter(lines))
     step = int(lines.pop().removeprefix("Error: step ").split()[0])
-    assert f"goes on after step {step} of 60" in call(run, "pretrain", processes=2).stderr
+    assert f"continues after step {step} of 60" in call(run, "pretrain", processes=2).stderr
     assert sha256(run / OUT) == whole[2]
 
 
@@ -186,7 +188,7 @@ def test_a_process_that_is_killed_ends_the_others_with_a_line(run, whole):
     assert process.returncode != 0
     assert time.monotonic() - killed < 30
     assert "Error: process 0 of 2: expected all others, lost one" in said or "ended by SIGTERM, saved" in said
-    assert re.search("goes on after step [1-9]", call(run, "pretrain", processes=2).stderr)
+    assert re.search("continues after step [1-9]", call(run, "pretrain", processes=2).stderr)
     assert sha256(run / OUT) == whole[2]
 
 
@@ -196,7 +198,7 @@ def test_torchrun_starts_processes_that_died_again(run, whole):
         os.kill(pid, signal.SIGKILL)
     said = process.communicate(timeout=100)[1]
     assert process.returncode == 0, said
-    assert re.search("goes on after step [1-9]", said)
+    assert re.search("continues after step [1-9]", said)
     assert sha256(run / OUT) == whole[2]
 
 

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from pipeline.shards.remote.download import Reading
+from pipeline.base.machine import Reading
 
 
 class Server(ThreadingHTTPServer):
@@ -99,3 +99,10 @@ def serving():
 def reading(folder, **changes):
     values = {"cache_dir": str(folder), "cache_mb": 100.0, "retries": 2, "wait_s": 0.01, "timeout_s": 0.3}
     return Reading(**{**values, **changes})
+
+
+def until(true, seconds=20):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -6,9 +6,9 @@ import pytest
 
 from pipeline.artifacts.shards import Index, Manifest, Shard
 from pipeline.base.errors import ArtifactError
-from pipeline.ingest.tars import placed, write_tar
 from pipeline.shards.decode import encode
 from pipeline.shards.reader import load, read_shard
+from tests.shards.tar_set import made as tar_set
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (150, 1, 5, 7), dtype=np.uint8)
 KEYS = [f"{number:020x}" for number in range(150)]
@@ -18,17 +18,8 @@ TEST = range(0, 150, 10)
 @pytest.fixture
 def made(tmp_path):
     """Two train shards and a test shard of 150 images, with their manifest and index."""
-    shards: dict[str, list[Shard]] = {}
-    rows = []
-    for split, own in (("train", [i for i in range(150) if i not in TEST]), ("test", TEST)):
-        images = [(KEYS[i], encode(PIXELS[i]), "png") for i in own]
-        for number in range(0, len(images), 80):
-            tar = tmp_path / f"{split}-{number}.tar"
-            shard, some = placed(write_tar(images[number : number + 80], tar, split), tmp_path)
-            shards.setdefault(split, []).append(shard)
-            rows += some
-    key, split, shard, offset, size = zip(*sorted(rows), strict=True)
-    return Manifest("made", 1, (5, 7), shards, []), Index(key, split, shard, np.array(offset), np.array(size))
+    images = [(KEYS[i], "test" if i in TEST else "train", encode(PIXELS[i]), "png") for i in range(150)]
+    return tar_set(images, tmp_path, 80, (5, 7), 1)
 
 
 def test_a_split_is_loaded_whole_in_the_order_of_its_keys(made):
@@ -61,21 +52,16 @@ def refusal(made, split="train"):
     return str(error.value)
 
 
-def test_a_missing_shard_is_named(made):
-    shard = made[0].splits["train"][1]
-    Path(shard.path).unlink()
-    says = f"{shard.path}: expected the shard of {shard.bytes} bytes that was ingested, found none; {MEND}"
-    assert refusal(made) == says
-
-
-def test_a_changed_shard_is_named(made):
+def test_a_changed_shard_and_a_missing_one_are_named(made):
     shard = made[0].splits["train"][0]
+    expected = f"{shard.path}: expected the shard of {shard.bytes} bytes that was ingested, found"
     data = bytearray(Path(shard.path).read_bytes())
     data[700] ^= 1
     Path(shard.path).write_bytes(data)
-    says = f"{shard.path}: expected the shard of {shard.bytes} bytes that was ingested, found other bytes; {MEND}"
-    assert refusal(made) == says
+    assert refusal(made) == f"{expected} other bytes; {MEND}"
     load(*made, "test", "")
+    Path(shard.path).unlink()
+    assert refusal(made) == f"{expected} none; {MEND}"
 
 
 def test_an_index_of_other_shards_is_refused(made):

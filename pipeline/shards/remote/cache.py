@@ -1,4 +1,4 @@
-"""Shards behind URLs, as files of this machine: whole or not there, right, bounded in bytes, for all its processes."""
+"""A cache of shards behind URLs, for all processes of this machine: whole, checked files, bounded in bytes."""
 
 import hashlib
 import math
@@ -14,17 +14,18 @@ from filelock import FileLock, Timeout
 
 from pipeline.artifacts.shards import Shard
 from pipeline.base.errors import ArtifactError, ParamsError
-from pipeline.shards.remote.download import Reading, Stopped, download
+from pipeline.base.machine import Reading
+from pipeline.shards.remote.download import Stopped, download
 
 OWN = re.compile(r"[0-9a-f]{64}\.(tar|part)")  # other files in the folder are somebody else's
 POLL = 0.1  # seconds between looks at what another process has
 
 
 class Cache:
-    """A folder of files named by the sha256 of what they hold; those not used for longest leave when room is needed.
+    """A folder of files named by their sha256; the least recently used are deleted when room is needed.
 
-    One process fetches a shard and the others wait for it. A file that leaves while it is read goes on to be readable
-    until it is closed. What a killed process leaves, a part, goes when room is needed or its shard is.
+    One process fetches a shard and the others wait for it. A file that is deleted while it is open can be read until it
+    is closed. The part that a killed process leaves is deleted when room or its shard is needed.
     """
 
     def __init__(self, reading: Reading) -> None:
@@ -34,16 +35,16 @@ class Cache:
     def open(self, shard: Shard, stop: threading.Event, *, digest: bool) -> int:
         """A descriptor of the shard's bytes, which the caller closes.
 
-        They were hashed when they came; with `digest` those that were here before are hashed again, and fetched anew
-        if they have changed. Raises ArtifactError where they cannot be had, ParamsError where they do not fit.
+        They were hashed when they came; with `digest` cached bytes are hashed again, and fetched anew if they have
+        changed. Raises ArtifactError where they cannot be fetched, ParamsError where they do not fit.
         """
-        found = self._found(shard, digest=digest)
-        if found is None:
+        handle = self._cached(shard, digest=digest)
+        if handle is None:
             with self._writing(), self._locked(shard.sha256, stop):
-                found = self._found(shard, digest=digest)
-                if found is None:
-                    found = self._fetched(shard.path, shard.sha256, shard, stop)[0]
-        return found
+                handle = self._cached(shard, digest=digest)
+                if handle is None:
+                    handle = self._fetched(shard.path, shard.sha256, shard, stop)[0]
+        return handle
 
     def add(self, url: str, stop: threading.Event) -> tuple[int, int, str]:
         """A descriptor of what is at a URL now, which the caller closes, its size and its sha256."""
@@ -54,11 +55,11 @@ class Cache:
     def too_small(self, num_bytes: int, why: str) -> ParamsError:
         """The refusal of what does not fit."""
         return ParamsError(
-            f"reading.cache_mb: expected at least {math.ceil(num_bytes / 1e4) / 100:g}, {why}, "
+            f"machine.reading.cache_mb: expected at least {math.ceil(num_bytes / 1e4) / 100:g}, {why}, "
             f"got {self._reading.cache_mb:g}"
         )
 
-    def _found(self, shard: Shard, *, digest: bool) -> int | None:
+    def _cached(self, shard: Shard, *, digest: bool) -> int | None:
         file = self._folder / f"{shard.sha256}.tar"
         try:
             handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
@@ -155,5 +156,5 @@ class Cache:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ArtifactError(
-                f"{self._folder}: expected to write shards to it (reading.cache_dir), got: {reason}"
+                f"{self._folder}: expected to write shards to it (machine.reading.cache_dir), got: {reason}"
             ) from error

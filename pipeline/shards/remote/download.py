@@ -1,4 +1,4 @@
-"""The bytes at a URL as one stream into a file: hashed on their way, asked for again where they stop."""
+"""Downloads the bytes at a URL into a file: hashed while they come, asked for again where they stop."""
 
 import hashlib
 import re
@@ -9,25 +9,14 @@ from typing import Any, BinaryIO
 
 import aiohttp
 import fsspec
-from pydantic import Field
 
 from pipeline.artifacts.shards import Shard, scheme
 from pipeline.base.errors import ArtifactError, PipelineError, first_line
-from pipeline.base.params import Block
+from pipeline.base.machine import Reading
 
 CHUNK = 1 << 20  # bytes that are asked for at a time
 AGAIN = (408, 416, 429)  # refusals that may not last; 416: there is less than had come already
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
-
-
-class Reading(Block):
-    """The block `reading`: of shards behind URLs. Nothing in it changes a result."""
-
-    cache_dir: str
-    cache_mb: float = Field(gt=0)
-    retries: int = Field(ge=0)
-    wait_s: float = Field(ge=0)
-    timeout_s: float = Field(gt=0)
 
 
 class Stopped(PipelineError):
@@ -35,7 +24,7 @@ class Stopped(PipelineError):
 
 
 class _Fault(Exception):
-    """What came in place of the bytes; a `final` one would come again, after `anew` all is asked for from byte 0."""
+    """What came in place of the bytes. A `final` fault would come again; after `anew` all is asked for from byte 0."""
 
     def __init__(self, came: str, *, final: bool = False, anew: bool = False) -> None:
         super().__init__(came)
@@ -52,19 +41,19 @@ def download(
 ) -> tuple[int, str]:
     """Fills `out` with the bytes at a URL; their number and sha256, those of `wanted` where it is given.
 
-    What breaks off goes on where it stopped, if the server can do that, and begins anew if it cannot or the bytes are
-    wrong. `reserve` is told the size before anything is written. Raises ArtifactError when the last attempt has failed.
+    A broken download goes on where it stopped if the server can do that. It begins anew if the server cannot, or if the
+    bytes are wrong. `reserve` gets the size before anything is written. Raises ArtifactError after the last attempt.
     """
     arrived, digest, tried = 0, hashlib.sha256(), 0
     while True:
         try:
             tried += 1
-            with _opened(url, arrived, reading.timeout_s) as (stream, start, said):
+            with _opened(url, arrived, reading.timeout_s) as (stream, start, stated):
                 if start not in (0, arrived):
                     raise _Fault(f"bytes from {start} on for those from {arrived}", anew=True)
                 if start != arrived:
                     arrived, digest = 0, hashlib.sha256()
-                total = _settled(said, wanted)
+                total = _size(stated, wanted)
                 reserve(total)
                 out.seek(arrived)
                 while arrived < total and (chunk := _read(stream, min(CHUNK, total - arrived))):
@@ -76,10 +65,10 @@ def download(
                 if arrived < total:
                     raise _Fault(f"the end after {arrived} bytes")
                 longer = bool(_read(stream, 1))
-            found = digest.hexdigest()
-            if not longer and (wanted is None or found == wanted.sha256):
-                return arrived, found
-            came = f"more than {arrived} bytes" if longer else f"other bytes (sha256 {found[:12]}...)"
+            sha256 = digest.hexdigest()
+            if not longer and (wanted is None or sha256 == wanted.sha256):
+                return arrived, sha256
+            came = f"more than {arrived} bytes" if longer else f"other bytes (sha256 {sha256[:12]}...)"
             raise _Fault(came, anew=True)
         except _Fault as fault:
             if fault.anew:
@@ -92,14 +81,14 @@ def download(
             raise Stopped(url)
 
 
-def _settled(said: int | None, wanted: Shard | None) -> int:
-    """The size to come, from what the server says and the manifest does."""
-    total = wanted.bytes if wanted else said
-    if total is None:
+def _size(stated: int | None, wanted: Shard | None) -> int:
+    """The number of bytes to come: that of the manifest, or else of the server, which must agree if it states one."""
+    size = wanted.bytes if wanted else stated
+    if size is None:
         raise _Fault("an answer that does not say its size", final=True)
-    if said not in (None, total):
-        raise _Fault(f"{said} bytes")
-    return total
+    if stated not in (None, size):
+        raise _Fault(f"{stated} bytes")
+    return size
 
 
 @contextmanager
@@ -134,10 +123,10 @@ def _options(kind: str, timeout_s: float) -> dict[str, Any]:
 def _part(status: int, headers: Mapping[str, str]) -> tuple[int, int | None]:
     """Where the body of an answer begins, and the size of the whole."""
     if status == 206:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", ""))
-        if not found:
+        part = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", ""))
+        if not part:
             raise _Fault("a part that does not say which", anew=True)
-        return int(found[1]), int(found[2])
+        return int(part[1]), int(part[2])
     size = headers.get("Content-Length", "")
     return 0, int(size) if size.isdecimal() else None
 
@@ -160,7 +149,7 @@ def _faults(url: str) -> Iterator[None]:
             f"{url}: expected the package {name}, found none: pip install 'few-label-pipeline[{scheme(url)}]'"
         ) from error
     except TimeoutError as error:
-        raise _Fault("nothing before the time-out (reading.timeout_s)") from error
+        raise _Fault("nothing before the time-out (machine.reading.timeout_s)") from error
     except aiohttp.ClientResponseError as error:
         final = 400 <= error.status < 500 and error.status not in AGAIN
         raise _Fault(f"status {error.status}", final=final, anew=error.status == 416) from error

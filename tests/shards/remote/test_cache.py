@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from pipeline.artifacts.shards import Shard
 from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.shards.remote.cache import Cache
 from tests.graph import ROOT
-from tests.shards.server import reading
+from tests.shards.server import reading, until
 
 DATA = np.random.default_rng(0).bytes(300_000)
 
@@ -87,7 +88,7 @@ def test_what_goes_wrong_for_a_while_is_made_good(server, shard, tmp_path, troub
 @pytest.mark.parametrize(
     ("trouble", "came", "attempts"),
     [
-        ("stall", "nothing before the time-out (reading.timeout_s)", 3),
+        ("stall", "nothing before the time-out (machine.reading.timeout_s)", 3),
         ("cut", None, 3),
         ("short", "299900 bytes", 3),
         ("flip", "other bytes (sha256 ", 3),
@@ -107,16 +108,13 @@ def test_what_goes_wrong_every_time_is_one_line(server, shard, tmp_path, trouble
     assert left(tmp_path) == []
 
 
-def test_no_server_is_one_line(tmp_path):
+def test_no_server_is_one_line_and_waits_grow(server, shard, tmp_path):
     with socket.socket() as taken:  # bound, but it does not listen
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/a.tar"
         says = refusal(lambda: fetched(Cache(reading(tmp_path)), shard_of(url)))
     assert says.startswith(f"{url}: expected 300000 bytes")
     assert says.endswith("(3 attempts)")
-
-
-def test_waits_grow(server, shard, tmp_path):
     server.always["/a.tar"] = 500
     started = time.monotonic()
     refusal(lambda: fetched(Cache(reading(tmp_path, wait_s=0.1, retries=3)), shard))
@@ -176,65 +174,55 @@ def test_what_has_left_can_be_read_until_it_is_closed(server, tmp_path):
     os.close(handle)
 
 
-def test_a_shard_that_is_larger_than_the_cache_is_refused(shard, tmp_path):
+def test_a_shard_larger_than_the_cache_and_a_folder_that_is_a_file_are_one_line(shard, tmp_path):
     says = refusal(lambda: fetched(Cache(reading(tmp_path, cache_mb=0.25)), shard))
-    assert says == f"reading.cache_mb: expected at least 0.3, the size of {shard.path}, got 0.25"
+    assert says == f"machine.reading.cache_mb: expected at least 0.3, the size of {shard.path}, got 0.25"
     assert left(tmp_path) == []
-
-
-def test_a_cache_that_cannot_be_written_to_is_one_line(shard, tmp_path):
     (tmp_path / "file").write_text("")
     says = refusal(lambda: fetched(Cache(reading(tmp_path / "file")), shard))
-    assert says == f"{tmp_path}/file: expected to write shards to it (reading.cache_dir), got: File exists"
+    assert says == f"{tmp_path}/file: expected to write shards to it (machine.reading.cache_dir), got: File exists"
+
+
+def in_threads(*calls):
+    """Runs these at once; what they gave, or less where one hangs."""
+    results = []
+    threads = [threading.Thread(target=lambda call=call: results.append(call())) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    return results
 
 
 def test_threads_that_want_one_shard_fetch_it_once(server, shard, tmp_path):
     server.always["/a.tar"] = "slow"
-    found = []
-    wanting = [
-        threading.Thread(target=lambda: found.append(fetched(Cache(reading(tmp_path)), shard))) for _ in range(6)
-    ]
-    for thread in wanting:
-        thread.start()
-    for thread in wanting:
-        thread.join()
-    assert found == [DATA] * 6
+    assert in_threads(*[lambda: fetched(Cache(reading(tmp_path)), shard)] * 6) == [DATA] * 6
     assert len(server.asked) == 1
 
 
 def test_a_bounded_cache_serves_many_threads(server, tmp_path):
     """More is wanted at a time than fits: some wait for others, none for ever."""
     shards = many(server, 6)
-    found = []
 
     def work(i):
-        for j in range(6):
-            found.append(fetched(Cache(reading(tmp_path, cache_mb=0.65)), shards[(i + j) % 6])[0])
+        return [fetched(Cache(reading(tmp_path, cache_mb=0.65)), shards[(i + j) % 6])[0] for j in range(6)]
 
-    working = [threading.Thread(target=work, args=(i,)) for i in range(6)]
-    for thread in working:
-        thread.start()
-    for thread in working:
-        thread.join(20)
-    assert sorted(found) == sorted(list(range(6)) * 6)
+    found = in_threads(*(partial(work, i) for i in range(6)))
+    assert sorted(first for own in found for first in own) == sorted(list(range(6)) * 6)
     assert len(left(tmp_path)) <= 2
 
 
 def test_a_retry_needs_no_room_again(server, tmp_path):
     """While it waits for the server another shard waits for its room: neither may wait for the other."""
     shards = many(server, 2)
-    name = next(path for path in server.files if shards[0].path.endswith(path))
-    server.troubles[name] = ["stall"]
-    found = []
+    server.troubles["/0.tar"] = ["stall"]
     cache = reading(tmp_path, cache_mb=1.5 * shards[0].bytes / 1e6, timeout_s=0.5)
-    working = [threading.Thread(target=lambda i=i: found.append(fetched(Cache(cache), shards[i])[0])) for i in (0, 1)]
-    working[0].start()
-    while not server.asked:
-        time.sleep(0.01)
-    working[1].start()
-    for thread in working:
-        thread.join(10)
-    assert sorted(found) == [0, 1]
+
+    def second():
+        until(lambda: server.asked)
+        return fetched(Cache(cache), shards[1])[0]
+
+    assert sorted(in_threads(lambda: fetched(Cache(cache), shards[0])[0], second)) == [0, 1]
 
 
 def test_files_of_others_stay(server, tmp_path):
@@ -264,7 +252,7 @@ FETCH = """
 import os, sys, threading
 from pipeline.artifacts.shards import Shard
 from pipeline.shards.remote.cache import Cache
-from pipeline.shards.remote.download import Reading
+from pipeline.base.machine import Reading
 cache = Cache(Reading(cache_dir=sys.argv[1], cache_mb=1.0, retries=2, wait_s=0.01, timeout_s=10))
 shard = Shard(sys.argv[2], int(sys.argv[3]), sys.argv[4], 1)
 print(len(os.pread(cache.open(shard, threading.Event(), digest=False), 10**6, 0)))
@@ -274,13 +262,6 @@ print(len(os.pread(cache.open(shard, threading.Event(), digest=False), 10**6, 0)
 def process(folder, shard):
     command = [sys.executable, "-c", FETCH, str(folder), shard.path, str(shard.bytes), shard.sha256]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-
-
-def until(true, seconds=20):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_a_killed_process_leaves_nothing_half_written_and_a_live_one_is_waited_for(server, shard, tmp_path):

@@ -3,7 +3,7 @@
 import threading
 import time
 from concurrent.futures import CancelledError
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,16 +14,16 @@ import torch
 
 from pipeline.artifacts.shards import Index
 from pipeline.base.errors import ArtifactError, ParamsError
-from pipeline.parallel import dist
 from pipeline.pretrain.streamed import StreamedFeed, sample
 from pipeline.shards.decode import decode, encode
 from pipeline.shards.order import ShardOrder
 from pipeline.shards.pictures import pictures
 from pipeline.shards.reader import Reader, load, read_shard
 from pipeline.shards.remote.download import Stopped
-from pipeline.train.pixels import of_all, training_images
+from pipeline.train.pixels import for_all_images
+from pipeline.train.streamed import training_images
 from tests.digits import CONTRASTIVE
-from tests.shards.server import reading
+from tests.shards.server import reading, until
 from tests.shards.tar_set import made as made_set
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (160, 1, 6, 6), dtype=np.uint8)
@@ -47,17 +47,16 @@ def remote(local, server):
 
 def moved(manifest, index, server):
     """The same behind a URL."""
-    for shards in manifest.splits.values():
-        for shard in shards:
-            server.files[f"/{Path(shard.path).name}"] = Path(shard.path).read_bytes()
 
-    def there(path):
+    def url_of(path):
         return server.url(f"/{Path(path).name}")
 
+    for path in {shard.path for shards in manifest.splits.values() for shard in shards}:
+        server.files[f"/{Path(path).name}"] = Path(path).read_bytes()
     splits = {
-        split: [replace(shard, path=there(shard.path)) for shard in shards] for split, shards in manifest.splits.items()
+        split: [replace(shard, path=url_of(shard.path)) for shard in own] for split, own in manifest.splits.items()
     }
-    there = Index(index.key, index.split, [there(path) for path in index.shard], index.offset, index.size)
+    there = Index(index.key, index.split, [url_of(path) for path in index.shard], index.offset, index.size)
     return replace(manifest, splits=splits), there
 
 
@@ -132,7 +131,7 @@ def test_training_on_few_labels_fetches_each_shard_once_an_epoch(server, tmp_pat
         assert torch.cat(rows[12:]).sort().values.tolist() == list(range(144))
         assert len(server.asked) <= 2 * 9
         server.asked.clear()
-        table = of_all(images, 36, lambda pixels: pixels.flatten(1).float())
+        table = for_all_images(images, 36, lambda pixels: pixels.flatten(1).float())
         assert torch.equal(table, truth.flatten(1).float())
         assert len(server.asked) <= 9
 
@@ -143,7 +142,8 @@ def test_a_cache_that_does_not_hold_two_windows_is_refused(remote, tmp_path):
     with closing(Reader(*remote, "train", reading(tmp_path, cache_mb=least - 0.02))) as reader:
         says = refusal(lambda: reader.order(3, 0, "x"))
         assert says == (
-            f"reading.cache_mb: expected at least {least:g}, twice 3 shards (window_shards), got {least - 0.02:g}"
+            f"machine.reading.cache_mb: expected at least {least:g}, twice 3 shards (window_shards), "
+            f"got {least - 0.02:g}"
         )
     with closing(Reader(*remote, "train", reading(tmp_path, cache_mb=least))) as reader:
         assert len(reader.order(3, 0, "x").batch(0, 10)) == 10
@@ -182,65 +182,44 @@ def test_any_step_is_the_same_whatever_was_asked_before_and_went_wrong(remote, s
         assert same(resumed(step), batches[step])
 
 
-def test_two_ranks_have_the_batch_of_one(remote, made, tmp_path, monkeypatch):
-    whole = made(remote, reading(tmp_path))(7)
-    monkeypatch.setattr(dist, "world", lambda: 2)
-    halves = []
-    for rank in range(2):
-        monkeypatch.setattr(dist, "rank", lambda rank=rank: rank)
-        halves.append(made(remote, reading(tmp_path))(7))
-    assert [len(half.rows) for half in halves] == [6, 6]
-    assert torch.equal(torch.cat([half.rows for half in halves]), whole.rows)
-    torch.testing.assert_close(torch.cat([half.first for half in halves]), whole.first, atol=1e-6, rtol=0)
-
-
 def test_the_next_window_comes_while_one_is_read(remote, server, made, tmp_path):
-    feed = made(remote, reading(tmp_path), batch_size=2)
-    order = ShardOrder(feed._reader._numbers, 2, 0, "pretrain", "order")
+    manifest, index = remote
+    feed, rows = made(remote, reading(tmp_path), batch_size=2), index.rows("train")
+    numbers = [np.searchsorted(rows, index.rows("train", shard.path)) for shard in manifest.splits["train"]]
     feed(0)
-    soon = {f"/train-{number:06d}.tar" for number in order.shards(0, 2)}
+    soon = [f"/train-{number:06d}.tar" for number in ShardOrder(numbers, 2, 0, "pretrain", "order").shards(0, 2)]
     assert len(soon) == 4
-    end = time.monotonic() + 10
-    while {path for path, _ in server.asked} != soon:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: {path for path, _ in server.asked} == set(soon))
     time.sleep(0.1)
     assert sorted(path for path, _ in server.asked) == sorted(soon)  # each once, and no more
 
 
-def test_closing_ends_what_is_on_its_way(remote, server, made, tmp_path):
-    for number in range(9):
-        server.always[f"/train-{number:06d}.tar"] = 500
-    feed = made(remote, reading(tmp_path, wait_s=30.0))
-    said = []
+@pytest.mark.parametrize("stage", ["pretrain", "train"])
+def test_closing_ends_what_is_on_its_way(remote, server, made, tmp_path, stage):
+    server.always = dict.fromkeys(server.files, 500)
+    cache, ended = reading(tmp_path, wait_s=30.0), []
+    with ExitStack() as stack:
+        if stage == "pretrain":
+            feed = made(remote, cache)
+            stack.callback(feed.close)
+            get = partial(feed, 0)
+        else:
+            images = stack.enter_context(training_images(*remote, torch.arange(0), 0, 1, CPU, cache))
+            get = partial(next, images.stream([torch.arange(8)]))
 
-    def call():
-        with pytest.raises((Stopped, RuntimeError, CancelledError)) as error:
-            feed(0)
-        said.append(error.type)
+        def call():
+            with pytest.raises((Stopped, RuntimeError, CancelledError)) as error:
+                get()
+            ended.append(error.type)
 
-    calling = threading.Thread(target=call)
-    calling.start()
-    while not server.asked:
-        time.sleep(0.01)
-    started = time.monotonic()
-    feed.close()
-    calling.join(5)
-    assert len(said) == 1
-    assert time.monotonic() - started < 2
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith(("views", "shards"))] == []
-
-
-def test_closing_ends_what_training_on_few_labels_waits_for(remote, server, tmp_path):
-    for number in range(9):
-        server.always[f"/train-{number:06d}.tar"] = 500
-    images = training_images(*remote, torch.arange(0), 0, 1, CPU, reading(tmp_path, wait_s=30.0))
-    with images as opened, suppress(Stopped, CancelledError):
-        opened._start(torch.arange(8))
-        while not server.asked:
-            time.sleep(0.01)
+        calling = threading.Thread(target=call)
+        calling.start()
+        until(lambda: server.asked)
         started = time.monotonic()
+    calling.join(5)
+    assert len(ended) == 1
     assert time.monotonic() - started < 2
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith(("prefetch", "shards"))] == []
 
 
 def test_a_sample_comes_from_few_shards(remote, local, server, tmp_path):
