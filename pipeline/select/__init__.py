@@ -1,1 +1,1 @@
-"""Which images are worth a label, from their vectors alone. Nothing here reaches a label or imports torch."""
+"""Which images are worth a label, from their vectors alone. No selector reaches a label."""

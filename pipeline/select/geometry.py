@@ -1,17 +1,18 @@
 """Squared Euclidean distances by matrix products, exact but for float32's rounding, in blocks of bounded size.
 
-|a - b|^2 = |a|^2 + |b|^2 - 2 a.b loses digits where vectors are long beside their distances, so callers work on
-`centred` rows, and take distances below `resolution` for nothing.
+|a - b|^2 = |a|^2 + |b|^2 - 2 a.b loses digits if vectors are long beside their distances. So callers centre the rows
+first (`centred`), and take two rows nearer than `resolution` for copies of one image.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-QUERIES, POINTS = 1024, 8192  # rows and columns of the block of distances in memory: 32 MB
-CACHED = 1 << 20  # numbers that caches hold: 4 MB
+from pipeline.select.rows import CACHED_NUMBERS, blocks, spans
+
+QUERIES, POINTS = 1024, 8192  # rows and columns of a block of distances: 32 MB
 
 
 def centred(x: Float32[ndarray, "n d"]) -> Float32[ndarray, "n d"]:
@@ -20,23 +21,23 @@ def centred(x: Float32[ndarray, "n d"]) -> Float32[ndarray, "n d"]:
 
 
 def unit(x: Float32[ndarray, "n d"]) -> Float32[ndarray, "n d"]:
-    """The rows at length 1, whatever their length was; one without a direction stays zero."""
+    """The rows at length 1, whatever their length was; a row of zeros stays one."""
     out = np.empty_like(x)
-    for part in spans(len(x), max(1, CACHED // (4 * x.shape[1]))):
-        longest = np.abs(x[part]).max(axis=1, keepdims=True)  # or squares of very long and short rows leave float32
-        longest[longest == 0] = 1
-        own = np.divide(x[part], longest, out=out[part])
-        length = np.linalg.norm(own, axis=1, keepdims=True)
+    for part in blocks(len(x), 4 * x.shape[1], CACHED_NUMBERS):
+        largest = np.abs(x[part]).max(axis=1, keepdims=True)  # or squares of very long and short rows leave float32
+        largest[largest == 0] = 1
+        scaled = np.divide(x[part], largest, out=out[part])
+        length = np.linalg.norm(scaled, axis=1, keepdims=True)
         length[length == 0] = 1
-        own /= length
+        scaled /= length
     return out
 
 
 def resolution(x: Float32[ndarray, "n d"]) -> float:
-    """The squared distance below which two of the centred rows x count as equal: a millionth of their mean square.
+    """The squared distance below which two of the centred rows x are copies: a millionth of their mean square.
 
-    Float32 leaves a few ten-millionths of noise on the distance of two duplicates. Positive even if all rows are zero,
-    so it can be divided by.
+    Float32 leaves a few ten-millionths of noise on the distance of two copies. The result is positive even if all rows
+    are zero, so that one can divide by it.
     """
     mean_square = np.einsum("nd,nd->", x, x, dtype=np.float64) / len(x)
     return float(max(1e-6 * mean_square, np.finfo(np.float32).tiny))
@@ -44,24 +45,19 @@ def resolution(x: Float32[ndarray, "n d"]) -> float:
 
 def sq_dists(a: Float32[ndarray, "a d"], b: Float32[ndarray, "b d"]) -> Float32[ndarray, "a b"]:
     """Squared distances of all rows of a to all rows of b, never negative; the caller bounds their number."""
-    out = lowered(a) @ raised(b).T
+    out = left_factor(a) @ right_factor(b).T
     return np.maximum(out, 0, out=out)
 
 
-# The product of a lowered and a raised row is |a|^2 - 2 a.b + |b|^2: one matrix product, no pass over it afterwards.
-def lowered(a: Float32[ndarray, "a d"]) -> Float32[ndarray, "a e"]:
+# The product of the two factors is |a|^2 - 2 a.b + |b|^2: one matrix product, and no pass over it afterwards.
+def left_factor(a: Float32[ndarray, "a d"]) -> Float32[ndarray, "a e"]:
     """The left factor of a block of squared distances."""
     return np.column_stack([-2 * a, _sq_norms(a), np.ones(len(a), np.float32)])
 
 
-def raised(b: Float32[ndarray, "b d"]) -> Float32[ndarray, "b e"]:
+def right_factor(b: Float32[ndarray, "b d"]) -> Float32[ndarray, "b e"]:
     """The right factor, row for row."""
     return np.column_stack([b, np.ones(len(b), np.float32), _sq_norms(b)])
-
-
-def spans(n: int, step: int) -> Iterator[slice]:
-    """The slices of at most `step` rows that make up n rows."""
-    return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 
 def assign(
@@ -69,40 +65,40 @@ def assign(
 ) -> tuple[Int64[ndarray, " n"], Float32[ndarray, " n"]]:
     """For each row of x its nearest row of `points`, the lowest on ties, and the squared distance to it."""
     n, d = x.shape
-    nearest, gap = np.empty(n, np.int64), np.empty(n, np.float32)
-    step = min(n, max(1, CACHED // max(len(points), 4 * d)))
-    # As `lowered` and `raised` have it, but for the -2; and in memory that is used again: new memory costs more.
+    nearest, sq_dist = np.empty(n, np.int64), np.empty(n, np.float32)
+    step = min(n, max(1, CACHED_NUMBERS // max(len(points), 4 * d)))
+    # The two factors, but for the -2, and in memory that is used again: new memory costs more.
     right = np.column_stack([-2 * points, np.ones(len(points), np.float32), _sq_norms(points)]).T
-    lefts, blocks = np.ones((step, d + 2), np.float32), np.empty((step, len(points)), np.float32)
-    for part in spans(n, max(1, step)):
+    lefts, products = np.ones((step, d + 2), np.float32), np.empty((step, len(points)), np.float32)
+    for part in spans(n, step):
         rows = x[part]
-        left, block = lefts[: len(rows)], blocks[: len(rows)]
+        left, block = lefts[: len(rows)], products[: len(rows)]
         left[:, :d], left[:, d] = rows, _sq_norms(rows)
         at = np.matmul(left, right, out=block).argmin(axis=1)
-        nearest[part], gap[part] = at, block[np.arange(len(rows)), at]
-    return nearest, np.maximum(gap, 0, out=gap)
+        nearest[part], sq_dist[part] = at, block[np.arange(len(rows)), at]
+    return nearest, np.maximum(sq_dist, 0, out=sq_dist)
 
 
-def smallest(
-    blocks: Iterable[tuple[Int64[ndarray, " c"], Float32[ndarray, "q c"]]], num_queries: int, k: int
+def k_smallest(
+    parts: Iterable[tuple[Int64[ndarray, " c"], Float32[ndarray, "q c"]]], num_queries: int, k: int
 ) -> tuple[Float32[ndarray, "q k"], Int64[ndarray, "q k"]]:
-    """The k smallest squared distances of each query over blocks of candidate rows, and those rows, in no order.
+    """The k smallest squared distances of each query over parts of its candidates, and these candidates, in no order.
 
     Only what is below the k-th smallest so far is looked at twice, so the cost is the product's and one comparison's.
-    Where there are fewer than k candidates, the rest is inf and row -1.
+    If there are fewer than k candidates, the rest is inf and row -1.
     """
     kept = np.full((num_queries, k), np.inf, np.float32)
     rows = np.full((num_queries, k), -1, np.int64)
-    for candidates, found in blocks:
+    for candidates, sq_dist in parts:
         first = 0
         if np.isinf(kept).any():  # the first few columns as a whole: they give a bound for the others
             first = max(QUERIES, 4 * k)
-            head = found[:, :first]
+            head = sq_dist[:, :first]
             both_rows = np.column_stack([rows, np.broadcast_to(candidates[:first], head.shape)])
             _keep(kept, rows, np.column_stack([kept, head]), both_rows)
-        below = found[:, first:] < kept.max(axis=1, keepdims=True)
+        below = sq_dist[:, first:] < kept.max(axis=1, keepdims=True)
         if below.any():
-            _keep_hits(kept, rows, np.flatnonzero(below), candidates[first:], found[:, first:])
+            _keep_hits(kept, rows, np.flatnonzero(below), candidates[first:], sq_dist[:, first:])
     return np.maximum(kept, 0, out=kept), rows
 
 
@@ -111,17 +107,17 @@ def _keep_hits(
     rows: Int64[ndarray, "q k"],
     hits: Int64[ndarray, " h"],
     candidates: Int64[ndarray, " c"],
-    found: Float32[ndarray, "q c"],
+    sq_dist: Float32[ndarray, "q c"],
 ) -> None:
-    """Merges `hits`, places in `found` in ascending order, into what is kept."""
-    count = np.diff(np.searchsorted(hits, np.arange(len(kept) + 1) * found.shape[1]))
+    """Merges `hits`, places in `sq_dist` in ascending order, into what is kept."""
+    count = np.diff(np.searchsorted(hits, np.arange(len(kept) + 1) * sq_dist.shape[1]))
     query = np.repeat(np.arange(len(kept)), count)
     slot = kept.shape[1] + np.arange(len(hits)) - np.repeat(count.cumsum() - count, count)
-    column = hits - query * found.shape[1]
+    column = hits - query * sq_dist.shape[1]
     both = np.full((len(kept), kept.shape[1] + count.max()), np.inf, np.float32)
     both_rows = np.full(both.shape, -1, np.int64)
     both[:, : kept.shape[1]], both_rows[:, : kept.shape[1]] = kept, rows
-    both[query, slot], both_rows[query, slot] = found[query, column], candidates[column]
+    both[query, slot], both_rows[query, slot] = sq_dist[query, column], candidates[column]
     _keep(kept, rows, both, both_rows)
 
 

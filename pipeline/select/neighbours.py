@@ -19,11 +19,12 @@ from tqdm import tqdm
 from pipeline.base import rng
 from pipeline.base.params import Block
 from pipeline.select import clustering, geometry
-from pipeline.select.geometry import lowered, raised, smallest, spans
+from pipeline.select.geometry import k_smallest, left_factor, right_factor
+from pipeline.select.rows import sample, spans
 
 log = logging.getLogger(__name__)
-SAMPLE = 1000  # images on which it is
-TRAINED_ON = 64  # images a list, of which the lists' centroids are made
+RECALL_QUERIES = 1000  # images whose recall is measured
+TRAINING_IMAGES = 64  # for each list, from which the lists' centroids are learnt
 
 Candidates = Iterator[tuple[Int64[ndarray, " c"], Float32[ndarray, "q c"]]]
 
@@ -38,36 +39,35 @@ class Search(Block):
 
 
 @dataclass(frozen=True)
-class Lists:
-    """Centred rows cut into lists; one list of all where `nearby` is None."""
+class InvertedLists:
+    """Centred rows cut into lists; one list of all if `nearby` is None."""
 
     x: Float32[ndarray, "n d"]
     cell: Int64[ndarray, " n"]  # the list of each row
     nearby: Int64[ndarray, "l l"] | None  # for each list all lists, the nearest first, itself before them
 
     @classmethod
-    def build(cls, x: Float32[ndarray, "n d"], search: Search) -> "Lists":
+    def build(cls, x: Float32[ndarray, "n d"], search: Search) -> "InvertedLists":
         """One list up to `search.exact_most` rows."""
         if len(x) <= search.exact_most:
             return cls(x, np.zeros(len(x), np.int64), None)
         num_lists = min(len(x), round(2 * len(x) ** 0.5))
-        sample = rng.stream(0, "select", "lists").choice(len(x), min(len(x), TRAINED_ON * num_lists), replace=False)
-        centres = clustering.centroids(x[sample], num_lists, rng.number(0, "select", "lists", "k-means"))
+        size = min(len(x), TRAINING_IMAGES * num_lists)
+        some = rng.stream(0, "select", "lists").choice(len(x), size, replace=False)
+        centres = clustering.centroids(x[some], num_lists, rng.number(0, "select", "lists", "k-means"))
         apart = geometry.sq_dists(centres, centres)
         np.fill_diagonal(apart, -1)  # itself first, whatever rounding makes of copies
         return cls(x, geometry.assign(x, centres)[0], apart.argsort(axis=1, kind="stable"))
 
-    def near(self, k: int, search: Search) -> "Near":
-        """For the search of the k nearest: as many lists as reach the recall on a sample, or `search.probes`."""
+    def search(self, k: int, search: Search) -> "NeighbourSearch":
+        """The search for the k nearest: in as many lists as reach the recall on a sample, or in `search.probes`."""
         if self.nearby is None:
-            return Near(self, None, {"neighbours": "exact"})
+            return NeighbourSearch(self, None, {"neighbours": "exact"})
         if clustering.on_gpu(k):  # then the lists serve `blocks` alone
-            return Near(self, self.nearby[:, : search.probes].copy(), {"neighbours": "exact, on a GPU"})
-        queries = np.sort(
-            rng.stream(0, "select", "recall").choice(len(self.x), min(len(self.x), SAMPLE), replace=False)
-        )
-        everything = Near(Lists(self.x, np.zeros_like(self.cell), None), None, {})
-        true = np.concatenate([row for _, _, row in everything.nearest(min(k, len(self.x)), queries)])
+            return NeighbourSearch(self, self.nearby[:, : search.probes].copy(), {"neighbours": "exact, on a GPU"})
+        queries = sample(len(self.x), RECALL_QUERIES, rng.stream(0, "select", "recall"))
+        everything = NeighbourSearch.exhaustive(self.x)
+        true = np.concatenate([row for _, _, row in everything.knn(min(k, len(self.x)), queries)])
         rank = self.nearby[self.cell[queries]].argsort(axis=1)  # of each list, seen from a query's
         needed = np.take_along_axis(rank, self.cell[true], axis=1)
         most = min(search.probes, len(self.nearby))
@@ -78,7 +78,7 @@ class Lists:
         log.info(
             "neighbours: %(lists)d inverted lists, %(probes)d at a time: recall of %(recall_of)d %(recall).3f", about
         )
-        return Near(self, self.nearby[:, :probes].copy(), about)
+        return NeighbourSearch(self, self.nearby[:, :probes].copy(), about)
 
     @cached_property
     def order(self) -> Int64[ndarray, " n"]:
@@ -93,47 +93,52 @@ class Lists:
         )
 
     @cached_property
-    def raised(self) -> Float32[ndarray, "n e"]:
+    def right_factors(self) -> Float32[ndarray, "n e"]:
         """The right factors of the rows in `order`."""
-        return raised(self.x if self.nearby is None else self.x[self.order])
+        return right_factor(self.x if self.nearby is None else self.x[self.order])
 
 
 @dataclass(frozen=True)
-class Near:
-    """What each row is compared with: all rows where `lists` is None, or those of so many lists near to its own."""
+class NeighbourSearch:
+    """What each row is compared with: all rows if `probed` is None, or those of the lists that its own list names."""
 
-    rows: Lists
-    lists: Int64[ndarray, "l p"] | None
+    lists: InvertedLists
+    probed: Int64[ndarray, "l p"] | None
     about: Mapping[str, Any]
+
+    @classmethod
+    def exhaustive(cls, x: Float32[ndarray, "n d"]) -> "NeighbourSearch":
+        """All of the centred rows x are compared with all."""
+        return cls(InvertedLists(x, np.zeros(len(x), np.int64), None), None, {})
 
     def blocks(
         self, rows: Int64[ndarray, " q"] | None = None, most: int = geometry.QUERIES
     ) -> Iterator[tuple[Int64[ndarray, " b"], Candidates]]:
-        """Blocks of the rows, all unless told, each with its candidates: their rows and squared distances, in parts.
+        """Blocks of the rows, or of all, each with its candidates: their rows and squared distances, in parts.
 
-        Every row is one of its own candidates; a distance may be negative by rounding. Each row comes up once, in an
-        order of their own where there are lists. A part is overwritten by the next one.
+        Every row is one of its own candidates; a distance may be negative by rounding. Each row comes up once, if there
+        are lists in their order. A part is overwritten by the next one.
         """
-        own = self.rows
-        rows = own.order if rows is None else rows
+        lists = self.lists
+        rows = lists.order if rows is None else rows
         memory = np.empty(most * geometry.POINTS, np.float32)
-        if self.lists is None:
+        if self.probed is None:
             for part in spans(len(rows), most):
-                yield rows[part], self._against(rows[part], None, memory)
+                yield rows[part], self._candidates(rows[part], None, memory)
             return
-        rows = rows[own.cell[rows].argsort(kind="stable")]
-        for same in np.split(rows, np.flatnonzero(np.diff(own.cell[rows])) + 1):
+        rows = rows[lists.cell[rows].argsort(kind="stable")]
+        for same in np.split(rows, np.flatnonzero(np.diff(lists.cell[rows])) + 1):
             for part in spans(len(same), most):
-                yield same[part], self._against(same[part], self.lists[own.cell[same[0]]], memory)
+                yield same[part], self._candidates(same[part], self.probed[lists.cell[same[0]]], memory)
 
-    def nearest(
+    def knn(
         self, k: int, rows: Int64[ndarray, " q"] | None = None
     ) -> Iterator[tuple[Int64[ndarray, " b"], Float32[ndarray, "b k"], Int64[ndarray, "b k"]]]:
         """Blocks of rows with their k nearest, themselves included: squared distances and rows, in no order.
 
-        1 <= k <= n. Where the near lists hold fewer than k images the rest is inf and row -1.
+        1 <= k <= n. If the probed lists hold fewer than k images, the rest is inf and row -1.
         """
-        x = self.rows.x
+        x = self.lists.x
         total = len(x) if rows is None else len(rows)
         gpu = clustering.on_gpu(k)
         how = self.about.get("neighbours", "exact")
@@ -144,25 +149,25 @@ class Near:
             else:
                 queries = max(1, min(geometry.QUERIES, geometry.QUERIES**2 // k))
                 blocks = self.blocks(rows, queries)
-                found = ((part, *smallest(candidates, len(part), k)) for part, candidates in blocks)
+                found = ((part, *k_smallest(candidates, len(part), k)) for part, candidates in blocks)
             for part, sq_dist, row in found:
                 yield part, sq_dist, row
                 bar.update(len(part))
 
     def mean_sq_dist(self, k: int, rows: Int64[ndarray, " q"] | None = None) -> Float32[ndarray, " q"]:
-        """The mean squared distance of each row to its k nearest, itself included; of fewer, where fewer are found."""
-        means = np.empty(len(self.rows.x), np.float32)
-        for part, sq_dist, _ in self.nearest(k, rows):
-            found = np.isfinite(sq_dist)
-            means[part] = np.where(found, sq_dist, 0).sum(axis=1) / found.sum(axis=1)
+        """The mean squared distance of each row to its k nearest, itself included; to fewer, if fewer were found."""
+        means = np.empty(len(self.lists.x), np.float32)
+        for part, sq_dist, _ in self.knn(k, rows):
+            finite = np.isfinite(sq_dist)
+            means[part] = np.where(finite, sq_dist, 0).sum(axis=1) / finite.sum(axis=1)
         return means if rows is None else means[rows]
 
-    def _against(
-        self, rows: Int64[ndarray, " q"], lists: Int64[ndarray, " p"] | None, memory: Float32[ndarray, " m"]
+    def _candidates(
+        self, rows: Int64[ndarray, " q"], probed: Int64[ndarray, " p"] | None, memory: Float32[ndarray, " m"]
     ) -> Candidates:
-        own, left = self.rows, lowered(self.rows.x[rows])
-        places = None if lists is None else np.concatenate([np.arange(*own.starts[i : i + 2]) for i in lists])
-        for part in spans(len(own.x) if places is None else len(places), geometry.POINTS):
+        lists, left = self.lists, left_factor(self.lists.x[rows])
+        places = None if probed is None else np.concatenate([np.arange(*lists.starts[i : i + 2]) for i in probed])
+        for part in spans(len(lists.x) if places is None else len(places), geometry.POINTS):
             where = part if places is None else places[part]
             out = memory[: len(rows) * (part.stop - part.start)].reshape(len(rows), -1)
-            yield own.order[where], np.matmul(left, own.raised[where].T, out=out)
+            yield lists.order[where], np.matmul(left, lists.right_factors[where].T, out=out)

@@ -1,6 +1,8 @@
 """The block `select`, less the sub-blocks of the methods."""
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, field_validator
 
 from pipeline.base.params import Block
 from pipeline.select.neighbours import Search
@@ -11,8 +13,15 @@ class SelectParams(Block):
     """The block `select`, less the sub-blocks of the methods."""
 
     method: str
-    budget: float = Field(gt=0)  # images to label, or what their labels may cost where attributes tell costs
-    labeled: str  # finished rounds, or a CSV with the column key
-    resident_mb: int = Field(ge=0)  # what vectors may take as float32 and be held in memory
+    budget: int = Field(ge=1)  # images to label
+    max_cost: float = Field(ge=0)  # what their labels may cost together, in the unit of the attributes; 0: no limit
+    labelled: str  # finished rounds, or a CSV with the column key
     rules: Rules
     search: Search
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _counts_images(cls, budget: Any) -> Any:
+        if isinstance(budget, float):
+            raise ValueError("a whole number of images (what their labels may cost together is select.max_cost)")
+        return budget

@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from pipeline.artifacts.on_disk import Parts
 from pipeline.select.geometry import centred, resolution
-from pipeline.select.neighbours import Lists, Near, Search
+from pipeline.select.neighbours import InvertedLists, NeighbourSearch, Search
 
 
 @dataclass(frozen=True)
@@ -46,39 +46,40 @@ class Space:
         return _in_memory(self.centred_rows)
 
     @cached_property
-    def floor(self) -> float:
-        """The squared distance below which two rows count as equal."""
+    def copy_sq_dist(self) -> float:
+        """The squared distance below which two rows are copies of one image."""
         return resolution(self.centred)
 
     @cached_property
-    def lists(self) -> Lists:
-        """The rows, cut into lists where there are many."""
-        return Lists.build(self.centred, self.search)
+    def lists(self) -> InvertedLists:
+        """The rows, cut into lists if there are many."""
+        return InvertedLists.build(self.centred, self.search)
 
-    def near(self, k: int) -> Near:
-        """What each row is compared with in the search of its k nearest."""
-        if k not in self._near:
-            self._near[k] = self.lists.near(k, self.search)
-        return self._near[k]
+    def neighbours(self, k: int) -> NeighbourSearch:
+        """The search for the k nearest neighbours."""
+        if k not in self._searches:
+            self._searches[k] = self.lists.search(k, self.search)
+        return self._searches[k]
 
     def mean_sq_dist(self, k: int) -> Float32[ndarray, " n"]:
-        """The mean squared distance to the nearest k rows, itself included; all rows, where there are fewer."""
+        """The mean squared distance to the nearest k rows, itself included; to all rows, if there are fewer."""
         k = min(k, len(self.x))
         if k not in self._means:
-            self._means[k] = self.near(k).mean_sq_dist(k)
+            self._means[k] = self.neighbours(k).mean_sq_dist(k)
         return self._means[k]
 
     def density(self, k: int) -> Float[ndarray, " n"]:
-        """The inverse of `mean_sq_dist`, which counts as `floor` at least."""
-        return 1 / np.maximum(self.mean_sq_dist(k), self.floor).astype(np.float64)
+        """The inverse of `mean_sq_dist`, which counts as `copy_sq_dist` at least."""
+        return 1 / np.maximum(self.mean_sq_dist(k), self.copy_sq_dist).astype(np.float64)
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """How neighbours were found, for the record: of several searches that of the worst recall, of none nothing."""
-        return min((near.about for near in self._near.values()), key=lambda about: about.get("recall", 1), default={})
+        """How neighbours were found, for the record: the search of the worst recall; nothing if there was no search."""
+        abouts = (search.about for search in self._searches.values())
+        return min(abouts, key=lambda about: about.get("recall", 1), default={})
 
     @cached_property
-    def _near(self) -> dict[int, Near]:
+    def _searches(self) -> dict[int, NeighbourSearch]:
         return {}
 
     @cached_property
@@ -115,18 +116,18 @@ class Pool:
         free[self.labelled] = False
         return free
 
-    def thinned(self, rows: Int64[ndarray, " k"]) -> tuple["Pool", Int64[ndarray, " s"]]:
+    def subsampled(self, rows: Int64[ndarray, " k"]) -> tuple["Pool", Int64[ndarray, " s"]]:
         """A pool in memory, and the numbers of its rows: those given, the labelled, and evenly spaced others.
 
-        Of these as many as a quarter of the memory holds; itself, where the vectors are in memory.
+        There are as many others as a quarter of the memory holds. If the vectors are in memory, it is the pool itself.
         """
         if not isinstance(self.space.rows, Parts):
             return self, np.arange(len(self.barred))
         n, d = self.space.rows.shape
         step = -(-n // max(1, self.space.search.memory_mb * 2**20 // 4 // (4 * d)))
-        own = np.unique(np.concatenate([np.arange(0, n, step), self.labelled, rows]))
-        space = Space(self.space.rows[own], self.space.search)
-        return Pool(space, np.searchsorted(own, self.labelled), self.barred[own]), own
+        numbers = np.unique(np.concatenate([np.arange(0, n, step), self.labelled, rows]))
+        space = Space(self.space.rows[numbers], self.space.search)
+        return Pool(space, np.searchsorted(numbers, self.labelled), self.barred[numbers]), numbers
 
 
 def _in_memory(rows: Float32[ndarray | Parts, "n d"]) -> Float32[ndarray, "n d"]:

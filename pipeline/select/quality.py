@@ -5,15 +5,16 @@ from jaxtyping import Int64
 from numpy import ndarray
 
 from pipeline.base import rng
-from pipeline.select.clustering import Lloyd, kmeans
+from pipeline.select.clustering import KMeansParams, kmeans
 from pipeline.select.pool import Space
-from pipeline.select.selector import nearest_of
+from pipeline.select.rows import sample
+from pipeline.select.taken import min_sq_dist
 
-SAMPLE = 50_000  # images whose distance to the picks is measured
-OF_DENSITY = 2_000  # images that the picks' density is compared with
+DISTANCES = 50_000  # images whose distance to the picks is measured, at most
+DENSITIES = 2_000  # images, and picks, whose densities are compared, at most
 NEIGHBOURS = 20  # of that density
-CLUSTERS = 100  # of which those with a pick are counted
-LLOYD = Lloyd(iterations=10, restarts=1, spherical=False)
+CLUSTERS = 100  # of which those with a pick are counted, at most
+KMEANS = KMeansParams(iterations=10, restarts=1, spherical=False)
 
 
 def quality(space: Space, picked: Int64[ndarray, " b"], labelled: Int64[ndarray, " l"], seed: int) -> dict[str, float]:
@@ -26,27 +27,25 @@ def quality(space: Space, picked: Int64[ndarray, " b"], labelled: Int64[ndarray,
     """
     x, both = space.centred_rows, np.concatenate([labelled, picked])
 
-    def sample(size: int, use: str) -> Int64[ndarray, " s"]:
-        return np.sort(rng.stream(seed, "select", "quality", use).choice(len(x), min(len(x), size), replace=False))
-
-    some, compared = sample(SAMPLE, "distance"), sample(OF_DENSITY, "density")
-    distance = np.sqrt(nearest_of(x, some, both))
+    some = sample(len(x), DISTANCES, rng.stream(seed, "select", "quality", "distance"))
+    distance = np.sqrt(min_sq_dist(x, some, both))
     rows = np.concatenate([some, both])
-    cluster = kmeans(x[rows], min(CLUSTERS, len(both)), LLOYD, rng.number(seed, "select", "quality"), 1000).cluster
+    cluster = kmeans(x[rows], min(CLUSTERS, len(both)), KMEANS, rng.number(seed, "select", "quality"), 1000).cluster
     figures = {
         "mean_distance": distance.mean(),
         "max_distance": distance.max(),
         "cluster_coverage": len(np.unique(cluster[len(some) :])) / len(np.unique(cluster)),
     }
     if isinstance(x, ndarray):
-        figures["density_percentile"] = _density_percentile(space, compared, picked[:OF_DENSITY])
+        compared = sample(len(x), DENSITIES, rng.stream(seed, "select", "quality", "density"))
+        figures["density_percentile"] = _density_percentile(space, compared, picked[:DENSITIES])
     return {name: float(f"{value:.5g}") for name, value in figures.items()} | {"sample": len(some)}
 
 
 def _density_percentile(space: Space, compared: Int64[ndarray, " s"], picked: Int64[ndarray, " b"]) -> float:
     k = min(NEIGHBOURS, len(space.x))
     asked, place = np.unique(np.concatenate([compared, picked]), return_inverse=True)
-    sparsity = space.near(k).mean_sq_dist(k, asked)[place]
+    sparsity = space.neighbours(k).mean_sq_dist(k, asked)[place]
     ours, theirs = sparsity[len(compared) :], np.sort(sparsity[: len(compared)])
     denser = len(theirs) - (np.searchsorted(theirs, ours, "left") + np.searchsorted(theirs, ours, "right")) / 2
     return float(100 * denser.mean() / len(theirs))

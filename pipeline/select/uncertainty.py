@@ -1,4 +1,4 @@
-"""How unsure the last round's model is of each image: what the warm-start selectors share.
+"""How uncertain the last round's model is about each image: what the selectors that need a model share.
 
 A model's probabilities are softmax(features @ weight.T + bias), in double precision and in blocks: a matrix of all of
 them is never made.
@@ -11,16 +11,15 @@ from jaxtyping import Float, Float32
 from numpy import ndarray
 
 from pipeline.base.errors import ParamsError
-from pipeline.select.geometry import spans
 from pipeline.select.pool import Outputs, Pool
+from pipeline.select.rows import CACHED_NUMBERS, blocks
 from pipeline.select.selector import Picks
 
-BLOCK = 1 << 20  # numbers in a block of features or of logits: 8 MB
 DIGITS = 12  # of an uncertainty that count: the rest is rounding, which must not decide between two copies
 
 
 def outputs_of(pool: Pool, method: str) -> Outputs:
-    """The last model's outputs, or a ParamsError that says how `method` can have them."""
+    """The last model's outputs; without them a ParamsError says how `method` can have them."""
     if pool.outputs is None:
         raise ParamsError(
             f"select.method: {method} needs the outputs of a trained model: expected data/rounds/outputs, found none; "
@@ -29,9 +28,9 @@ def outputs_of(pool: Pool, method: str) -> Outputs:
     return pool.outputs
 
 
-def blocks(outputs: Outputs) -> Iterator[slice]:
-    """All images, in blocks whose features and logits are small enough for copies."""
-    return spans(len(outputs.features), max(1, BLOCK // max(outputs.weight.shape)))
+def blocks_of(outputs: Outputs, num_rows: int) -> Iterator[slice]:
+    """So many images in blocks whose features and logits are small enough for copies."""
+    return blocks(num_rows, max(outputs.weight.shape), CACHED_NUMBERS)
 
 
 def logits(outputs: Outputs, features: Float32[ndarray, "b f"]) -> Float[ndarray, "b c"]:
@@ -48,7 +47,7 @@ def probabilities(outputs: Outputs, features: Float32[ndarray, "b f"]) -> Float[
     return p
 
 
-def unsure(p: Float[ndarray, "b c"]) -> Float[ndarray, " b"]:
+def margin_uncertainty(p: Float[ndarray, "b c"]) -> Float[ndarray, " b"]:
     """1 - margin, in [0, 1]; the margin is the difference of the two highest probabilities, 1 of a single class."""
     if p.shape[1] == 1:
         return np.zeros(len(p))
@@ -61,12 +60,14 @@ def entropy(p: Float[ndarray, "b c"]) -> Float[ndarray, " b"]:
     return -(p * np.log(p, out=np.zeros_like(p), where=p > 0)).sum(axis=1)
 
 
-def of_all(outputs: Outputs, value: Callable[[Float[ndarray, "b c"]], Float[ndarray, " b"]]) -> Float[ndarray, " n"]:
-    """`unsure` or `entropy` of every image, to `DIGITS` digits."""
-    found = np.empty(len(outputs.features))
-    for part in blocks(outputs):
-        found[part] = value(probabilities(outputs, outputs.features[part]))
-    return np.round(found, DIGITS) + 0.0  # and not -0
+def of_all_images(
+    outputs: Outputs, value: Callable[[Float[ndarray, "b c"]], Float[ndarray, " b"]]
+) -> Float[ndarray, " n"]:
+    """`margin_uncertainty` or `entropy` of every image, to `DIGITS` digits."""
+    values = np.empty(len(outputs.features))
+    for part in blocks_of(outputs, len(values)):
+        values[part] = value(probabilities(outputs, outputs.features[part]))
+    return np.round(values, DIGITS) + 0.0  # and not -0
 
 
 def highest(pool: Pool, value: Float[ndarray, " n"], budget: int) -> Picks:

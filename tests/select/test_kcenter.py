@@ -1,20 +1,13 @@
-from itertools import combinations
-
 import numpy as np
 import pytest
 
 from pipeline.select.methods.kcenter import KCenter
-from tests.oracles.usl import sq_dist
-from tests.pools import cloud, pool
+from tests.pools import LABELLED_AND_BARRED, cloud, pool, sq_dist
 
 MEDOID, RANDOM = KCenter(start="medoid"), KCenter(start="random")
 
 
-def radius(x, rows):
-    return max(min(sq_dist(a, x[s]) ** 0.5 for s in rows) for a in x)
-
-
-@pytest.mark.parametrize(("labelled", "barred"), [((), ()), ((3, 30), ()), ((3, 30), tuple(range(10, 25)))])
+@pytest.mark.parametrize(("labelled", "barred"), LABELLED_AND_BARRED)
 def test_picks_are_those_of_a_loop(labelled, barred):
     for seed in range(3):
         x = cloud(40, seed=seed)
@@ -33,14 +26,6 @@ def test_picks_are_those_of_a_loop(labelled, barred):
         assert picks.scores[-len(gaps) :] == pytest.approx(gaps, rel=1e-3)
 
 
-def test_the_radius_is_at_most_twice_the_best():
-    for seed in range(8):
-        x = cloud(13, 3, seed)
-        best = min(radius(x, chosen) for chosen in combinations(range(13), 3))
-        for start in (MEDOID, RANDOM):
-            assert radius(x, start.select(pool(x), 3, seed).rows) <= 2 * best + 1e-6
-
-
 def test_the_first_score_bounds_every_distance():
     x = cloud(50)
     scores = MEDOID.select(pool(x), 5, 0).scores
@@ -53,4 +38,3 @@ def test_a_random_start_is_free_and_the_seeds():
     starts = [int(RANDOM.select(given, 1, seed).rows[0]) for seed in range(20)]
     assert len(set(starts)) > 5
     assert given.free[starts].all()
-    assert starts == [int(RANDOM.select(given, 1, seed).rows[0]) for seed in range(20)]

@@ -1,19 +1,16 @@
 """Exact neighbours, inverted lists and their recall."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
 
 from pipeline.select import geometry
-from pipeline.select.neighbours import Lists, Search
-from tests.oracles.usl import sq_dist
-from tests.pools import SEARCH, cloud
+from pipeline.select.neighbours import InvertedLists, Search
+from tests.pools import SEARCH, cloud, peak_bytes, sq_dist
 
 
 def mean_sq_dist(x, k, **search):
     search = SEARCH.model_copy(update=search)
-    return Lists.build(x, search).near(k, search).mean_sq_dist(k)
+    return InvertedLists.build(x, search).search(k, search).mean_sq_dist(k)
 
 
 def clouds(n, d=16, parts=40):
@@ -28,8 +25,7 @@ def test_distances_are_those_of_a_loop():
 
 
 def test_rows_are_assigned_to_the_nearest_point_and_the_lowest_on_ties(monkeypatch):
-    monkeypatch.setattr(geometry, "QUERIES", 3)
-    monkeypatch.setattr(geometry, "POINTS", 4)
+    monkeypatch.setattr(geometry, "CACHED_NUMBERS", 50)  # blocks of a few rows
     x, points = cloud(20, 3), np.repeat(cloud(4, 3, 1), 2, axis=0)
     nearest, gap = geometry.assign(x, points)
     for row, p, own in zip(x, nearest, gap, strict=True):
@@ -44,14 +40,6 @@ def test_mean_of_the_nearest_is_that_of_a_loop(monkeypatch, k):
     x = geometry.centred(cloud(30, 4))
     expected = [np.mean(sorted(sq_dist(p, q) for q in x)[:k]) for p in x]
     assert mean_sq_dist(x, k) == pytest.approx(np.array(expected), rel=1e-4, abs=1e-5)
-
-
-def test_neighbours_are_those_of_faiss():
-    import faiss
-
-    x = geometry.centred(cloud(2500, 16))
-    expected = faiss.knn(x, x, 20)[0].mean(axis=1)
-    assert mean_sq_dist(x, 20) == pytest.approx(expected, rel=1e-4)
 
 
 def test_long_vectors_lose_no_digits():
@@ -75,10 +63,10 @@ def test_nearest_are_those_of_a_full_sort_each_row_once(monkeypatch, exact_most,
     x = clouds(600)
     x = x[x[:, 0].argsort()] if sort else x  # the first block is then the worst there is
     search = SEARCH.model_copy(update={"exact_most": exact_most, "recall": 1.0, "probes": 1000})
-    near = Lists.build(x, search).near(7, search)
+    near = InvertedLists.build(x, search).search(7, search)
     assert near.about["neighbours"] == ("exact" if exact_most > 1 else "inverted lists")
     seen, full = [], geometry.sq_dists(x, x)
-    for rows, sq_dists, found in near.nearest(7):
+    for rows, sq_dists, found in near.knn(7):
         seen += rows.tolist()
         for row, own, others in zip(rows, sq_dists, found, strict=True):
             assert np.sort(own) == pytest.approx(np.sort(full[row])[:7], abs=1e-4)
@@ -87,26 +75,18 @@ def test_nearest_are_those_of_a_full_sort_each_row_once(monkeypatch, exact_most,
     assert sorted(seen) == list(range(600))
 
 
-def test_some_rows_only():
-    near = Lists.build(clouds(300), SEARCH).near(4, SEARCH)
-    some = np.array([7, 299, 0])
-    assert near.mean_sq_dist(4, some) == pytest.approx(near.mean_sq_dist(4)[some])
-
-
 def test_inverted_lists_reach_the_recall_that_is_asked_for_and_tell_it():
     x = clouds(5000, parts=5000)  # no clusters at all: the hard case
     full = mean_sq_dist(x, 10)
     before = 0.0
     for recall in (0.5, 0.8, 0.95):
         search = SEARCH.model_copy(update={"exact_most": 1000, "recall": recall, "probes": 1000})
-        near = Lists.build(x, search).near(10, search)
+        near = InvertedLists.build(x, search).search(10, search)
         told = near.about["recall"]
         assert recall <= told < 1
         assert near.about["lists"] == 141
-        ours = {
-            row: set(found) for rows, _, own in near.nearest(10) for row, found in zip(rows, own.tolist(), strict=True)
-        }
-        true = {row: set(found) for rows, _, own in Lists.build(x, SEARCH).near(10, SEARCH).nearest(10)
+        ours = {row: set(found) for rows, _, own in near.knn(10) for row, found in zip(rows, own.tolist(), strict=True)}
+        true = {row: set(found) for rows, _, own in InvertedLists.build(x, SEARCH).search(10, SEARCH).knn(10)
                 for row, found in zip(rows, own.tolist(), strict=True)}  # fmt: skip
         measured = np.mean([len(ours[row] & true[row]) / 10 for row in range(5000)])
         assert measured == pytest.approx(told, abs=0.02)  # a sample of 1,000 rows told
@@ -118,7 +98,7 @@ def test_inverted_lists_reach_the_recall_that_is_asked_for_and_tell_it():
 def test_no_more_lists_than_probes_are_searched_and_the_recall_is_told_as_it_is():
     x = clouds(5000, parts=5000)
     search = Search(memory_mb=64, exact_most=1000, recall=1.0, probes=3)
-    about = Lists.build(x, search).near(10, search).about
+    about = InvertedLists.build(x, search).search(10, search).about
     assert about["probes"] == 3
     assert 0.1 < about["recall"] < 0.9
 
@@ -126,8 +106,8 @@ def test_no_more_lists_than_probes_are_searched_and_the_recall_is_told_as_it_is(
 def test_fewer_candidates_than_neighbours_leave_gaps_and_a_mean_of_what_is_there():
     x = clouds(2000)
     search = Search(memory_mb=64, exact_most=1000, recall=0.01, probes=1)
-    near = Lists.build(x, search).near(300, search)
-    blocks = list(near.nearest(300))
+    near = InvertedLists.build(x, search).search(300, search)
+    blocks = list(near.knn(300))
     assert any((rows == -1).any() for _, _, rows in blocks)
     assert all((np.isinf(sq_dist) == (rows == -1)).all() for _, sq_dist, rows in blocks)
     assert np.isfinite(near.mean_sq_dist(300)).all()
@@ -140,21 +120,10 @@ def test_copies_in_thousands_do_not_break_the_lists():
 
 def test_memory_is_bounded_where_thousands_are_equal():
     x = np.concatenate([np.zeros((8300, 4), np.float32), cloud(100, 4)])
-    near = Lists.build(x, SEARCH).near(20, SEARCH)
-    tracemalloc.start()
-    try:
-        for _ in near.nearest(20, np.arange(1024)):
-            pass
-        assert tracemalloc.get_traced_memory()[1] < 90 * 2**20
-    finally:
-        tracemalloc.stop()
+    near = InvertedLists.build(x, SEARCH).search(20, SEARCH)
+    assert peak_bytes(lambda: list(near.knn(20, np.arange(1024)))) < 90 * 2**20
 
 
 def test_assigning_to_few_points_takes_no_more_memory_than_to_many():
     x = cloud(60_000, 256)
-    tracemalloc.start()
-    try:
-        geometry.assign(x, x[:2])
-        assert tracemalloc.get_traced_memory()[1] < 40 * 2**20
-    finally:
-        tracemalloc.stop()
+    assert peak_bytes(lambda: geometry.assign(x, x[:2])) < 40 * 2**20

@@ -1,34 +1,30 @@
 """Vectors in parts on disk give the picks of the same vectors in memory."""
 
-import tracemalloc
-from pathlib import Path
-
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from pipeline.artifacts import vectors
 from pipeline.artifacts.on_disk import Parts
-from pipeline.base.params import Params
-from pipeline.select.clustering import Lloyd, kmeans, learn
+from pipeline.select import clustering
+from pipeline.select.by_cluster import best_of_each, representatives, uncovered
+from pipeline.select.clustering import KMeansParams, kmeans, learn
 from pipeline.select.methods import SELECTORS
-from pipeline.select.methods.kmeans import KMeans, nearest_rows
+from pipeline.select.methods.kmeans import KMeans
 from pipeline.select.neighbours import Search
 from pipeline.select.pool import Pool
 from pipeline.select.quality import quality
-from pipeline.select.selector import best_of_each, uncovered
+from tests.pools import SEARCH, peak_bytes, selector
 
-SEARCH = Search(memory_mb=64, exact_most=100_000, recall=0.95, probes=64)
 SMALL = Search.model_construct(memory_mb=1, exact_most=100_000, recall=0.95, probes=64)  # 1024 rows of 64 numbers
-PARAMS = Params.read(Path(__file__).parents[2] / "params.yaml")
-LLOYD = Lloyd(iterations=5, restarts=1, spherical=True)
-ON_DISK = pytest.mark.parametrize("name", [name for name, selector in SELECTORS.items() if selector.out_of_core])
+KMEANS = KMeansParams(iterations=5, restarts=1, spherical=True)
+BLOCK_BYTES, BLOCK_NUMBERS = "pipeline.artifacts.matrix_files.BLOCK_BYTES", "pipeline.select.rows.BLOCK_NUMBERS"
+ON_DISK = pytest.mark.parametrize("name", [name for name, made in SELECTORS.items() if made.out_of_core])
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(vectors, "BLOCK", 1 << 12)
-    monkeypatch.setattr(clustering, "BLOCK", 1 << 13)
+    monkeypatch.setattr(BLOCK_BYTES, 1 << 12)
+    monkeypatch.setattr(BLOCK_NUMBERS, 1 << 11)
 
 
 def cloud(n, d=8, seed=0):
@@ -51,8 +47,8 @@ def pools(folder, x, labelled=(), barred=(), cuts=(7, 100, 101), search=SEARCH):
     return made
 
 
-def check(selector, made, budget):
-    first, *others = (selector.select(one, budget, 0) for one in made)
+def check(chosen, made, budget):
+    first, *others = (chosen.select(one, budget, 0) for one in made)
     assert len(first.rows) == budget
     for other in others:
         assert other.rows.tolist() == first.rows.tolist()
@@ -61,12 +57,11 @@ def check(selector, made, budget):
 
 @ON_DISK
 def test_parts_give_the_picks_of_the_matrix(name, tmp_path, monkeypatch):
-    selector = PARAMS.block(f"select.{name}", SELECTORS[name])
     made = pools(tmp_path, cloud(700), labelled=(3, 99, 100, 500), barred=range(200, 400))
     for budget in (1, 30, 496):
-        check(selector, made, budget)
+        check(selector(name), made, budget)
     monkeypatch.setattr(clustering, "FLAT_MOST", 20)
-    check(selector, made, 60)
+    check(selector(name), made, 60)
 
 
 def test_copies_are_filled_up_alike(tmp_path):
@@ -78,7 +73,7 @@ def test_where_clusters_are_missing_the_rest_comes_from_evenly_spaced_images(tmp
     x = np.repeat(cloud(2, 64), 1500, axis=0)
     x[1498:1502] *= np.float16(2)
     space = pools(tmp_path, x, labelled=(0,), search=SMALL)[2]
-    few, rows = space.thinned(np.array([2500]))
+    few, rows = space.subsampled(np.array([2500]))
     assert rows.tolist() == sorted({*range(0, 3000, 3), 2500})
     assert few.x.tolist() == x[rows].tolist()
     assert rows[few.labelled].tolist() == [0]
@@ -93,14 +88,14 @@ def test_centroids_are_learnt_from_the_same_sample(tmp_path):
 
 
 def test_one_pass_finds_what_arrays_of_all_rows_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(clustering, "BLOCK", 400)  # 50 rows
+    monkeypatch.setattr(BLOCK_NUMBERS, 100)  # 50 rows
     rng = np.random.default_rng(0)
     x = rng.integers(-2, 3, size=(500, 2)).astype(np.float16)  # many ties
     for one in pools(tmp_path, x, labelled=(17, 400), barred=range(0, 250, 2)):
         for most in (2000, 10):
             monkeypatch.setattr(clustering, "FLAT_MOST", most)
-            whole = kmeans(x.astype(np.float32), 15, LLOYD, 3, 64)
-            rows, count = nearest_rows(one, learn(one.space.rows, 15, LLOYD, 3, 64))
+            whole = kmeans(x.astype(np.float32), 15, KMEANS, 3, 64)
+            rows, count = representatives(one, learn(one.space.rows, 15, KMEANS, 3, 64))
             expected = best_of_each(whole.cluster, -whole.sq_dist, uncovered(one, whole.cluster))
             assert rows.tolist() == expected.tolist()
             assert count.tolist() == np.bincount(whole.cluster)[whole.cluster[expected]].tolist()
@@ -126,15 +121,9 @@ def test_quality_is_that_in_memory_but_for_the_density(tmp_path):
 
 
 def test_memory_is_that_of_blocks_and_the_sample(tmp_path, monkeypatch):
-    for module in (vectors, clustering):
-        monkeypatch.setattr(module, "BLOCK", 1 << 18)
-    monkeypatch.setattr("pipeline.select.geometry.CACHED", 1 << 16)
+    monkeypatch.setattr(BLOCK_BYTES, 1 << 18)
+    monkeypatch.setattr(BLOCK_NUMBERS, 1 << 16)
+    monkeypatch.setattr("pipeline.select.geometry.CACHED_NUMBERS", 1 << 16)
     for number in range(4):
         np.save(tmp_path / f"{number}.npy", cloud(10_000, 64, number))  # 10 MB as float32; the sample has 0.3
-    tracemalloc.start()
-    try:
-        PARAMS.block("select.auto", SELECTORS["auto"]).select(Pool.of(Parts.open(tmp_path), SMALL), 20, 0)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 5e6
+    assert peak_bytes(lambda: selector("auto").select(Pool.of(Parts.open(tmp_path), SMALL), 20, 0)) < 5e6

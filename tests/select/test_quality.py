@@ -30,15 +30,6 @@ def test_clusters_with_a_pick_are_counted():
     assert quality(space, np.array([0, 1]), np.array([31, 60]), 0)["cluster_coverage"] == 0.75
 
 
-def test_dense_picks_have_a_high_percentile():
-    chance = np.random.default_rng(0)
-    x = (chance.normal(size=(500, 3)) * chance.uniform(0.1, 3, size=(500, 1))).astype(np.float32)
-    near, far = np.argsort((x**2).sum(axis=1))[:10], np.argsort((x**2).sum(axis=1))[-10:]
-    none = np.empty(0, np.int64)
-    assert quality(pool(x).space, near, none, 0)["density_percentile"] > 85
-    assert quality(pool(x).space, far, none, 0)["density_percentile"] < 15
-
-
 def test_one_image():
     found = quality(pool(np.ones((1, 2), np.float32)).space, np.array([0]), np.empty(0, np.int64), 0)
     assert found == {

@@ -1,18 +1,16 @@
 import numpy as np
 import pytest
 
-from pipeline.select.methods.typiclust import TypiClust, in_turns, most_typical
+from pipeline.select.methods.typiclust import in_turns, most_typical
 from pipeline.select.neighbours import Search
-from pipeline.select.selector import nearest_of
 from tests.oracles import typiclust as oracle
-from tests.pools import cloud, pool
+from tests.pools import cloud, pool, selector
 
-VALUES = {"iterations": 20, "restarts": 2, "spherical": True, "max_clusters": 500, "dropped": 5, "neighbours": 20}
 LABELLED, BARRED = tuple(range(0, 60, 7)), tuple(range(1, 60, 5))
 
 
 def made(**values):
-    return TypiClust.model_validate({**VALUES, **values})
+    return selector("typiclust", **values)
 
 
 def uneven(n, seed=0):
@@ -68,24 +66,3 @@ def test_near_lists_find_the_most_typical_of_a_large_cluster():
     assert about["recall"] >= 0.95
     assert np.corrcoef(exact.argsort(), found.argsort())[0, 1] > 0.95  # of the ranks
     assert found[0] in exact[:30]
-
-
-def test_length_of_the_rows_does_not_matter():
-    x = cloud(300)
-    scaled = x * np.float32(2.0) ** np.random.default_rng(0).integers(-40, 40, (300, 1)).astype(np.float32)
-    assert made().select(pool(scaled), 20, 0).rows.tolist() == made().select(pool(x), 20, 0).rows.tolist()
-
-
-def test_labelled_are_covered_and_barred_are_not_picked():
-    x = cloud(400, 4)
-    first = made().select(pool(x), 20, 0).rows
-    given = pool(x, labelled=tuple(first), barred=tuple(range(0, 400, 3)))
-    second = made().select(given, 20, 0).rows
-    assert given.free[second].all()
-    assert nearest_of(x, second, first).mean() > nearest_of(x, made().select(pool(x), 20, 1).rows, first).mean()
-
-
-@pytest.mark.parametrize("changes", [{"max_clusters": 5}, {"dropped": 20}, {"neighbours": 2}, {"iterations": 1}])
-def test_each_parameter_changes_something(changes):
-    given = pool(cloud(400))
-    assert made(**changes).select(given, 30, 0).rows.tolist() != made().select(given, 30, 0).rows.tolist()

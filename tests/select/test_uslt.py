@@ -1,26 +1,29 @@
 import numpy as np
 import pytest
+import torch
 
 from pipeline.base import rng
 from pipeline.select.geometry import sq_dists
-from pipeline.select.kernel import distinct
 from pipeline.select.methods import uslt
-from pipeline.select.methods.uslt import UslT, centroids, drawn_neighbours, loss_and_gradient, predictions, trained
+from pipeline.select.methods.uslt import centroids, drawn_neighbours, loss_and_mean, predictions, trained
 from pipeline.select.pool import Space
 from tests.oracles import activeft
 from tests.oracles import uslt as oracle
-from tests.pools import SEARCH, cloud
+from tests.pools import SEARCH, cloud, selector
 from tests.pools import pool as pooled
 
-VALUES = {
-    "iterations": 5, "restarts": 1, "spherical": True, "heads": 2, "neighbours": 5, "scale": 10.0, "adjust": 2.5,
-    "sharpen": 0.5, "confidence": 0.0, "weight": 0.5, "dropout": 0.2, "momentum": 0.5, "learning_rate": 0.01,
-    "steps": 20, "batch_size": 64,
-}  # fmt: skip
+VALUES = {"iterations": 5, "heads": 2, "neighbours": 5, "scale": 10.0, "dropout": 0.2, "steps": 20, "batch_size": 64}
+
+
+def loss_gradient_and_mean(weight, *given):
+    leaf = torch.tensor(weight, requires_grad=True)
+    loss, mean = loss_and_mean(leaf, *map(torch.from_numpy, given[:-1]), given[-1])
+    loss.backward()
+    return loss.item(), leaf.grad.numpy(), mean.numpy()
 
 
 def made(**changes):
-    return UslT.model_validate({**VALUES, **changes})
+    return selector("uslt", **{**VALUES, **changes})
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,7 @@ def test_loss_and_gradient_are_those_of_the_loops(changes):
     weight = 1.4 * cloud(5).astype(np.float64)
     anchor, neighbour, strong = (cloud(8, seed=seed).astype(np.float64) for seed in (1, 2, 3))
     prior = np.array([0.1, 0.3, 0.05, 0.35, 0.2])
-    loss, gradient, mean = loss_and_gradient(weight, anchor, neighbour, strong, prior, params)
+    loss, gradient, mean = loss_gradient_and_mean(weight, anchor, neighbour, strong, prior, params)
     rows = (anchor.tolist(), neighbour.tolist(), strong.tolist(), prior.tolist(), params)
     frozen = weight.tolist()
     assert loss == pytest.approx(oracle.loss(frozen, frozen, *rows), rel=1e-9)
@@ -44,7 +47,7 @@ def test_loss_and_gradient_are_those_of_the_loops(changes):
 
 def test_an_empty_cluster_has_no_infinite_prior():
     args = [cloud(8, seed=seed) for seed in (1, 2, 3)]
-    loss, gradient, _ = loss_and_gradient(cloud(3), *args, np.array([0, 0.5, 0.5], np.float32), made())
+    loss, gradient, _ = loss_gradient_and_mean(cloud(3), *args, np.array([0, 0.5, 0.5], np.float32), made())
     assert np.isfinite(loss)
     assert np.isfinite(gradient).all()
 
@@ -71,7 +74,7 @@ def test_training_lowers_the_loss_and_follows_the_gradient():
     assert losses[1] < 0.9 * losses[0]
     # The first step of Adam is the sign of the gradient, whatever its size; without dropout there is one view.
     moved, loss = trained(x, start, anchors[:1], partners[:1], made(dropout=0.0), np.random.default_rng(2))
-    expected = loss_and_gradient(
+    expected = loss_gradient_and_mean(
         start, x[anchors[0]], x[partners[0]], x[anchors[0]], np.full(8, 1 / 8, np.float32), made()
     )
     assert loss == pytest.approx(expected[0])
@@ -79,14 +82,14 @@ def test_training_lowers_the_loss_and_follows_the_gradient():
 
 
 def test_predictions_are_those_of_a_loop(monkeypatch):
-    monkeypatch.setattr(uslt, "BLOCK", 5 * 7)
+    monkeypatch.setattr("pipeline.select.rows.BLOCK_NUMBERS", 5 * 7)
     x, weight = cloud(30), cloud(5, seed=1) * 3
     cluster, confidence = predictions(x, weight, 10.0)
     each = np.array([oracle.softmax(oracle.logits(weight, row, 10.0)) for row in x])
     assert cluster.tolist() == each.argmax(axis=1).tolist()
     assert confidence == pytest.approx(np.log(each.max(axis=1)), rel=1e-4, abs=1e-7)
-    sure = predictions(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), 40.0)[1]
-    assert sure == pytest.approx(-np.exp(-40.0), rel=1e-5)  # softmax itself is 1 in float32
+    confident = predictions(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), 40.0)[1]
+    assert confident == pytest.approx(-np.exp(-40.0), rel=1e-5)  # softmax itself is 1 in float32
 
 
 def test_without_steps_it_is_the_most_confident_image_of_each_cluster_of_kmeans():
@@ -109,23 +112,6 @@ def test_clusters_come_apart_where_images_do():
     assert 89 in rows  # the only one of its cluster that may be picked
 
 
-def test_clusters_with_a_label_get_no_pick(monkeypatch):
-    given = []
-    real = uslt.from_clusters
-    monkeypatch.setattr(uslt, "from_clusters", lambda *args: given.append(args) or real(*args))
-    labelled = list(range(0, 60, 5))
-    made().select(pooled(cloud(200), labelled=labelled), 8, 0)
-    _, rows, cluster, _ = given[0]
-    assert 0 < len(rows) <= 20 - len(set(cluster[labelled]))
-    assert not set(cluster[rows]) & set(cluster[labelled])
-
-
-def test_a_copy_in_another_cluster_comes_after_a_different_image_of_the_same(monkeypatch):
-    x = cloud(2)[[0, 0, 1]]
-    monkeypatch.setattr(uslt, "predictions", lambda *_: (np.array([0, 1, 0]), np.array([0.0, 0.0, -1.0])))
-    assert made().select(pooled(x), 2, 0).rows.tolist() == [0, 2]
-
-
 def test_of_several_heads_the_one_of_least_loss_is_used(monkeypatch):
     x = cloud(200)
     found = []
@@ -140,26 +126,3 @@ def test_of_several_heads_the_one_of_least_loss_is_used(monkeypatch):
     assert len(set(losses)) == 4
     assert (used[0] == found[int(np.argmin(losses))][0]).all()
     assert picks.about["loss"] == min(losses)
-
-
-def test_copies_are_not_distinct():
-    x = np.repeat(cloud(6), 2, axis=0)
-    assert distinct(pooled(x, labelled=(0,)), np.array([1, 2, 5, 3, 4, 11])).tolist() == [2, 5, 11]
-    picks = made().select(pooled(x, labelled=(0,)), 9, 0)
-    assert sorted((picks.rows[:5] // 2).tolist()) == [1, 2, 3, 4, 5]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"iterations": 1}, {"restarts": 4}, {"spherical": False}, {"heads": 6}, {"neighbours": 40}, {"scale": 3.0},
-        {"adjust": 0.0}, {"sharpen": 0.1}, {"confidence": 0.9}, {"weight": 5.0}, {"dropout": 0.6}, {"momentum": 0.0},
-        {"learning_rate": 0.1}, {"steps": 60}, {"batch_size": 16},
-    ],
-    ids=lambda changes: next(iter(changes)),
-)  # fmt: skip
-def test_each_parameter_changes_something(changes):
-    pool = pooled(cloud(400))
-    base, other = made().select(pool, 30, 0), made(**changes).select(pool, 30, 0)
-    assert other.about["loss"] != base.about["loss"]
-    assert other.rows.tolist() != base.rows.tolist()

@@ -1,7 +1,7 @@
-"""Which images are worth a label, told from their vectors alone.
+"""The selectors, a file each.
 
 `SELECTORS` is the table of methods: a name in params.yaml to the class whose fields are its params. A new method is a
-file with such a class and a line here. Nothing in this package can reach a label, and none of it imports torch.
+file of that name with such a class, and a line here. A method imports no other one; what two share lies one folder up.
 """
 
 from collections.abc import Mapping

@@ -12,13 +12,14 @@ from jaxtyping import Float, Float32, Int64
 from numpy import ndarray
 
 from pipeline.base import rng
-from pipeline.select.geometry import spans
 from pipeline.select.pool import Outputs, Pool
-from pipeline.select.selector import Picks, Selector, farthest
-from pipeline.select.uncertainty import BLOCK, outputs_of, probabilities
+from pipeline.select.rows import sample
+from pipeline.select.selector import Picks, Selector
+from pipeline.select.taken import filled_up
+from pipeline.select.uncertainty import blocks_of, outputs_of, probabilities
 
-RESOLVED = 1e-6  # of |g_i|^2 + |g_j|^2: a sq_dist below that is float32's rounding
-SURE = 1e-30  # of the largest |g|^2: a gradient below that is none
+RESOLUTION = 1e-6  # of |g_i|^2 + |g_j|^2: a sq_dist below that is float32's rounding
+NO_GRADIENT = 1e-30  # of the largest |g|^2: a gradient below that counts as 0
 
 
 class Badge(Selector):
@@ -28,25 +29,21 @@ class Badge(Selector):
     enter, as in the paper: the model knows them already, so that what looks like them has a small gradient. A pick's
     score is the mean sq_dist of the candidates from the nearest pick once it is made. All free images are candidates,
     or as many of them, drawn at random, as a quarter of the memory holds. When every candidate has the gradient of a
-    pick (sure predictions all have the same: none), the images `farthest` in the vectors from the picks and the
+    pick (those of confident predictions are all 0), the images `farthest` in the vectors from the picks and the
     labelled follow at score 0.
     """
 
     needs_outputs: ClassVar[bool] = True
 
     def select(self, pool: Pool, budget: int, seed: int) -> Picks:
-        """See `Selector`."""
         outputs = outputs_of(pool, "badge")
         chance = rng.stream(seed, "select", "badge")
         rows = np.flatnonzero(pool.free)
         numbers = outputs.features.shape[1] + len(outputs.bias)
         most = max(budget, pool.space.search.memory_mb * 2**20 // 4 // (4 * numbers))
-        if len(rows) > most:
-            rows = np.sort(chance.choice(rows, most, replace=False))
+        rows = rows[sample(len(rows), most, chance)]
         picked, spread = plus_plus(*factors(outputs, rows), budget, chance)
-        more, _ = farthest(pool, rows[picked], budget - len(picked))
-        scores = np.concatenate([spread, np.zeros(len(more))])
-        return Picks(np.concatenate([rows[picked], more]), scores, {"candidates": len(rows)})
+        return filled_up(pool, rows[picked], spread, budget, {"candidates": len(rows)})
 
 
 def factors(
@@ -55,15 +52,15 @@ def factors(
     """The rows' a and h, each divided by its largest number so that float32 holds squares; the product of these two."""
     a = np.empty((len(rows), len(outputs.bias)), np.float32)
     h = outputs.features[rows]
-    for part in spans(len(rows), max(1, BLOCK // max(outputs.weight.shape))):
+    for part in blocks_of(outputs, len(rows)):
         p = probabilities(outputs, h[part])
         top = p.argmax(axis=1)[:, None]
         np.put_along_axis(p, top, 0, axis=1)
         np.put_along_axis(p, top, -p.sum(axis=1, keepdims=True), axis=1)  # p - 1 without its cancellation
         a[part] = p
-    largest = [float(np.abs(own).max()) for own in (a, h)]
-    for own, value in zip((a, h), largest, strict=True):
-        own /= np.float32(value or 1)
+    largest = [float(np.abs(factor).max()) for factor in (a, h)]
+    for factor, value in zip((a, h), largest, strict=True):
+        factor /= np.float32(value or 1)
     return a, h, largest[0] * largest[1]
 
 
@@ -75,7 +72,7 @@ def plus_plus(
     `unit` is what a and h together were divided by. A pick takes one pass over a and h: m (c + f) multiplications.
     """
     squares = np.einsum("mc,mc->m", a, a, dtype=np.float64) * np.einsum("mf,mf->m", h, h, dtype=np.float64)
-    squares[squares <= SURE * squares.max()] = 0
+    squares[squares <= NO_GRADIENT * squares.max()] = 0
     gap = np.full(len(a), np.inf)
     rows: list[int] = []
     spread: list[float] = []
@@ -89,7 +86,7 @@ def plus_plus(
         # einsum and not a matrix product, whose sums depend on the number of threads
         inner = np.einsum("mc,c->m", a, a[row]).astype(np.float64) * np.einsum("mf,f->m", h, h[row])
         sq_dist = sums - 2 * inner
-        sq_dist[sq_dist <= RESOLVED * sums] = 0
+        sq_dist[sq_dist <= RESOLUTION * sums] = 0
         sq_dist[row] = 0
         np.minimum(gap, sq_dist, out=gap)
         rows.append(row)

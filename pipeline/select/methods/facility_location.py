@@ -8,10 +8,11 @@ from numpy import ndarray
 from pydantic import Field
 
 from pipeline.base.errors import ParamsError
-from pipeline.select.apart import Taken, on_sphere
 from pipeline.select.greedy import lazy_greedy
 from pipeline.select.pool import Pool, Space
-from pipeline.select.selector import Picks, Selector, farthest
+from pipeline.select.selector import Picks, Selector
+from pipeline.select.sphere import on_sphere
+from pipeline.select.taken import Taken, filled_up
 
 EDGE_BYTES = 24  # while the graph is being turned round
 
@@ -29,13 +30,12 @@ class FacilityLocation(Selector):
     neighbours: int = Field(ge=1)  # the image itself among them; all images, where there are fewer
 
     def select(self, pool: Pool, budget: int, seed: int) -> Picks:
-        """See `Selector`."""
         ball, n = on_sphere(pool), len(pool.x)
         k, most = min(self.neighbours, n), pool.space.search.memory_mb * 2**20 // (EDGE_BYTES * n)
         if k > most:
             where, limit = "select.facility_location.neighbours", f"{most}, whose graph fits select.search.memory_mb"
             raise ParamsError(f"{where}: expected for {n} images at most {limit}, got {self.neighbours}")
-        graph, taken = Graph.build(ball.space, k), Taken(ball, budget)
+        graph, taken = Graph.build(ball.space, k), Taken.of(ball, budget)
         served = np.zeros(n, np.float32)
         for row in pool.labelled:
             graph.serve(int(row), served)
@@ -46,13 +46,12 @@ class FacilityLocation(Selector):
 
         def take(row: int) -> None:
             graph.serve(row, served)
-            taken.add(row)
+            taken.add(np.array([row]))
 
         rows, gains = lazy_greedy(np.where(pool.free, np.inf, -np.inf), gains_of, take, budget)
         rows, gains = rows[gains > 0], gains[gains > 0]
-        more, _ = farthest(pool, rows, budget - len(rows))
         about = {"mean_similarity": round(float(before + gains.sum()), 6), "gained_by": len(rows), **ball.space.about}
-        return Picks(np.concatenate([rows, more]), np.concatenate([gains, np.zeros(len(more))]), about)
+        return filled_up(pool, rows, gains, budget, about)
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,10 @@ class Graph:
         """Of rows of unit length, with the k nearest of each; 1 <= k <= n."""
         n = len(space.x)
         server, sim = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
-        for part, sq_dist, row in space.near(k).nearest(k):
+        for part, sq_dist, row in space.neighbours(k).knn(k):
             server[part] = row
-            # Within the resolution they are one image; missing ones are infinitely far.
-            sim[part] = np.maximum(1 - np.where(sq_dist <= space.floor, 0, sq_dist) / 2, 0)
+            # Copies are as similar as can be; missing neighbours are infinitely far.
+            sim[part] = np.maximum(1 - np.where(sq_dist < space.copy_sq_dist, 0, sq_dist) / 2, 0)
         order = server.ravel().argsort(kind="stable")[np.count_nonzero(server < 0) :]
         starts = np.concatenate([[0], np.bincount(server[server >= 0], minlength=n).cumsum()])
         sim = sim.ravel()[order]
@@ -80,8 +79,8 @@ class Graph:
 
     def serve(self, row: int, served: Float32[ndarray, " n"]) -> None:
         """Raises how well each image is served to what it is when the row is among the picks."""
-        own = slice(*self.starts[row : row + 2])
-        served[self.image[own]] = np.maximum(served[self.image[own]], self.sim[own])
+        edges = slice(*self.starts[row : row + 2])
+        served[self.image[edges]] = np.maximum(served[self.image[edges]], self.sim[edges])
 
     def gains(self, rows: Int64[ndarray, " r"], served: Float32[ndarray, " n"]) -> Float[ndarray, " r"]:
         """By how much each of the rows would raise the sum of `served`."""

@@ -6,7 +6,8 @@ import numpy as np
 
 from pipeline.base import rng
 from pipeline.select.pool import Pool
-from pipeline.select.selector import Picks, Selector, farthest
+from pipeline.select.selector import Picks, Selector
+from pipeline.select.taken import farthest
 
 
 class KCenter(Selector):
@@ -22,7 +23,6 @@ class KCenter(Selector):
     start: Literal["medoid", "random"]
 
     def select(self, pool: Pool, budget: int, seed: int) -> Picks:
-        """See `Selector`."""
         free, squares = np.flatnonzero(pool.free), np.einsum("nd,nd->n", pool.space.centred, pool.space.centred)
         if len(pool.labelled):
             first = np.empty(0, np.int64)

@@ -8,12 +8,13 @@ from numpy import ndarray
 from pydantic import Field
 
 from pipeline.base import rng
-from pipeline.select.geometry import assign, spans, sq_dists
+from pipeline.select.by_cluster import best_of_each, from_clusters, uncovered
+from pipeline.select.geometry import assign, sq_dists
 from pipeline.select.pool import Pool
-from pipeline.select.selector import Picks, Selector, best_of_each, from_clusters, uncovered
+from pipeline.select.rows import blocks
+from pipeline.select.selector import Picks, Selector
 
-BLOCK = 1 << 22  # distances to medoids in memory at a time, beside the matrix: 16 MB
-RESOLVED = 1e-9  # share of the sum of distances that a swap must gain
+LEAST_GAIN = 1e-9  # share of the sum of distances that a swap must gain
 
 
 class KMedoids(Selector):
@@ -29,21 +30,20 @@ class KMedoids(Selector):
     sample: int = Field(ge=1)
 
     def select(self, pool: Pool, budget: int, seed: int) -> Picks:
-        """See `Selector`."""
         x = pool.space.centred
         size = min(len(x), self.sample, math.isqrt(pool.space.search.memory_mb * 2**20 // 8))
         sample = rng.stream(seed, "select", "kmedoids").permutation(len(x))[:size]
-        found = medoids(distances(x[sample], pool.space.floor), min(budget + len(pool.labelled), size))
-        nearest, sq_dist = assign(x, x[sample[found]])
+        chosen = medoids(distances(x[sample], pool.space.copy_sq_dist), min(budget + len(pool.labelled), size))
+        nearest, sq_dist = assign(x, x[sample[chosen]])
         cluster = np.unique(nearest, return_inverse=True)[1].astype(np.int64)
         picks = from_clusters(pool, best_of_each(cluster, -sq_dist, uncovered(pool, cluster)), cluster, budget)
         return Picks(picks.rows, picks.scores, {**picks.about, "sample": size})
 
 
-def distances(x: Float32[ndarray, "m d"], floor: float) -> Float32[ndarray, "m m"]:
+def distances(x: Float32[ndarray, "m d"], copy_sq_dist: float) -> Float32[ndarray, "m m"]:
     """Euclidean distances of centred rows; copies are at 0."""
     out = sq_dists(x, x)
-    out[out <= floor] = 0
+    out[out < copy_sq_dist] = 0
     return np.sqrt(out, out=out)
 
 
@@ -57,7 +57,7 @@ def medoids(distance: Float32[ndarray, "m m"], k: int) -> Int64[ndarray, " k"]:
     if k == 1:
         return distance.sum(axis=1, dtype=np.float64).argmin(keepdims=True)
     chosen, tried, row = np.arange(k), 0, k
-    own, first, other, second = two_nearest(distance, chosen, np.arange(len(distance)))
+    own, first, other, second = closest_two(distance, chosen, np.arange(len(distance)))
     leaving = np.bincount(own, second - first, k)
     while tried < len(distance):
         row, tried = row % len(distance), tried + 1
@@ -66,7 +66,7 @@ def medoids(distance: Float32[ndarray, "m m"], k: int) -> Int64[ndarray, " k"]:
         change = leaving + np.bincount(own[close], np.maximum(d[close], first[close]) - second[close], k)
         change += np.minimum(d[close] - first[close], 0).sum()
         out = int(change.argmin())
-        if change[out] < -RESOLVED * first.sum():
+        if change[out] < -LEAST_GAIN * first.sum():
             chosen[out], tried = row, 0
             behind = (own != out) & (d < second)
             second[behind], other[behind] = d[behind], out
@@ -74,19 +74,19 @@ def medoids(distance: Float32[ndarray, "m m"], k: int) -> Int64[ndarray, " k"]:
             second[ahead], other[ahead] = first[ahead], own[ahead]
             first[ahead], own[ahead] = d[ahead], out
             lost = np.flatnonzero(((own == out) & ~ahead) | ((other == out) & ~behind))
-            own[lost], first[lost], other[lost], second[lost] = two_nearest(distance, chosen, lost)
+            own[lost], first[lost], other[lost], second[lost] = closest_two(distance, chosen, lost)
             leaving = np.bincount(own, second - first, k)
         row += 1
     return chosen
 
 
-def two_nearest(
+def closest_two(
     distance: Float32[ndarray, "m m"], chosen: Int64[ndarray, " k"], rows: Int64[ndarray, " r"]
 ) -> tuple[Int64[ndarray, " r"], Float64[ndarray, " r"], Int64[ndarray, " r"], Float64[ndarray, " r"]]:
     """For each of the rows which of the chosen is nearest, its distance; which is second, its distance."""
     own, other = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
     first, second = np.empty(len(rows)), np.empty(len(rows))
-    for part in spans(len(rows), max(1, BLOCK // len(chosen))):
+    for part in blocks(len(rows), len(chosen)):
         # Rows of the matrix are medoids, as in the swaps: rounding may make it a little asymmetric.
         block, places = distance[np.ix_(chosen, rows[part])].T, np.arange(len(rows[part]))
         own[part] = block.argmin(axis=1)

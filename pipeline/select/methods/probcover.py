@@ -12,19 +12,20 @@ from numpy import ndarray
 from pydantic import Field
 
 from pipeline.base import rng
-from pipeline.select.apart import on_sphere
-from pipeline.select.clustering import Lloyd, kmeans
-from pipeline.select.geometry import spans
-from pipeline.select.neighbours import Lists, Near
+from pipeline.select.clustering import KMeansParams, kmeans
+from pipeline.select.neighbours import NeighbourSearch
 from pipeline.select.pool import Pool
-from pipeline.select.selector import Picks, Selector, farthest, nearest_of
+from pipeline.select.rows import spans
+from pipeline.select.selector import Picks, Selector
+from pipeline.select.sphere import on_sphere
+from pipeline.select.taken import filled_up, min_sq_dist
 
-SAMPLE = 2000  # images whose balls are looked at to find δ
-SIZED = 500  # images whose balls are counted to choose near lists
-MOST_NEAR = 400  # neighbours that near lists are chosen for, at most
+RADIUS_IMAGES = 2000  # images whose balls are looked at to find δ
+COUNTED_IMAGES = 500  # images whose balls are counted to choose how many lists are probed
+MOST_NEIGHBOURS = 400  # for which these are chosen, at most
 
 
-class ProbCover(Lloyd, Selector):
+class ProbCover(KMeansParams, Selector):
     """Each next pick is the free image with the most images nearer than δ, on unit rows, that are not covered yet.
 
     Labelled images cover from the start, and so does each pick: a greedy maximum coverage, at least 1 - 1/e of the best
@@ -43,12 +44,11 @@ class ProbCover(Lloyd, Selector):
     clusters: int = Field(ge=1)
 
     def select(self, pool: Pool, budget: int, seed: int) -> Picks:
-        """See `Selector`."""
         ball = on_sphere(pool)
         space, n = ball.space, len(pool.x)
         exact = n <= space.search.exact_most
-        everything = space.near(1) if exact else Near(Lists(space.centred, np.zeros(n, np.int64), None), None, {})
-        sample = rng.stream(seed, "select", "probcover").permutation(n)[:SAMPLE]
+        everything = space.neighbours(1) if exact else NeighbourSearch.exhaustive(space.centred)
+        sample = rng.stream(seed, "select", "probcover").permutation(n)[:RADIUS_IMAGES]
         about: dict[str, float | int] = {}
         if self.delta == "auto":
             number, k = rng.number(seed, "select", "probcover", "k-means"), min(self.clusters, n)
@@ -56,28 +56,27 @@ class ProbCover(Lloyd, Selector):
             sq_delta, about["purity"] = pure_radius(everything, cluster, sample, self.purity)
         else:
             sq_delta = self.delta**2
-        sq_delta = max(sq_delta, space.floor)
-        sized = sample[:SIZED]
-        edges = count_within(everything, sized, sq_delta).sum()
-        near = everything
+        sq_delta = max(sq_delta, space.copy_sq_dist)
+        counted = sample[:COUNTED_IMAGES]
+        edges = count_within(everything, counted, sq_delta).sum()
+        search = everything
         if not exact:
-            near = space.near(min(MOST_NEAR, n, max(1, round(edges / len(sized)))))
-            about["edges_found"] = round(float(count_within(near, sized, sq_delta).sum() / edges), 4)
-        rows, scores, halved, covered = cover(ball, near, sq_delta, budget)
-        more, _ = farthest(pool, rows, budget - len(rows))
-        about |= {"delta": sq_delta**0.5, "halved": halved, "covered": covered, **near.about}
-        return Picks(np.concatenate([rows, more]), np.array(scores + [-float(halved)] * len(more)), about)
+            search = space.neighbours(min(MOST_NEIGHBOURS, n, max(1, round(edges / len(counted)))))
+            about["edges_found"] = round(float(count_within(search, counted, sq_delta).sum() / edges), 4)
+        rows, scores, halved, covered = cover(ball, search, sq_delta, budget)
+        about |= {"delta": sq_delta**0.5, "halved": halved, "covered": covered, **search.about}
+        return filled_up(pool, rows, np.array(scores, np.float64), budget, about, last=-float(halved))
 
 
 def pure_radius(
-    everything: Near, cluster: Int64[ndarray, " n"], sample: Int64[ndarray, " s"], purity: float
+    everything: NeighbourSearch, cluster: Int64[ndarray, " n"], sample: Int64[ndarray, " s"], purity: float
 ) -> tuple[float, float]:
     """The square of the largest δ, 2 at most, at which that share of the sample's balls is pure; the share then."""
     gaps: list[Float32[ndarray, " b"]] = []
     for rows, candidates in everything.blocks(sample):
         gap = np.full(len(rows), 4, np.float32)
-        for found, sq_dist in candidates:
-            sq_dist[cluster[rows][:, None] == cluster[found]] = np.inf
+        for others, sq_dist in candidates:
+            sq_dist[cluster[rows][:, None] == cluster[others]] = np.inf
             np.minimum(gap, sq_dist.min(axis=1), out=gap)
         gaps.append(np.maximum(gap, 0))
     gap = np.sort(np.concatenate(gaps))
@@ -85,48 +84,56 @@ def pure_radius(
     return float(sq_delta), float((gap >= sq_delta).mean())
 
 
-def cover(pool: Pool, near: Near, sq_delta: float, budget: int) -> tuple[Int64[ndarray, " b"], list[float], int, float]:
+def cover(
+    pool: Pool, search: NeighbourSearch, sq_delta: float, budget: int
+) -> tuple[Int64[ndarray, " b"], list[float], int, float]:
     """The greedy picks until the radius is nothing; their scores; how often it was halved; the share covered at δ."""
     n, sq_radius, halved = len(pool.x), sq_delta, 0
-    sq_gap = nearest_of(pool.space.centred, np.arange(n), pool.labelled)
+    sq_gap = min_sq_dist(pool.space.centred, np.arange(n), pool.labelled)
     free = pool.free.copy()
     rows: list[int] = []
     scores: list[float] = []
-    while len(rows) < budget and sq_radius >= pool.space.floor:
-        degree = count_within(near, np.flatnonzero(sq_gap >= sq_radius), sq_radius)
+    while len(rows) < budget and sq_radius >= pool.space.copy_sq_dist:
+        degree = count_within(search, np.flatnonzero(sq_gap >= sq_radius), sq_radius)
         degree[~free] = -n
         while len(rows) < budget and degree[row := int(degree.argmax())] > 0:
             rows.append(row)
             scores.append(float(degree[row] / n - halved))
             free[row], degree[row] = False, -n
-            count_within(near, newly_covered(near, row, sq_gap, sq_radius), sq_radius, degree, -1)
+            count_within(search, newly_covered(search, row, sq_gap, sq_radius), sq_radius, degree, -1)
         if len(rows) < budget:
             sq_radius, halved = sq_radius / 4, halved + 1
     return np.array(rows, np.int64), scores, halved, float((sq_gap < sq_delta).mean())
 
 
-def newly_covered(near: Near, row: int, sq_gap: Float32[ndarray, " n"], sq_radius: float) -> Int64[ndarray, " c"]:
+def newly_covered(
+    search: NeighbourSearch, row: int, sq_gap: Float32[ndarray, " n"], sq_radius: float
+) -> Int64[ndarray, " c"]:
     """The images that a pick covers and none did before; lowers each image's sq_dist to its nearest pick, `sq_gap`."""
-    if near.lists is not None:  # those that have the row among their candidates, not those that it has
-        lists = np.flatnonzero((near.lists == near.rows.cell[row]).any(axis=1))
-        near = Near(near.rows, np.broadcast_to(lists, (len(near.lists), len(lists))), {})
+    if search.probed is not None:  # those that have the row among their candidates, not those that it has
+        probed = np.flatnonzero((search.probed == search.lists.cell[row]).any(axis=1))
+        search = NeighbourSearch(search.lists, np.broadcast_to(probed, (len(search.probed), len(probed))), {})
     new: list[Int64[ndarray, " c"]] = []
-    for _, candidates in near.blocks(np.array([row])):
-        for found, sq_dist in candidates:
-            before = sq_gap[found]
-            new.append(found[(sq_dist[0] < sq_radius) & (before >= sq_radius)])
-            sq_gap[found] = np.minimum(before, np.maximum(sq_dist[0], 0))
+    for _, candidates in search.blocks(np.array([row])):
+        for others, sq_dist in candidates:
+            before = sq_gap[others]
+            new.append(others[(sq_dist[0] < sq_radius) & (before >= sq_radius)])
+            sq_gap[others] = np.minimum(before, np.maximum(sq_dist[0], 0))
     return np.concatenate(new)
 
 
 def count_within(
-    near: Near, rows: Int64[ndarray, " r"], sq_radius: float, count: Int64[ndarray, " n"] | None = None, sign: int = 1
+    search: NeighbourSearch,
+    rows: Int64[ndarray, " r"],
+    sq_radius: float,
+    count: Int64[ndarray, " n"] | None = None,
+    sign: int = 1,
 ) -> Int64[ndarray, " n"]:
     """For each image of how many of the `rows` it is a candidate within the radius; `sign` times that is added."""
-    count = np.zeros(len(near.rows.x), np.int64) if count is None else count
-    for part, candidates in near.blocks(rows):
-        for found, sq_dist in candidates:
+    count = np.zeros(len(search.lists.x), np.int64) if count is None else count
+    for part, candidates in search.blocks(rows):
+        for others, sq_dist in candidates:
             within = (sq_dist < sq_radius).view(np.uint8)
             for few in spans(len(part), 255):  # bytes are summed several times as fast as booleans
-                count[found] += sign * np.add.reduce(within[few], axis=0, dtype=np.uint8).astype(np.int64)
+                count[others] += sign * np.add.reduce(within[few], axis=0, dtype=np.uint8).astype(np.int64)
     return count

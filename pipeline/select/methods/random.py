@@ -1,4 +1,4 @@
-"""Picks at random: the floor in every comparison."""
+"""Picks at random: the baseline in every comparison."""
 
 import numpy as np
 
@@ -13,7 +13,6 @@ class Random(Selector):
     out_of_core = True
 
     def select(self, pool: Pool, budget: int, seed: int) -> Picks:
-        """Draws without replacement."""
         rows = np.flatnonzero(pool.free)
         rng.stream(seed, "select", "random").shuffle(rows)
         return Picks(rows[:budget].copy(), np.zeros(budget))

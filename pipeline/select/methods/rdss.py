@@ -10,11 +10,13 @@ from pydantic import Field
 
 from pipeline.base import rng
 from pipeline.select.geometry import sq_dists
-from pipeline.select.kernel import Sphere, sample
 from pipeline.select.pool import Pool
-from pipeline.select.selector import Picks, Selector, farthest
+from pipeline.select.rows import sample
+from pipeline.select.selector import Picks, Selector
+from pipeline.select.sphere import Sphere
+from pipeline.select.taken import filled_up
 
-PAIRED = 1000  # images among which the median of the distances is taken, at most
+MEDIAN_IMAGES = 1000  # between which the median of the distances is taken, at most
 
 
 class Rdss(Selector):
@@ -33,26 +35,22 @@ class Rdss(Selector):
     sample: int = Field(ge=1)  # images whose mean kernel stands for that of all, at most
 
     def select(self, pool: Pool, budget: int, seed: int) -> Picks:
-        """See `Selector`."""
         sphere, n = Sphere.of(pool.x), len(pool.x)
-        scale = self.bandwidth**2 * median_sq_dist(
-            sphere, sample(n, PAIRED, rng.stream(seed, "select", "rdss", "median"))
-        )
-        seen = sample(n, self.sample, rng.stream(seed, "select", "rdss"))
-        mu = sphere.mean_kernel(seen, scale)
+        some = sample(n, MEDIAN_IMAGES, rng.stream(seed, "select", "rdss", "median"))
+        scale = self.bandwidth**2 * median_sq_dist(sphere, some)
+        sampled = sample(n, self.sample, rng.stream(seed, "select", "rdss"))
+        mu = sphere.mean_kernel(sampled, scale)
         total = len(pool.labelled) + budget
         alpha = 1 - total**-0.5 if total > 1 else 1.0
         rows, scores = herded(pool, sphere, alpha * mu, scale, budget)
-        more, _ = farthest(pool, rows, budget - len(rows))
-        last = np.full(len(more), scores.min(initial=0))
-        about = {"sample": len(seen), "sigma": scale**0.5, "alpha": alpha}
-        return Picks(np.concatenate([rows, more]), np.concatenate([np.minimum.accumulate(scores), last]), about)
+        about = {"sample": len(sampled), "sigma": scale**0.5, "alpha": alpha}
+        return filled_up(pool, rows, np.minimum.accumulate(scores), budget, about, last=float(scores.min(initial=0)))
 
 
 def median_sq_dist(sphere: Sphere, rows: Int64[ndarray, " m"]) -> float:
     """The median squared distance of two different images among `rows`; 1 where there are no two."""
     apart = sq_dists(sphere.x[rows], sphere.x[rows])
-    apart = apart[apart > sphere.floor]
+    apart = apart[apart >= sphere.copy_sq_dist]
     return float(np.median(apart)) if apart.size else 1.0
 
 
@@ -72,8 +70,6 @@ def herded(
             scores.append(goal[row] - mean[row])
         else:
             break
-        sq_dist = sphere.sq_dist(row)
-        free &= sq_dist > sphere.floor
-        free[row] = False
-        mean += (np.exp(-sq_dist / np.float32(scale)) - mean) / (made + 1)
+        free &= ~sphere.copies_of(row)
+        mean += (np.exp(-sphere.sq_dist(row) / np.float32(scale)) - mean) / (made + 1)
     return np.array(rows, np.int64), np.array(scores, np.float64)

@@ -10,17 +10,16 @@ from numpy import ndarray
 from pydantic import Field
 
 from pipeline.base import rng
-from pipeline.select.apart import Taken, on_sphere
-from pipeline.select.clustering import Lloyd, kmeans
-from pipeline.select.geometry import smallest, spans
-from pipeline.select.neighbours import Lists
+from pipeline.select.clustering import KMeansParams, kmeans
+from pipeline.select.geometry import k_smallest
+from pipeline.select.neighbours import InvertedLists
 from pipeline.select.pool import Pool, Space
-from pipeline.select.selector import Picks, Selector, farthest
+from pipeline.select.selector import Picks, Selector
+from pipeline.select.sphere import on_sphere
+from pipeline.select.taken import Taken, filled_up
 
-QUEUED = 1024  # images of a cluster that are looked at together
 
-
-class TypiClust(Lloyd, Selector):
+class TypiClust(KMeansParams, Selector):
     """k-means of unit rows; again and again the cluster with the fewest labelled, of these the largest, gives a pick.
 
     It gives the image of lowest mean sq_dist to its nearest within the cluster: the paper's typicality is the inverse
@@ -37,15 +36,12 @@ class TypiClust(Lloyd, Selector):
     neighbours: int = Field(ge=1)  # without the image itself; half of the cluster, where that is fewer
 
     def select(self, pool: Pool, budget: int, seed: int) -> Picks:
-        """See `Selector`."""
         ball = on_sphere(pool)
         number, k = rng.number(seed, "select", "typiclust"), min(budget + len(pool.labelled), self.max_clusters)
         cluster = kmeans(ball.x, k, self, number, pool.space.search.memory_mb).cluster
         rows, scores, about = in_turns(ball, cluster, budget, self)
-        more, _ = farthest(pool, rows, budget - len(rows))
-        scores += [min(scores, default=0.0)] * len(more)
         about = {"clusters": int(cluster.max()) + 1, "given_by_clusters": len(rows), **about}
-        return Picks(np.concatenate([rows, more]), np.array(scores), about)
+        return filled_up(pool, rows, np.array(scores, np.float64), budget, about, last=min(scores, default=0.0))
 
 
 def in_turns(
@@ -60,7 +56,7 @@ def in_turns(
     members = np.split(cluster.argsort(kind="stable"), size.cumsum()[:-1])
     turns = [(int(labelled[c]), -int(size[c]), int(c)) for c in np.flatnonzero(may)]
     heapq.heapify(turns)
-    taken, queues = Taken(pool, budget), dict[int, Iterator[int]]()
+    taken, queues = Taken.of(pool, budget), dict[int, Iterator[int]]()
     abouts: list[Mapping[str, Any]] = []
     rows: list[int] = []
     scores: list[float] = []
@@ -68,11 +64,10 @@ def in_turns(
         count, fewer, c = heapq.heappop(turns)
         if c not in queues:
             order, about = most_typical(pool.space, members[c], params.neighbours)
-            queues[c] = not_taken(order[pool.free[order]], taken)
+            queues[c] = taken.take_distinct(order[pool.free[order]])
             abouts.append(about)
         row = next(queues[c], None)
         if row is not None:
-            taken.add(row)
             rows.append(row)
             scores.append(-fewer / len(cluster) - count)
             heapq.heappush(turns, (count + 1, fewer, c))
@@ -80,23 +75,15 @@ def in_turns(
     return np.array(rows, np.int64), scores, worst
 
 
-def not_taken(rows: Int64[ndarray, " r"], taken: Taken) -> Iterator[int]:
-    """Those of the rows, in order, that are no copies of what is taken by the time they come up."""
-    for part in spans(len(rows), QUEUED):  # most copies are told many at a time
-        for row in rows[part][~taken.copies(rows[part])].tolist():
-            if not taken.copies(np.array([row]))[0]:
-                yield row
-
-
 def most_typical(
     space: Space, rows: Int64[ndarray, " m"], neighbours: int
 ) -> tuple[Int64[ndarray, " m"], Mapping[str, Any]]:
     """The rows of a cluster by falling typicality, on ties by number; and how their neighbours were found."""
     k = min(neighbours, len(rows) // 2)
-    near = Lists.build(space.centred[rows], space.search).near(k + 1, space.search)
+    search = InvertedLists.build(space.centred[rows], space.search).search(k + 1, space.search)
     mean = np.empty(len(rows))
-    for part, candidates in near.blocks():
-        sq_dist, _ = smallest(candidates, len(part), k + 1)  # the row itself is one of them, at 0
-        found = np.isfinite(sq_dist)
-        mean[part] = np.where(found, sq_dist, 0).sum(axis=1) / np.maximum(found.sum(axis=1) - 1, 1)
-    return rows[mean.argsort(kind="stable")], near.about
+    for part, candidates in search.blocks():
+        sq_dist, _ = k_smallest(candidates, len(part), k + 1)  # the row itself is one of them, at 0
+        finite = np.isfinite(sq_dist)
+        mean[part] = np.where(finite, sq_dist, 0).sum(axis=1) / np.maximum(finite.sum(axis=1) - 1, 1)
+    return rows[mean.argsort(kind="stable")], search.about

@@ -12,12 +12,13 @@ from pydantic import Field, model_validator
 
 from pipeline.base import rng
 from pipeline.base.params import Block
-from pipeline.select.clustering import Lloyd, kmeans
-from pipeline.select.geometry import spans, sq_dists
+from pipeline.select.by_cluster import best_of_each, from_clusters, uncovered
+from pipeline.select.clustering import KMeansParams, kmeans
+from pipeline.select.geometry import sq_dists
 from pipeline.select.pool import Pool, Space
-from pipeline.select.selector import Picks, Selector, best_of_each, from_clusters, uncovered
+from pipeline.select.rows import blocks
+from pipeline.select.selector import Picks, Selector
 
-BLOCK = 1 << 22  # distances of images to picks in memory at a time: 16 MB
 AROUND = 4  # times the horizon: the picks that an image is compared with, where they are very many
 
 
@@ -34,13 +35,13 @@ class Horizon(Block):
         return self
 
 
-class Usl(Lloyd, Selector):
+class Usl(KMeansParams, Selector):
     """k-means, and from each cluster the image that is dense and far from the other clusters' picks.
 
     There are as many clusters as labelled images and picks together; those with a labelled image get no pick, and
     labelled images push others away like picks. Distances enter squared throughout, as FAISS gives them and the
     authors' code uses them: α applies to sq_dist. Departures: k-means starts from k-means++ and is restarted; sq_dists
-    are raised to the resolution before they are inverted, so that duplicates give large numbers and not infinite ones;
+    of copies count as the resolution before they are inverted, so that they give large numbers and not infinite ones;
     clusters that come out empty are made up for by `from_clusters`, which also orders the picks and says what their
     scores are. Where the horizon is the nearest picks and there are more than `AROUND` times as many, an image is
     compared only with so many that are nearest to the mean of its cluster.
@@ -54,7 +55,6 @@ class Usl(Lloyd, Selector):
     rounds: int = Field(ge=0)
 
     def select(self, pool: Pool, budget: int, seed: int) -> Picks:
-        """See `Selector`."""
         number = rng.number(seed, "select", "usl")
         cluster = kmeans(pool.x, budget + len(pool.labelled), self, number, pool.space.search.memory_mb).cluster
         rep = pool.space.density(self.neighbours)
@@ -83,24 +83,24 @@ def closeness(
     space: Space, cluster: Int64[ndarray, " n"], rows: Int64[ndarray, " k"], params: Usl
 ) -> Float[ndarray, " n"]:
     """New Reg: the sum of 1 / sq_dist^α over those of `rows`, picks or labelled, in other clusters in the horizon."""
-    x, nearest = space.centred, len(rows)
+    x, num_nearest = space.centred, len(rows)
     if params.horizon.kind == "nearest":
-        nearest = min(nearest, int(params.horizon.value))
+        num_nearest = min(num_nearest, int(params.horizon.value))
     sums = np.empty(len(x))
-    if len(rows) <= AROUND * nearest:
-        for part in spans(len(x), max(1, BLOCK // len(rows))):
-            sums[part] = _pushed(space, x[part], cluster[part], rows, cluster[rows], nearest, params)
+    if len(rows) <= AROUND * num_nearest:
+        for part in blocks(len(x), len(rows)):
+            sums[part] = _pushed(space, x[part], cluster[part], rows, cluster[rows], num_nearest, params)
         return sums
     order = cluster.argsort(kind="stable")
     members = np.split(order, np.bincount(cluster).cumsum()[:-1])
-    means = np.stack([x[own].mean(axis=0) for own in members])
-    for part in spans(len(members), max(1, BLOCK // len(rows))):
+    means = np.stack([x[images].mean(axis=0) for images in members])
+    for part in blocks(len(members), len(rows)):
         sq_dist = sq_dists(means[part], x[rows])
-        around = sq_dist.argpartition(AROUND * nearest - 1, axis=1)[:, : AROUND * nearest]
-        for own, some in zip(members[part], np.sort(around, axis=1), strict=True):
-            for few in spans(len(own), max(1, BLOCK // len(some))):
-                at = own[few]
-                sums[at] = _pushed(space, x[at], cluster[at], rows[some], cluster[rows[some]], nearest, params)
+        around = sq_dist.argpartition(AROUND * num_nearest - 1, axis=1)[:, : AROUND * num_nearest]
+        for images, some in zip(members[part], np.sort(around, axis=1), strict=True):
+            for few in blocks(len(images), len(some)):
+                at = images[few]
+                sums[at] = _pushed(space, x[at], cluster[at], rows[some], cluster[rows[some]], num_nearest, params)
     return sums
 
 
@@ -110,18 +110,18 @@ def _pushed(
     cluster: Int64[ndarray, " b"],
     rows: Int64[ndarray, " k"],
     of: Int64[ndarray, " k"],
-    nearest: int,
+    num_nearest: int,
     params: Usl,
 ) -> Float[ndarray, " b"]:
-    sq_dist = np.maximum(sq_dists(x, space.centred[rows]), space.floor, dtype=np.float32)
+    sq_dist = np.maximum(sq_dists(x, space.centred[rows]), space.copy_sq_dist, dtype=np.float32)
     sq_dist[cluster[:, None] == of] = np.inf
-    if nearest < len(rows):
-        sq_dist.partition(nearest - 1, axis=1)
-        sq_dist = sq_dist[:, :nearest]
+    if num_nearest < len(rows):
+        sq_dist.partition(num_nearest - 1, axis=1)
+        sq_dist = sq_dist[:, :num_nearest]
     if params.horizon.kind == "radius":
         sq_dist[sq_dist >= params.horizon.value] = np.inf
-    # In units of the floor every power is at most 1, so float32 cannot overflow.
-    sq_dist /= space.floor
+    # In units of copy_sq_dist every power is at most 1, so float32 cannot overflow.
+    sq_dist /= space.copy_sq_dist
     # CIFAR-10's α by way of the square root: a third of the time of a power.
     inverse = 1 / np.sqrt(sq_dist) if params.alpha == 0.5 else np.power(sq_dist, -params.alpha)
-    return inverse.sum(axis=1, dtype=np.float64) * space.floor**-params.alpha
+    return inverse.sum(axis=1, dtype=np.float64) * space.copy_sq_dist**-params.alpha
