@@ -1,4 +1,4 @@
-"""Every image of a split to one unit vector, a shard at a time: memory is two shards', a kill costs one.
+"""The stage `embed`: every image to one unit vector, a shard at a time; memory is two shards', a kill costs one.
 
 Of several processes each takes its share of the shards; what comes out is the same, to the byte, for any number of them
 with as many threads each.
@@ -24,19 +24,20 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import TrainingError
 from pipeline.base.files import whole_file
-from pipeline.base.params import Block
+from pipeline.base.machine import Machine, Reading
+from pipeline.base.params import Block, Params
 from pipeline.nn.backbones import Backbone
-from pipeline.nn.device import Device, Precision
+from pipeline.nn.classifier import read_backbone
+from pipeline.nn.device import Device
 from pipeline.parallel import dist
+from pipeline.parallel.work import resumable
 from pipeline.shards.reader import read_shard
-from pipeline.shards.remote.download import Reading
 
 
 class EmbedParams(Block):
     """The block `embed`."""
 
     batch_size: int = Field(ge=1)
-    precision: Precision
 
 
 def embed_split(
@@ -59,7 +60,7 @@ def embed_split(
     files = [parts / f"{split}-{number:06d}.npy" for number in range(len(shards))]
     if not parts.is_dir():
         raise TrainingError(f"{parts}: expected a folder that all processes see, found none")
-    missing = dist.first_says([number for number, file in enumerate(files) if not file.exists()])
+    missing = dist.from_first([number for number, file in enumerate(files) if not file.exists()])
     todo = missing[dist.rank() :: dist.world()]
     bar = tqdm(todo, desc=f"embed {split}", disable=None if dist.rank() == 0 else True, unit="shard")
     with ThreadPoolExecutor(1) as pool:  # the next shard is read while one is computed
@@ -95,3 +96,24 @@ def embed(
             found = net(part.to(device.device)).float()
         rows.append((F.normalize(found, dim=1) if unit else found).cpu())
     return torch.cat(rows).numpy()
+
+
+def run(params: Params, ingest: Path, backbone: Path, out: Path) -> None:
+    """Writes a folder with `vectors.npy` and `keys.txt` for each split; shards that are embedded already are kept."""
+    block, machine = params.stage("embed", EmbedParams), params.block("machine", Machine)
+    files = [ingest / "manifest.json", ingest / "index.parquet"]
+    with dist.processes():
+        manifest, index = Manifest.read(files[0]), Index.read(files[1])
+        device = Device.choose(machine.precision)
+        net = read_backbone(backbone).to(device.device).eval()
+        files += [backbone / "backbone.safetensors", backbone / "backbone.json"]
+        # Another number of processes may take up what these have done.
+        shared = {name: value for name, value in device.about().items() if name != "processes"}
+        log = {"images": sum(manifest.count(split) for split in manifest.splits), **device.about()}
+        values = [block.model_dump(), shared]
+        with resumable("embed", out, params=values, inputs=files, log=log) as (parts, folder):
+            for split in sorted(manifest.splits):
+                vectors = embed_split(net, manifest, index, split, block, device, parts, reading=machine.reading)
+                if folder is not None:
+                    (folder / split).mkdir()
+                    join(vectors, manifest, index, split, folder / split)

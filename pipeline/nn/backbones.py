@@ -1,4 +1,4 @@
-"""Images to features. Each backbone is a params block that builds a network from (b, channels, h, w) to (b, dim)."""
+"""Images to features: the table of architectures, and the network that carries its normalisation."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from pipeline.base.errors import ParamsError, first_line
-from pipeline.base.params import Block
+from pipeline.nn.architecture import Architecture
 from pipeline.nn.device import channels_last
 from pipeline.nn.resnets import (
     ResNet18,
@@ -23,7 +23,7 @@ from pipeline.nn.resnets import (
 from pipeline.nn.timm_models import TimmModel
 from pipeline.nn.vit import ViTBase, ViTSmall, ViTTiny
 
-BACKBONES: dict[str, Any] = {  # a Block with `build(channels) -> (network, dim)`
+BACKBONES: dict[str, type[Architecture]] = {
     "small_resnet": SmallResNet,
     "wide_resnet10_1": WideResNet10x1,
     "wide_resnet28_2": WideResNet28x2,
@@ -46,10 +46,10 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, options: Block, mean: Float[Tensor, " c"], std: Float[Tensor, " c"]) -> None:
+    def __init__(self, name: str, options: Architecture, mean: Float[Tensor, " c"], std: Float[Tensor, " c"]) -> None:
         super().__init__()
         self.about: dict[str, Any] = {"name": name, "options": options.model_dump(), "channels": len(mean)}
-        self.body, self.dim = BACKBONES[name].build(options, len(mean))
+        self.body, self.dim = options.build(len(mean))
         self.register_buffer("mean", mean.float().reshape(1, -1, 1, 1))
         self.register_buffer("std", std.float().reshape(1, -1, 1, 1))
         for module in self.body.modules():
@@ -66,8 +66,8 @@ class Backbone(nn.Module):
             raise _not_taken(self, x, error) from error
 
 
-def fresh(name: str, options: Block, pixels: UInt8[Tensor, "n c h w"]) -> Backbone:
-    """A backbone with random weights (torch's own chance), normalised by the mean and deviation of these images.
+def fresh(name: str, options: Architecture, pixels: UInt8[Tensor, "n c h w"]) -> Backbone:
+    """A backbone with random weights (torch's own chance), normalised by these images' mean and standard deviation.
 
     Raises ParamsError where the network does not take images of this size and number of channels.
     """
@@ -105,7 +105,7 @@ def _refuse_pixel(_: nn.Module, inputs: tuple[Tensor]) -> None:
     (x,) = inputs
     if x.shape[2:].numel() == 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         raise ParamsError(
-            "pretrain.precision: expected fp32 for images, or parts of them, that shrink to one pixel before a strided "
+            "machine.precision: expected fp32 for images, or parts of them, that shrink to one pixel before a strided "
             "convolution, got bf16 on a CPU"
         )
 

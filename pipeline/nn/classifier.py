@@ -14,7 +14,7 @@ from pipeline.nn.device import channels_last
 from pipeline.nn.heads import Head, build_head, describe
 
 M = TypeVar("M", bound=nn.Module)
-AT_ONCE = 500  # images of a pass without gradient, where nothing else says how many
+INFERENCE_BATCH = 500  # images of a pass without gradient, where no parameter says how many
 
 
 class Classifier(nn.Module):

@@ -3,15 +3,15 @@
 import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+from pipeline.base.machine import Precision
 from pipeline.parallel import dist
 
 log = logging.getLogger(__name__)
-Precision = Literal["auto", "fp32", "bf16"]
 M = TypeVar("M", bound=nn.Module)
 
 

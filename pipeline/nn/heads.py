@@ -62,7 +62,6 @@ class Levels(Head):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, h: Float[Tensor, "b f"]) -> dict[str, Float[Tensor, "b _"]]:
-        """Logits of each level."""
         found = {}
         for start, end, layer, level in zip(self.starts, self.ends, self.layers, self.names, strict=True):
             found[level] = layer(torch.cat([h[:, start:end], h[:, end:].detach()], dim=1))
@@ -115,7 +114,6 @@ class Nearest(Head):
         return {"label": p.clamp(min=1e-12).log(), LINEAR: self.layer(h.detach())}
 
     def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
-        """The linear layer's."""
         return self.layer.weight, self.layer.bias
 
 

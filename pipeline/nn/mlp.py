@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pipeline.base.errors import ParamsError
 from pipeline.nn.backbones import Backbone
 
 
@@ -42,22 +40,3 @@ class Encoder(nn.Module):
         """Features of the backbone, and their projections."""
         features = self.backbone(images)
         return features, self.head(features)
-
-
-def in_groups(net: nn.Module, images: Float[Tensor, "b c h w"], groups: int, shuffled: bool) -> Float[Tensor, "b d"]:
-    """The network on each of `groups` parts of the batch in turn, so that batch norm sees one part at a time.
-
-    On one device this does what MoCo's shuffled batch norm does across several: with `shuffled`, a batch's parts are
-    drawn anew (torch's own chance), so keys and queries do not share their statistics. Raises ParamsError if a group
-    would hold fewer than two images, which have no deviation.
-    """
-    if groups == 1:
-        return net(images)
-    if len(images) < 2 * groups:
-        raise ParamsError(
-            f"pretrain.moco.bn_groups: expected at most {len(images) // 2}, half of a process's batch, got {groups}"
-        )
-    order = torch.randperm(len(images)) if shuffled else torch.arange(len(images))
-    order = order.to(images.device)
-    out = torch.cat([net(part) for part in images[order].tensor_split(groups)])
-    return out[order.argsort()]

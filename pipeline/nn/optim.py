@@ -12,6 +12,13 @@ from torch.optim import SGD, Optimizer
 from pipeline.base.params import Block
 
 
+class LarsParams(Block):
+    """What layer-wise adaptive rates need beside the values of every optimiser."""
+
+    trust: float = Field(gt=0)
+    clip: bool  # LARC: the adapted rate is never above the rate
+
+
 class OptimParams(Block):
     """An optimiser and its schedule; `warmup` is the share of all steps in which the rate rises linearly from 0.
 
@@ -21,8 +28,7 @@ class OptimParams(Block):
     name: Literal["sgd", "lars"]
     learning_rate: float = Field(gt=0, le=1e30)
     bias_scale: float = Field(gt=0, le=1e6)
-    trust: float = Field(gt=0)  # of lars; this and the next are not looked at by sgd
-    clip: bool  # LARC: the adapted rate is never above the rate
+    lars: LarsParams  # sgd does not look at it
     momentum: float = Field(ge=0, lt=1)
     nesterov: bool
     weight_decay: float = Field(ge=0)
@@ -62,7 +68,7 @@ class OptimParams(Block):
             fused = all(p.is_cuda for group in groups for p in group["params"])
             optimiser = SGD(groups, self.learning_rate, self.momentum, nesterov=self.nesterov, fused=fused or None)
             return with_momentum(optimiser) if fused and self.momentum else optimiser
-        return Lars(groups, self.learning_rate, self.momentum, self.trust, clip=self.clip)
+        return Lars(groups, self.learning_rate, self.momentum, self.lars.trust, clip=self.lars.clip)
 
     def move(self, optimiser: Optimizer, progress: float) -> float:
         """Sets the rates of the optimiser's groups for the step at `progress`; returns that of the weights."""

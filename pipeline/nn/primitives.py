@@ -49,7 +49,8 @@ def soft_ce(
 ) -> Float[Tensor, ""]:
     """Primitive A: cross-entropy of softmax(q keys^T / temperature) against the targets, mean over the b queries.
 
-    Targets are each query's own key or weights over all keys; keys where `mask` is true do not exist for that query.
+    Targets are the number of each query's positive key, or weights over all keys; keys where `mask` is true do not
+    exist for that query.
     All rows are unit vectors where a cosine is meant. Gradients flow to q, keys and targets unless they are detached.
     """
     logits = q @ keys.T / temperature
@@ -71,6 +72,6 @@ def regress(
     return (sq_dists.mean(dim=1) if weights is None else (sq_dists * weights).sum(dim=1)).mean()
 
 
-def spread(z: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
+def feature_std(z: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
     """Standard deviation of directions over the batch of all processes, times sqrt(d): 1 if even, 0 if collapsed."""
     return dist.gather(unit(z.detach())).std(dim=0).mean() * z.shape[1] ** 0.5

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.base.params import Block
 from pipeline.base.torchvision_import import torchvision
+from pipeline.nn.architecture import Architecture
 
 
 class BasicBlock(nn.Module):
@@ -53,28 +53,32 @@ class PreactBlock(nn.Module):
         return out + (x if self.shortcut is None else self.shortcut(active))
 
 
-class SmallResNet(Block):
-    """Three basic blocks behind one 3x3 convolution: 307,000 parameters at width 32, made for small images on a CPU."""
+class SmallResNet(Architecture):
+    """Three basic blocks behind one 3x3 convolution: 307,000 parameters at width 32, made for small images on a CPU.
+
+    Features have 4 * width.
+    """
 
     width: int = Field(ge=16)  # below 10, torch's 1x1 convolutions of stride 2 were seen to corrupt memory on a CPU
     stem_stride: Literal[1, 2]
 
     def build(self, channels: int) -> tuple[nn.Module, int]:
-        """The network and its feature dimension, 4 * width."""
         w = self.width
         stem = nn.Conv2d(channels, w, 3, self.stem_stride, 1, bias=False), nn.BatchNorm2d(w), nn.ReLU()
         blocks = BasicBlock(w, w, 1), BasicBlock(w, 2 * w, 2), BasicBlock(2 * w, 4 * w, 2)
         return _initialised(nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())), 4 * w
 
 
-class WideResNet(Block):
-    """WRN-depth-times: three groups of (depth - 4) / 6 blocks, `times` as wide as a CIFAR ResNet's."""
+class WideResNet(Architecture):
+    """WRN-depth-times: three groups of (depth - 4) / 6 blocks, `times` as wide as a CIFAR ResNet's.
+
+    Features have 64 * times.
+    """
 
     depth: ClassVar[int]
     times: ClassVar[int]
 
     def build(self, channels: int) -> tuple[nn.Module, int]:
-        """The network and its feature dimension, 64 * times."""
         layers: list[nn.Module] = [nn.Conv2d(channels, 16, 3, 1, 1, bias=False)]
         widths = (16, 16 * self.times, 32 * self.times, 64 * self.times)
         for group, (c_in, c_out) in enumerate(pairwise(widths)):
@@ -108,14 +112,14 @@ class WideResNet28x10(WideResNet):
     depth, times = 28, 10
 
 
-class TorchvisionResNet(Block):
+class TorchvisionResNet(Architecture):
     """torchvision's; `small_stem`: one 3x3 convolution of stride 1, no pooling, for small images."""
 
     arch: ClassVar[str]
     small_stem: bool
 
     def build(self, channels: int) -> tuple[nn.Module, int]:
-        """The network, named as torchvision's less `fc`, and its feature dimension."""
+        # The parameters keep torchvision's names, so that its weights fit.
         net = getattr(torchvision().models, self.arch)(weights=None)
         width = net.conv1.out_channels
         if self.small_stem:

@@ -7,19 +7,18 @@ from typing import Any
 from torch import nn
 
 from pipeline.base.errors import ParamsError, first_line
-from pipeline.base.params import Block
 from pipeline.base.torchvision_import import torchvision
+from pipeline.nn.architecture import Architecture
 
 MODEL = "pretrain.backbones.timm.model"
 
 
-class TimmModel(Block):
+class TimmModel(Architecture):
     """A model by timm's name; a tag after a dot (`resnet18.a1_in1k`) says which weights, where weights are wanted."""
 
     model: str
 
     def build(self, channels: int) -> tuple[nn.Module, int]:
-        """The network without its classification layer, with random weights, and its feature dimension."""
         try:
             net = create(self.model, channels, pretrained=False)
         except (AssertionError, RuntimeError) as error:  # a tag that is not there, channels that it cannot have

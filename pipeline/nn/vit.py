@@ -10,8 +10,8 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from pipeline.base.errors import ParamsError
-from pipeline.base.params import Block
 from pipeline.base.torchvision_import import torchvision
+from pipeline.nn.architecture import Architecture
 
 
 class Transformer(nn.Module):
@@ -37,24 +37,24 @@ class Transformer(nn.Module):
         return self.encoder.ln(self.encoder.layers(self.encoder.dropout(tokens)))[:, 0]
 
     def positions(self, rows: int, columns: int) -> Float[Tensor, "1 tokens d"]:
-        """Position embeddings, the class token's first, the others interpolated where the grid is not their own."""
-        own: Tensor = self.encoder.pos_embedding
+        """Position embeddings, the class token's first, the others interpolated where the grid is of another size."""
+        embedding: Tensor = self.encoder.pos_embedding
         if (rows, columns) == (self.side, self.side):
-            return own
-        grid = own[:, 1:].transpose(1, 2).unflatten(2, (self.side, self.side))
+            return embedding
+        grid = embedding[:, 1:].transpose(1, 2).unflatten(2, (self.side, self.side))
         # Smoothed where the grid shrinks (as for small crops), as timm does it; DINO does not.
         grid = F.interpolate(grid, (rows, columns), mode="bicubic", antialias=True)
-        return torch.cat([own[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
+        return torch.cat([embedding[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
 
 
-class VisionTransformer(Block):
-    """Twelve layers, hidden layers four times as wide; position embeddings are made for `image_size`."""
+class VisionTransformer(Architecture):
+    """Twelve layers, hidden layers four times as wide; the class token is the feature."""
 
     name: ClassVar[str]
     dim: ClassVar[int]
     heads: ClassVar[int]
-    patch_size: int = Field(ge=1)
-    image_size: int = Field(ge=1)
+    patch_size: int = Field(ge=1)  # pixels; it must divide the sides of all images and crops
+    image_size: int = Field(ge=1)  # pixels, a multiple of patch_size; positions are interpolated at other sizes
 
     @field_validator("image_size")
     @classmethod
@@ -65,7 +65,6 @@ class VisionTransformer(Block):
         return value
 
     def build(self, channels: int) -> tuple[nn.Module, int]:
-        """The network and its feature dimension, that of its tokens."""
         size, patch = self.image_size, self.patch_size
         net = torchvision().models.VisionTransformer(size, patch, 12, self.heads, self.dim, 4 * self.dim)
         if channels != net.conv_proj.in_channels:

@@ -1,12 +1,11 @@
 """CLD: an add-on to any method that also tells the group of an image's other view from the batch's other groups.
 
 Wang, Liu & Yu 2021, "Unsupervised feature learning by cross-level instance-group discrimination". The letters: g1 and
-g2 are the unit outputs of a head of its own for two views; the groups are k clusters of a batch, found in each view.
+g2 are the unit outputs of a head of its own for two views; the groups are k clusters of a batch, one set for each view.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +15,12 @@ from torch import Tensor, nn
 
 from pipeline.base.errors import ParamsError
 from pipeline.base.params import Block
-from pipeline.fit import Step
+from pipeline.fit import Method, Step
 from pipeline.nn.mlp import mlp
 from pipeline.nn.primitives import in_float32, soft_ce, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
+from pipeline.pretrain.method import SelfSupervised
 
 
 class CldParams(Block):
@@ -66,31 +66,24 @@ def cld_loss(
     return torch.stack(terms).mean()
 
 
-class Cld(nn.Module):
-    """A method with the term beside it: base loss + weight * `cld_loss`, on the features that its step tells of.
+class Cld(Method[Views]):
+    """A method with the term beside it: base loss + weight * `cld_loss`, on the features that its step gives.
 
-    Features without a gradient, a slow copy's, give groups and train the head. Departure: the authors cluster the rows
+    Features without a gradient, a teacher's, give groups and train the head. Departure: the authors cluster the rows
     of each device apart, here those of the global batch are clustered together.
     """
 
-    Params = CldParams
-
-    def __init__(self, base: nn.Module, feature_dim: int, params: CldParams, chance: torch.Generator) -> None:
+    def __init__(self, base: SelfSupervised, params: CldParams, chance: torch.Generator) -> None:
         super().__init__()
-        self.base: Any = base  # a Trainable, which is more than an nn.Module
+        self.base, self.constant_rate = base, base.constant_rate
         self.params = params
-        dims = [feature_dim, params.hidden_dim, params.dim] if params.hidden_dim else [feature_dim, params.dim]
+        dims = [base.feature_dim, *[params.hidden_dim] * (params.hidden_dim > 0), params.dim]
         self.head = mlp(dims, norm=False)
         for p in self.head.parameters():
             if p.ndim > 1:
                 nn.init.kaiming_uniform_(p, math.sqrt(5), generator=chance)  # torch's own start of a linear layer
             else:
                 nn.init.zeros_(p)
-
-    @property
-    def constant_rate(self) -> tuple[nn.Module, ...]:
-        """The base's modules whose learning rate stays."""
-        return getattr(self.base, "constant_rate", ())
 
     def loss(self, views: Views) -> Step:
         """The base's loss and the term, which draws the first centroids by torch's own chance."""
@@ -109,5 +102,4 @@ class Cld(nn.Module):
         return Step(step.loss + self.params.weight * term, {**step.logs, "cld": term}, step.features)
 
     def after_step(self, step: int, num_steps: int) -> None:
-        """What follows the base's step."""
         self.base.after_step(step, num_steps)

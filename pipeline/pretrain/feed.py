@@ -26,7 +26,7 @@ class Views:
 
 
 class Feed:
-    """The batch of any step, as a function of (seed, step), from pixels that are all there, on their device.
+    """The batch of any step, as a function of (seed, step), from pixels that are in memory, on their device.
 
     `batch_size` counts the images of all processes; each gets its part.
     """

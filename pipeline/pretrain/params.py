@@ -1,31 +1,25 @@
-"""The values of `pretrain` that all methods share."""
+"""The values of the block `pretrain` that all methods share."""
 
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
 from pipeline.base.params import Block
-from pipeline.nn.device import Precision
 from pipeline.nn.optim import OptimParams
 from pipeline.pretrain.cld import CldParams
 from pipeline.views.kinds import ContrastiveView
 
 
 class PretrainParams(Block):
-    """The values of `pretrain` that all methods share."""
+    """The block `pretrain` without the sub-blocks of methods and backbones."""
 
-    method: str
+    method: str  # a name in the table of methods, or none
     backbone: str
     steps: int = Field(ge=1, le=10**12)
-    batch_size: int = Field(ge=2, le=10**7)
-    precision: Precision
-    compile: bool
-    recompute: bool
-    resident_mb: int = Field(ge=0)
-    window_shards: int = Field(ge=1)
+    batch_size: int = Field(ge=2, le=10**7)  # images a step, those of all processes together
     view: ContrastiveView
     second: dict[str, float]  # values of `view` that differ in the second view
-    sync_bn: bool
+    sync_bn: bool  # batch norm over the batches of all processes
     cld: CldParams
     optim: OptimParams
 

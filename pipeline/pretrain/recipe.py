@@ -4,16 +4,18 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base import rng
 from pipeline.base.errors import ParamsError
-from pipeline.base.params import Block, Params
+from pipeline.base.machine import Machine
+from pipeline.base.params import Params
+from pipeline.fit import Method
+from pipeline.nn.architecture import Architecture
 from pipeline.nn.backbones import BACKBONES, Backbone, fresh, try_size
 from pipeline.nn.device import Device
 from pipeline.nn.norm import synchronised
@@ -21,37 +23,44 @@ from pipeline.parallel import dist
 from pipeline.parallel.cores import cores
 from pipeline.pretrain.cld import Cld
 from pipeline.pretrain.feed import LOCAL, Feed, Views
+from pipeline.pretrain.method import MethodParams
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.methods.none import NoneParams
 from pipeline.pretrain.params import PretrainParams
 from pipeline.pretrain.streamed import StreamedFeed
-from pipeline.shards.remote.download import Reading
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The checked values: those that all methods share, those of the method, and the backbone's."""
+    """The checked values that a run needs, and what is made of them."""
 
     common: PretrainParams
-    block: Any  # the method's own Block
-    options: Block
+    block: MethodParams  # of the method in use
+    options: Architecture  # of the backbone in use
+    machine: Machine
     seed: int
 
     @classmethod
     def read(cls, params: Params) -> "Recipe":
-        """From the params of a run; blocks of other methods are not looked at. Raises ParamsError."""
+        """From the params of a run; other methods' and backbones' blocks are not read. Raises ParamsError."""
         method = params.method("pretrain.method", {**METHODS, "none": NoneParams})
         block = params.block(f"pretrain.{method}", METHODS[method].Params if method in METHODS else NoneParams)
         common = params.stage("pretrain", PretrainParams, {*METHODS, "none", "backbones"})
         name = params.method("pretrain.backbone", BACKBONES)
-        return cls(common, block, params.block(f"pretrain.backbones.{name}", BACKBONES[name]), params.seed)
+        return cls(
+            common,
+            block,
+            params.block(f"pretrain.backbones.{name}", BACKBONES[name]),
+            params.block("machine", Machine),
+            params.seed,
+        )
 
     def backbone(self, pixels: UInt8[Tensor, "n c h w"]) -> Backbone:
         """With random weights, normalised by these images."""
         torch.manual_seed(rng.number(self.seed, "pretrain", "init"))
         return fresh(self.common.backbone, self.options, pixels)
 
-    def learner(self, backbone: Backbone, num_images: int, size: tuple[int, int], device: Device) -> nn.Module:
+    def learner(self, backbone: Backbone, num_images: int, size: tuple[int, int], device: Device) -> Method[Views]:
         """The method around the backbone, which it trains in place on images of a size; not for method none.
 
         Raises ParamsError where the values do not fit each other, the images, or the number of processes.
@@ -65,19 +74,18 @@ class Recipe:
                 f"pretrain.batch_size: expected two images for each of {dist.world()} processes without sync_bn, "
                 f"got {self.common.batch_size}"
             )
-        local = getattr(self.block, "local", None)
+        local = self.block.local_crops()
         if local is not None and local.count > 0:
             try_size(backbone, local.size(size, LOCAL))
         chance = torch.Generator().manual_seed(rng.number(self.seed, "pretrain", "method"))
-        learner = METHODS[self.common.method](backbone, self.block, num_images, chance)
-        if self.common.cld.weight > 0:
-            learner = Cld(learner, backbone.dim, self.common.cld, chance)
+        method = METHODS[self.common.method](backbone, self.block, num_images, chance)
+        learner: Method[Views] = Cld(method, self.common.cld, chance) if self.common.cld.weight > 0 else method
         return synchronised(learner, "pretrain").to(device.device) if self.common.sync_bn else learner.to(device.device)
 
     def streams(self, manifest: Manifest) -> bool:
         """Whether the training images are too many to be kept as pixels, and are read anew for each batch."""
         num_bytes = manifest.count("train") * manifest.channels * math.prod(manifest.size)
-        return num_bytes > self.common.resident_mb * 1e6
+        return num_bytes > self.machine.resident_mb * 1e6
 
     def feed(
         self,
@@ -85,10 +93,9 @@ class Recipe:
         index: Index,
         pixels: UInt8[Tensor, "n c h w"] | None,
         device: Device,
-        reading: Reading,
     ) -> AbstractContextManager[Callable[[int], Views]]:
-        """Batches from pixels that are all there, or, without them, from the shards."""
-        local, size = getattr(self.block, "local", None), self.common.batch_size
+        """Batches from pixels in memory or, without them, from the shards."""
+        local, size = self.block.local_crops(), self.common.batch_size
         if pixels is not None:
             return nullcontext(Feed(pixels.to(device.device), self.common.views, local, size, self.seed))
         feed = StreamedFeed(
@@ -101,7 +108,7 @@ class Recipe:
             self.seed,
             device=device.device,
             threads=cores(),
-            reading=reading,
-            window=self.common.window_shards,
+            reading=self.machine.reading,
+            window=self.machine.window_shards,
         )
         return closing(feed)

@@ -11,13 +11,13 @@ from safetensors import SafetensorError
 
 from pipeline.artifacts.model import Weights
 from pipeline.base.errors import ArtifactError, ParamsError, first_line
-from pipeline.base.params import Block
 from pipeline.base.torchvision_import import torchvision
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.classifier import from_arrays
 from pipeline.nn.timm_models import create
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision's and timm's
+Start = Literal["random", "torchvision", "timm", "file"]
 HEADS = ("fc", "classifier", "head", "heads")  # how torchvision and timm name what turns features into classes
 RESNET: dict[str, Any] = {"small_stem": False}
 TORCHVISION = {  # what torchvision calls a backbone, and the options that its weights are for
@@ -29,27 +29,20 @@ TORCHVISION = {  # what torchvision calls a backbone, and the options that its w
 }
 
 
-class WeightsParams(Block):
-    """Which weights; `file` is read where `weights` is "file"."""
-
-    weights: Literal["random", "torchvision", "timm", "file"]
-    file: str
-
-
-def fill(backbone: Backbone, params: WeightsParams) -> None:
+def fill(backbone: Backbone, start: Start, file: str = "") -> None:
     """Puts the weights, and the normalisation that goes with them, into the backbone.
 
     A file of ours (`backbone.safetensors`) holds its normalisation. One with torchvision's or timm's names does not:
     images are then still normalised by their own mean and deviation. Raises ParamsError or ArtifactError.
     """
-    if params.weights == "torchvision":
+    if start == "torchvision":
         _fill_torchvision(backbone)
-    elif params.weights == "timm":
+    elif start == "timm":
         _fill_timm(backbone)
-    elif params.weights == "file":
-        if not Path(params.file).is_file():
-            raise ParamsError(f"pretrain.none.file: expected a safetensors file, got {params.file!r}, which is no file")
-        _fill_file(backbone, Path(params.file))
+    elif start == "file":
+        if not Path(file).is_file():
+            raise ParamsError(f"pretrain.none.file: expected a safetensors file, got {file!r}, which is no file")
+        _fill_file(backbone, Path(file))
 
 
 def _fill_torchvision(backbone: Backbone) -> None:
@@ -108,8 +101,8 @@ def _fill_file(backbone: Backbone, file: Path) -> None:
     if "mean" in arrays:
         from_arrays(backbone, Weights(arrays, {}), file)
     else:
-        own = backbone.body.state_dict()  # timm's `head` may hold a norm that belongs to the features
-        body = {n: array for n, array in arrays.items() if n in own or n.split(".")[0] not in HEADS}
+        ours = backbone.body.state_dict()  # timm's `head` may hold a norm that belongs to the features
+        body = {n: array for n, array in arrays.items() if n in ours or n.split(".")[0] not in HEADS}
         from_arrays(backbone.body, Weights(body, {}), file)
 
 

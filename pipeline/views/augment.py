@@ -1,6 +1,6 @@
-"""Operations on a whole batch with parameters for each image, on the device where the images are.
+"""Operations on a whole batch, on its device, with a parameter of its own for each image.
 
-Images are floats in [0, 1] of shape (b, c, h, w); each parameter is a tensor of shape (b,), drawn by the caller.
+Images are floats in [0, 1] of shape (b, c, h, w). A parameter is a tensor of shape (b,), which the caller draws.
 """
 
 import copy
@@ -11,15 +11,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 Images = Float[Tensor, "b c h w"]
-Each = Float[Tensor, " b"]
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+PerImage = Float[Tensor, " b"]
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue; ITU-R BT.601
 
 
 class Chance:
-    """Draws for the images of a batch, on the CPU, so that every device draws the same.
+    """Random numbers for the images of a batch, drawn on the CPU, so that every device has the same.
 
-    A process that holds only the part `part` of a batch of `total` images draws for all and keeps its own: several
-    processes together see what one would.
+    A process that holds only `part` of a batch of `total` images draws for all of them and returns those of its part.
+    So several processes together see what one would.
     """
 
     def __init__(self, seed: int, total: int | None = None, part: slice = slice(None)) -> None:
@@ -27,17 +27,17 @@ class Chance:
         self._total, self._part = total, part
 
     def rand(self, count: int, *shape: int) -> Float[Tensor, "b *s"]:
-        """Numbers from U(0, 1) for `count` images, which are all of the batch or this process's part of it."""
+        """Numbers from U(0, 1) for `count` images: the whole batch, or this process's part of it."""
         return torch.rand(self._total or count, *shape, generator=self._generator)[self._part]
 
     def over(self, total: int, part: slice) -> "Chance":
-        """The same stream, from where it is, for another batch: of `total` images, of which this process has `part`."""
+        """The same stream from its present place, for a batch of `total` images of which this process has `part`."""
         other = copy.copy(self)
         other._total, other._part = total, part
         return other
 
 
-def uniform(count: int, low: float, high: float, chance: Chance) -> Each:
+def uniform(count: int, low: float, high: float, chance: Chance) -> PerImage:
     """`count` numbers from U(low, high)."""
     return chance.rand(count) * (high - low) + low
 
@@ -47,27 +47,29 @@ def warp(
 ) -> Float[Tensor, "b c s t"]:
     """Samples each image through an affine map of output to input coordinates, both in [-1, 1]; mirrors at the border.
 
-    One bilinear pass, whatever crop, flip, rotation, shear and shift the maps are made of. `size` is the output's
-    (height, width), where it is not the input's.
+    It is one bilinear pass, whatever crop, flip, rotation, shear and shift the map is made of. `size` is the output's
+    (height, width); without it the output has the input's.
     """
     shape = [*images.shape[:2], *(size or images.shape[2:])]
     grid = F.affine_grid(matrix.to(images.device), shape, align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def crop_matrix(area: Each, log_ratio: Each, across: Each, down: Each) -> Float[Tensor, "b 2 3"]:
+def crop_matrix(area: PerImage, log_ratio: PerImage, across: PerImage, down: PerImage) -> Float[Tensor, "b 2 3"]:
     """Maps to a crop of share `area` of the image and aspect ratio exp(log_ratio), resized to the whole.
 
     `across` and `down` in [0, 1] place it. A side that would leave the image is cut to the image's own.
     """
-    wide = (area.sqrt() * (log_ratio / 2).exp()).clamp(max=1)
-    high = (area.sqrt() * (-log_ratio / 2).exp()).clamp(max=1)
+    width = (area.sqrt() * (log_ratio / 2).exp()).clamp(max=1)
+    height = (area.sqrt() * (-log_ratio / 2).exp()).clamp(max=1)
     zero = torch.zeros_like(area)
-    rows = [wide, zero, (2 * across - 1) * (1 - wide), zero, high, (2 * down - 1) * (1 - high)]
+    rows = [width, zero, (2 * across - 1) * (1 - width), zero, height, (2 * down - 1) * (1 - height)]
     return torch.stack(rows, 1).reshape(-1, 2, 3)
 
 
-def turn_matrix(radians: Each, shear_x: Each, shear_y: Each, shift_x: Each, shift_y: Each) -> Float[Tensor, "b 2 3"]:
+def affine_matrix(
+    radians: PerImage, shear_x: PerImage, shear_y: PerImage, shift_x: PerImage, shift_y: PerImage
+) -> Float[Tensor, "b 2 3"]:
     """Maps that rotate about the centre, then shear, then shift; shifts are in half-sides."""
     cos, sin = radians.cos(), radians.sin()
     rows = [cos + shear_x * sin, shear_x * cos - sin, shift_x, sin + shear_y * cos, cos - shear_y * sin, shift_y]
@@ -87,28 +89,28 @@ def grey(images: Images) -> Float[Tensor, "b 1 h w"]:
     return torch.einsum("bchw,c->bhw", images, images.new_tensor(LUMA))[:, None]
 
 
-def blend(images: Images, other: Tensor, factor: Each) -> Images:
-    """`other` at factor 0, the images at 1, beyond them above 1; not clamped."""
-    return torch.lerp(other.expand_as(images), images, _spread(factor, images))
+def blend(images: Images, other: Tensor, factor: PerImage) -> Images:
+    """`other` at factor 0, the images at 1, away from `other` above 1; not clamped."""
+    return torch.lerp(other.expand_as(images), images, _broadcast(factor, images))
 
 
-def brightness(images: Images, factor: Each) -> Images:
+def brightness(images: Images, factor: PerImage) -> Images:
     """Scales towards black."""
-    return (images * _spread(factor, images)).clamp(0, 1)
+    return (images * _broadcast(factor, images)).clamp(0, 1)
 
 
-def contrast(images: Images, factor: Each) -> Images:
+def contrast(images: Images, factor: PerImage) -> Images:
     """Scales the distance to each image's mean luma."""
     return blend(images, grey(images).mean((1, 2, 3), keepdim=True), factor).clamp(0, 1)
 
 
-def saturation(images: Images, factor: Each) -> Images:
+def saturation(images: Images, factor: PerImage) -> Images:
     """Scales the distance to each pixel's luma; nothing happens to one channel."""
     return blend(images, grey(images), factor).clamp(0, 1)
 
 
-def hue(images: Images, turns: Each) -> Images:
-    """Rotates RGB about the grey axis by a share of a full turn; other channel counts are left alone.
+def hue(images: Images, turns: PerImage) -> Images:
+    """Rotates RGB about the grey axis by a share of a full turn; images of other channels stay as they are.
 
     Departure: torchvision shifts the hue of HSV, which is not linear; this keeps each pixel's mean instead.
     """
@@ -122,15 +124,18 @@ def hue(images: Images, turns: Each) -> Images:
     return torch.einsum("bij,bjhw->bihw", rotation, images).clamp(0, 1)
 
 
-def blur(images: Images, sigma: Each) -> Images:
-    """Gaussian blur of standard deviation `sigma` pixels, cut at a tenth of the shorter side; none where sigma is 0."""
-    reach = max(1, round(min(images.shape[2:]) / 20))
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
+def blur(images: Images, sigma: PerImage) -> Images:
+    """Gaussian blur of standard deviation `sigma` pixels; none where sigma is 0.
+
+    The kernel is a tenth of the shorter side wide (SimCLR, appendix A).
+    """
+    radius = max(1, round(min(images.shape[2:]) / 20))
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
     weights = torch.exp(-offsets.square() / (2 * sigma.clamp(min=1e-3).square())[:, None])
     weights = (weights / weights.sum(1, keepdim=True)).to(images.device)
     for axis in (2, 3):
-        pad = [0, 0, reach, reach] if axis == 2 else [reach, reach, 0, 0]
-        padded = F.pad(images, pad, mode="reflect" if min(images.shape[2:]) > reach else "replicate")
+        pad = [0, 0, radius, radius] if axis == 2 else [radius, radius, 0, 0]
+        padded = F.pad(images, pad, mode="reflect" if min(images.shape[2:]) > radius else "replicate")
         parts = [
             padded.narrow(axis, i, images.shape[axis]) * weights[:, i, None, None, None] for i in range(len(offsets))
         ]
@@ -138,18 +143,18 @@ def blur(images: Images, sigma: Each) -> Images:
     return images
 
 
-def solarize(images: Images, threshold: Each) -> Images:
+def solarize(images: Images, threshold: PerImage) -> Images:
     """Inverts the pixels at or above the threshold; above 1 nothing happens."""
-    return torch.where(images >= _spread(threshold, images), 1 - images, images)
+    return torch.where(images >= _broadcast(threshold, images), 1 - images, images)
 
 
-def posterize(images: Images, levels: Each) -> Images:
+def posterize(images: Images, levels: PerImage) -> Images:
     """Rounds down to 1 / levels."""
-    levels = _spread(levels, images)
+    levels = _broadcast(levels, images)
     return ((images * levels).floor() / levels).clamp(0, 1)
 
 
-def cutout(images: Images, across: Each, down: Each, side: Each, fill: float) -> Images:
+def cutout(images: Images, across: PerImage, down: PerImage, side: PerImage, fill: float) -> Images:
     """Fills a square centred at (across, down) of `side`, all as shares of the image (DeVries and Taylor 2017)."""
     h, w = images.shape[2:]
     ys = (torch.arange(h, device=images.device) + 0.5) / h
@@ -159,5 +164,5 @@ def cutout(images: Images, across: Each, down: Each, side: Each, fill: float) ->
     return images.masked_fill((hit_y[:, :, None] & hit_x[:, None, :])[:, None], fill)
 
 
-def _spread(values: Each, images: Images) -> Float[Tensor, "b 1 1 1"]:
+def _broadcast(values: PerImage, images: Images) -> Float[Tensor, "b 1 1 1"]:
     return values.to(images.device)[:, None, None, None]

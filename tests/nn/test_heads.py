@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.nn.classifier import Classifier
-from pipeline.nn.heads import HEADS, LINEAR, Levels, Nearest, build_head, describe, soft_nearest
+from pipeline.nn.heads import HEADS, LINEAR, Levels, Nearest, soft_nearest
 from tests.digits import backbone, digits
 
 NAMES = {"label": ["a", "b", "c"], "coarse": ["d", "e"], "coarse2": ["f"]}
@@ -49,12 +49,6 @@ def test_features_are_cut_into_a_slice_for_each_level(dim, levels, starts, ends)
     assert [head.layer(i).in_features for i in range(levels)] == [dim - start for start in starts]
 
 
-def test_names_are_those_of_the_levels_finest_first():
-    head = Levels(9, {"label": ("a", "b"), "coarse": ("c",)})
-    assert head.names == {"label": ["a", "b"], "coarse": ["c"]}
-    assert list(head(features(9))) == ["label", "coarse"]
-
-
 def test_a_level_sees_its_own_slice_and_finer_ones():
     """A change of feature j reaches the levels whose slice or finer slices hold it."""
     head, h = Levels(9, NAMES), features(9)
@@ -81,20 +75,17 @@ def test_with_one_level_it_is_a_linear_classifier():
     assert torch.equal(head.layer(0).bias, torch.zeros(3))
 
 
-@pytest.mark.parametrize("levels", [1, 2, 3])
+@pytest.mark.parametrize("levels", [0, 1, 2, 3])
 def test_the_linear_layer_names_the_finest_classes_from_all_features(levels):
-    head, h = Levels(11, first(levels)), features(11)
+    """Of both heads: 0 levels stands for the nearest one."""
+    h = features(11)
+    head = Levels(11, first(levels)) if levels else Nearest(11, first(1), **OPTIONS)
+    layer = head.layer(0) if levels else head.layer
     with torch.no_grad():
-        head.layer(0).bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
+        layer.bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
     weight, bias = head.linear()
     assert weight.shape == (3, 11)
-    torch.testing.assert_close(h @ weight.T + bias, head(h)["label"])
-
-
-def test_the_nearest_heads_linear_layer_is_its_readout_linear():
-    head, h = Nearest(8, first(1), **OPTIONS), features(8)
-    weight, bias = head.linear()
-    torch.testing.assert_close(h @ weight.T + bias, head(h)[LINEAR])
+    torch.testing.assert_close(h @ weight.T + bias, head(h)["label" if levels else LINEAR])
 
 
 def test_fewer_features_than_levels_are_refused():
@@ -120,17 +111,7 @@ def test_nearest_passes_no_gradient_from_its_linear_layer():
     assert grad.abs().sum() > 0
 
 
-def test_each_head_is_built_from_its_description():
-    heads = [Levels(9, NAMES), Nearest(9, {**first(1), LINEAR: NAMES["label"]}, **OPTIONS)]
-    assert {head.name for head in heads} == set(HEADS)
-    for head in heads:
-        again = build_head(describe(head), 9)
-        assert type(again) is type(head)
-        assert (again.names, again.options) == (head.names, head.options)
-        again.load_state_dict(head.state_dict())
-
-
-@pytest.mark.parametrize("kind", ["levels", "nearest"])
+@pytest.mark.parametrize("kind", HEADS)
 def test_a_classifier_reads_what_it_wrote(kind, tmp_path):
     body = backbone()
     if kind == "levels":
@@ -142,6 +123,8 @@ def test_a_classifier_reads_what_it_wrote(kind, tmp_path):
     model.write(tmp_path, {"method": "any"})
     read = Classifier.read(tmp_path)
     assert (read.size, read.channels, read.classes, read.head.names) == ((8, 8), 1, NAMES["label"], head.names)
+    assert type(read.head) is type(head)
+    assert read.head.options == head.options
     expected, found = (net.probabilities(digits()[0][:11], 4) for net in (model, read))
     assert list(found) == list(head.names)
     for name, p in expected.items():

@@ -1,4 +1,4 @@
-"""Schedules at their corners, LARS against its equation, slow copies against theirs."""
+"""Schedules at their corners, LARS against its equation, teachers against theirs."""
 
 import math
 
@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.nn import ema, schedule
-from pipeline.nn.optim import OptimParams, with_momentum
+from pipeline.nn import ema
+from pipeline.nn.optim import LarsParams, OptimParams, with_momentum
 
 
 def params(**changes):
     base = {
         "name": "sgd", "learning_rate": 0.5, "momentum": 0.9, "nesterov": False, "weight_decay": 0.1, "warmup": 0.0,
         "accumulate": 1, "schedule": "cosine", "final_learning_rate": 0.0, "bias_scale": 1.0,
-        "trust": 1e-3, "clip": False,
+        "lars": LarsParams(trust=1e-3, clip=False),
     }  # fmt: skip
     return OptimParams(**{**base, **changes})
 
@@ -26,7 +26,7 @@ def test_rates():
     warm = params(warmup=0.2)
     assert [warm.rate(t) for t in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, 0.25, 0.5, 0.25, 0])
     assert [params(final_learning_rate=0.1).rate(t) for t in (0, 0.5, 1)] == pytest.approx([0.5, 0.3, 0.1])
-    assert [schedule.cosine(0.9, 1.0, t) for t in (0, 0.5, 1)] == pytest.approx([0.9, 0.95, 1.0])
+    assert [ema.cosine_momentum(0.9, 1.0, t) for t in (0, 0.5, 1)] == pytest.approx([0.9, 0.95, 1.0])
 
 
 def test_biases_and_norms_get_no_decay():
@@ -48,14 +48,6 @@ def test_biases_have_a_rate_of_their_own_and_some_modules_a_constant_one():
     assert found == pytest.approx([0.25, 0.025, 0.5, 0.05])
 
 
-@pytest.mark.parametrize(
-    "changes", [{"final_learning_rate": 0.6}, {"final_learning_rate": 0.1, "schedule": "constant"}]
-)
-def test_a_final_rate_is_the_end_of_a_cosine(changes):
-    with pytest.raises(ValueError, match="0, or with schedule cosine at most learning_rate"):
-        params(**changes)
-
-
 def test_lars_against_its_equation():
     torch.manual_seed(0)
     net = nn.Linear(3, 2)
@@ -75,30 +67,30 @@ def test_lars_against_its_equation():
         torch.testing.assert_close(net.bias.detach(), bias)
 
 
-@pytest.mark.parametrize(("rate", "factor"), [(0.5, None), (1e-6, 1.0)])
-def test_larc_takes_its_rate_for_a_bound(rate, factor):
+@pytest.mark.parametrize("rate", [0.5, 1e-6])
+def test_larc_takes_its_rate_for_a_bound(rate):
     """The step is min(trust |w| / |g|, rate) times the gradient."""
     net = nn.Linear(3, 2, bias=False)
     weight = net.weight.detach().clone()
-    optimiser = params(name="lars", clip=True, trust=0.02, learning_rate=rate, weight_decay=0.0).optimiser(net)
+    lars = LarsParams(trust=0.02, clip=True)
+    optimiser = params(name="lars", lars=lars, learning_rate=rate, weight_decay=0.0).optimiser(net)
     net(torch.ones(4, 3)).square().sum().backward()
     g = net.weight.grad
-    step = 0.02 * weight.norm() / g.norm() if factor is None else rate * factor
+    step = min(0.02 * weight.norm() / g.norm(), rate)
+    assert bool(step == rate) is (rate == 1e-6)
     optimiser.step()
     torch.testing.assert_close(net.weight.detach(), weight - step * g)
 
 
-def test_larc_at_a_rate_of_zero_is_its_limit():
+def test_larc_at_a_rate_of_zero_and_lars_with_a_weight_of_zero_are_their_limits():
     """The first step of a warm-up moves nothing, and leaves the gradient itself to the momentum."""
     net = nn.Linear(3, 2, bias=False)
-    optimiser = params(name="lars", clip=True, trust=50.0, weight_decay=0.0, warmup=0.5).optimiser(net)
-    assert params(warmup=0.5).move(optimiser, 0.0) == 0.0
+    chosen = params(name="lars", lars=LarsParams(trust=50.0, clip=True), weight_decay=0.0, warmup=0.5)
+    optimiser = chosen.optimiser(net)
+    assert chosen.move(optimiser, 0.0) == 0.0
     net(torch.ones(4, 3)).square().sum().backward()
     optimiser.step()
     torch.testing.assert_close(optimiser.state[net.weight]["momentum_buffer"], net.weight.grad)
-
-
-def test_lars_with_a_weight_of_zero_takes_a_plain_step():
     net = nn.Linear(2, 1, bias=False)
     nn.init.zeros_(net.weight)
     optimiser = params(name="lars").optimiser(net)
@@ -109,22 +101,37 @@ def test_lars_with_a_weight_of_zero_takes_a_plain_step():
 
 @pytest.mark.parametrize("buffers", [True, False])
 def test_ema_over_parameters_and_only_if_asked_over_buffers(buffers):
-    slow, fast = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
-    nn.init.constant_(fast.weight, 3.0)
-    fast.running_mean.fill_(10.0)
-    ema.update(slow, fast, 0.75, buffers=buffers)
-    assert slow.weight.tolist() == [1.5, 1.5]
-    assert slow.running_mean.tolist() == ([2.5, 2.5] if buffers else [0.0, 0.0])
+    student = nn.BatchNorm1d(2)
+    teacher = ema.frozen_copy(student)
+    assert not teacher.weight.requires_grad
+    assert student.weight.requires_grad
+    nn.init.constant_(student.weight, 3.0)
+    student.running_mean.fill_(10.0)
+    ema.update(teacher, student, 0.75, buffers=buffers)
+    assert teacher.weight.tolist() == [1.5, 1.5]
+    assert teacher.running_mean.tolist() == ([2.5, 2.5] if buffers else [0.0, 0.0])
 
 
-@pytest.mark.parametrize("changes", [{"momentum": 0.0}, {"name": "lars"}])
-def test_nesterov_needs_sgd_with_momentum(changes):
-    with pytest.raises(ValueError, match="nesterov: false, or sgd with momentum above 0"):
-        params(nesterov=True, **changes)
+FINAL, NESTEROV = "0, or with schedule cosine at most learning_rate", "nesterov: false, or sgd with momentum above 0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"final_learning_rate": 0.6}, FINAL),
+        ({"final_learning_rate": 0.1, "schedule": "constant"}, FINAL),
+        ({"nesterov": True, "momentum": 0.0}, NESTEROV),
+        ({"nesterov": True, "name": "lars"}, NESTEROV),
+    ],
+)
+def test_values_that_do_not_fit_each_other_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        params(**changes)
+    assert params(nesterov=True).optimiser(nn.Linear(2, 2)).param_groups[0]["nesterov"]
 
 
 def test_ema_is_warmed_up():
-    assert [ema.warm_keep(0.999, step) for step in (0, 8, 10**6)] == [0.1, 0.5, 0.999]
+    assert [ema.warm_momentum(0.999, step) for step in (0, 8, 10**6)] == [0.1, 0.5, 0.999]
 
 
 @pytest.mark.parametrize("late", [0, 1])

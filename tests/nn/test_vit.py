@@ -36,17 +36,10 @@ def test_first_layers_for_other_channels_start_as_torchvisions_do():
         assert not tiny(channels).conv_proj.bias.any()
 
 
-def test_positions_are_their_own_at_the_size_they_are_made_for():
-    net = tiny()
-    assert net.positions(4, 4) is net.encoder.pos_embedding
-    net.side = 2  # of four patches
-    net.encoder.pos_embedding = nn.Parameter(torch.randn(1, 5, 192))
-    torch.testing.assert_close(net.positions(2, 2), net.encoder.pos_embedding)
-
-
 @torch.no_grad()
 def test_positions_between_keep_their_rows_and_columns():
     net = tiny()
+    assert net.positions(4, 4) is net.encoder.pos_embedding  # at the size that they are made for
     grid = torch.zeros(4, 4, 192)
     grid[:, :, 0] = torch.arange(4.0)[:, None]  # the row
     grid[:, :, 1] = torch.arange(4.0)  # the column
@@ -89,12 +82,6 @@ def test_sizes_that_patches_do_not_divide_are_refused(name):
     )
 
 
-def test_they_are_refused_before_any_training():
+def test_a_patch_size_that_does_not_fit_is_refused_before_any_training():
     with pytest.raises(ParamsError, match=r"vit_tiny.patch_size: .*, got 3 for 8 x 8$"):
         fresh("vit_tiny", ViTTiny(patch_size=3, image_size=9), torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
-
-
-@pytest.mark.parametrize("options", [{"patch_size": 0, "image_size": 8}, {"patch_size": 8}, {"patch_size": 8.0}])
-def test_strict_block(options):
-    with pytest.raises(ParamsError, match=r"^p: vit(.patch_size: expected |: missing \['image_size'\])"):
-        Params({"vit": options}, "p").block("vit", ViTTiny)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import suppress
 
 import pytest
 import torch
@@ -9,34 +10,22 @@ import torch.nn.functional as F
 from torch import nn
 
 from pipeline.base.errors import ParamsError
-from pipeline.fit import Step, fit
-from pipeline.nn.device import Device
+from pipeline.fit import Step
 from pipeline.nn.primitives import soft_ce
-from pipeline.parallel import dist
 from pipeline.pretrain.cld import Cld, CldParams, cld_loss, grouped
 from pipeline.pretrain.feed import Views
-from tests.digits import OPTIM, learner
+from pipeline.pretrain.method import SelfSupervised
+from tests.digits import OPTIM, self_supervised
 from tests.oracles import cld
+from tests.pretrain.family import seeded_loss, trained, unit
 
-CPU = Device(torch.device("cpu"), bf16=False)
 SMALL = {"weight": 0.5, "dim": 8, "hidden_dim": 16, "temperature": 0.2, "clusters": 4, "iterations": 3}
 
 
 def added(**changes):
     """MoCo with the term, and its batches of eight."""
-    base, feed = learner("moco")
-    return Cld(
-        base, base.online.backbone.dim, CldParams(**{**SMALL, **changes}), torch.Generator().manual_seed(0)
-    ), feed
-
-
-def seeded_loss(method, views):
-    torch.manual_seed(0)
-    return method.loss(views)
-
-
-def unit(*shape, seed):
-    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+    base, feed = self_supervised("moco")
+    return Cld(base, CldParams(**{**SMALL, **changes}), torch.Generator().manual_seed(0)), feed
 
 
 def clustered(g, first, iterations=3):
@@ -135,29 +124,24 @@ def test_the_term_is_that_of_the_features():
     torch.testing.assert_close(step.logs["cld"], cld_loss(list(g), *clustered(g, first), 0.2))
 
 
-def test_loss_twice_gives_the_same():
-    method, feed = added()
-    assert torch.equal(seeded_loss(method, feed(0)).loss, seeded_loss(method, feed(0)).loss)
-
-
-def test_gradient_reaches_backbone_and_head_but_no_slow_copy():
+def test_gradient_reaches_backbone_and_head_but_no_teacher():
     method, feed = added()
     seeded_loss(method, feed(0)).logs["cld"].backward()
     assert all(p.grad.abs().sum() > 0 for p in method.head.parameters() if p.ndim > 1)
-    assert all(p.grad.abs().sum() > 0 for p in method.base.online.backbone.parameters() if p.ndim > 1)
-    assert all(p.grad is None for p in method.base.online.head.parameters())
-    assert all(p.grad is None for p in method.base.slow.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in method.base.student.backbone.parameters() if p.ndim > 1)
+    assert all(p.grad is None for p in method.base.student.head.parameters())
+    assert all(p.grad is None for p in method.base.teacher.parameters())
 
 
 NO_VIEWS = Views(torch.empty(0, 1, 8, 8), torch.empty(0, 1, 8, 8), torch.empty(0, 0, 1, 8, 8), torch.empty(0).long())
 
 
-class Fixed(nn.Module):
+class Fixed(SelfSupervised):
     """A method whose features are given, and whose loss is 0."""
 
     def __init__(self, *features):
-        super().__init__()
-        self.features = features
+        nn.Module.__init__(self)
+        self.features, self.feature_dim = features, 6
         self.predictor = nn.Linear(2, 2)
         self.constant_rate = (self.predictor,)
         self.steps = []
@@ -171,15 +155,15 @@ class Fixed(nn.Module):
 
 def around(*features, **changes):
     """The term beside a method of nothing."""
-    return Cld(Fixed(*features), 6, CldParams(**{**SMALL, **changes}), torch.Generator().manual_seed(0))
+    return Cld(Fixed(*features), CldParams(**{**SMALL, **changes}), torch.Generator().manual_seed(0))
 
 
 def test_features_without_a_gradient_train_the_head():
-    online, slow = unit(8, 6, seed=0).requires_grad_(), unit(8, 6, seed=1)
-    method = around(online, slow)
+    student, teacher = unit(8, 6, seed=0).requires_grad_(), unit(8, 6, seed=1)
+    method = around(student, teacher)
     method.loss(NO_VIEWS).loss.backward()
-    assert online.grad.abs().sum() > 0
-    assert slow.grad is None
+    assert student.grad.abs().sum() > 0
+    assert teacher.grad is None
     assert method.head[0].weight.grad.abs().sum() > 0
 
 
@@ -205,30 +189,6 @@ def test_the_head_is_drawn_from_the_methods_own_chance():
     assert a[0].weight.abs().max().item() == pytest.approx(6**-0.5, rel=0.1)  # as torch would have it
 
 
-@pytest.mark.parametrize("hidden_dim", [0, 16])
-def test_two_ranks_are_as_one(hidden_dim, monkeypatch):
-    """The mean of their losses, and its gradient, are those of one process with all rows."""
-    features = unit(2, 10, 6, seed=0).requires_grad_()
-    method = around(*features, hidden_dim=hidden_dim)
-    torch.manual_seed(0)
-    loss = method.loss(NO_VIEWS).loss
-    expected = torch.autograd.grad(loss, (features, method.head[0].weight))
-
-    every = [F.normalize(method.head(view), dim=1) for view in features]
-    monkeypatch.setattr(dist, "world", lambda: 2)
-    losses = []
-    for rank in (0, 1):
-        gathered = iter(every)
-        monkeypatch.setattr(dist, "rank", lambda rank=rank: rank)
-        monkeypatch.setattr(dist, "gather", lambda _, gathered=gathered: next(gathered))
-        method.base.features = features[:, 5 * rank : 5 * rank + 5].unbind()
-        torch.manual_seed(0)
-        losses.append(method.loss(NO_VIEWS).loss)
-    together = torch.stack(losses).mean()
-    torch.testing.assert_close(together, loss)
-    torch.testing.assert_close(torch.autograd.grad(together, (features, method.head[0].weight)), expected)
-
-
 def test_more_clusters_than_images_are_refused():
     method, feed = added(clusters=8)
     method.loss(feed(0))
@@ -238,41 +198,30 @@ def test_more_clusters_than_images_are_refused():
         method.loss(feed(0))
 
 
-def trained(state, steps=8, stop_at=None, save_seconds=1e9, batch=None, **changes):
-    method, feed = added(**changes)
+def test_resumed_ends_in_the_same_bytes(tmp_path):
+    method, feed = added()
+    rows = trained(method, feed, tmp_path, 8)
 
-    def batch_at(step):
-        if step == stop_at:
+    def stopped(step):
+        if step == 7:
             raise KeyboardInterrupt
-        return feed(step if batch is None else batch)
+        return feed(step)
 
-    try:
-        rows = fit(method, batch_at, OPTIM, num_steps=steps, seed=0, device=CPU, state=state, save_seconds=save_seconds)
-    except KeyboardInterrupt:
-        return None
-    return method.state_dict(), rows
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("whole"))
-
-
-@pytest.mark.parametrize("stop_at", [1, 7])
-def test_resumed_ends_in_the_same_bytes(stop_at, whole, tmp_path):
-    assert trained(tmp_path, stop_at=stop_at, save_seconds=0) is None
-    state, rows = trained(tmp_path)
-    assert rows == whole[1]
-    assert state.keys() == whole[0].keys()
-    for key, tensor in state.items():
-        assert torch.equal(tensor, whole[0][key]), key
+    with suppress(KeyboardInterrupt):
+        trained(added()[0], stopped, tmp_path, 8, save_seconds=0)
+    again, _ = added()
+    assert trained(again, feed, tmp_path, 8) == rows
+    assert (tmp_path / "state.safetensors").exists()
+    for key, tensor in method.state_dict().items():
+        assert torch.equal(again.state_dict()[key], tensor), key
 
 
 def test_training_lowers_the_term_and_a_weight_of_zero_does_not(tmp_path):
     falls = []
     for weight in (0.0, 2.0):
-        (tmp_path / str(weight)).mkdir()
-        _, rows = trained(tmp_path / str(weight), steps=12, batch=0, weight=weight, temperature=0.5)
+        method, feed = added(weight=weight, temperature=0.5)
+        batch = feed(0)
+        rows = trained(method, lambda _, batch=batch: batch, tmp_path, 12)
         falls.append(sum(row["cld"] for row in rows[-4:]) / 4 / rows[0]["cld"])
     assert falls[1] < 0.6
     assert falls[0] > 0.75

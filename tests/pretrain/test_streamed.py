@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import threading
 import time
 from contextlib import closing
 from io import BytesIO
@@ -22,13 +21,14 @@ from pipeline.ingest.sources.folder import Folder
 from pipeline.nn.backbones import SmallResNet, fresh
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Feed
-from pipeline.pretrain.streamed import AHEAD, CHUNK, StreamedFeed, sample
+from pipeline.pretrain.streamed import StreamedFeed, sample
 from pipeline.shards import files as shard_files
 from pipeline.shards.order import Order
-from pipeline.shards.reader import Reader, load
+from pipeline.shards.reader import load
 from pipeline.views.augment import Chance
 from pipeline.views.kinds import LocalCrops
 from tests.digits import CONTRASTIVE
+from tests.shards.watch import open_files, workers
 
 PLAIN = CONTRASTIVE.model_copy(
     update={"jitter_prob": 0.0, "grey_prob": 0.0, "blur_prob": 0.0, "crop_min": 0.2}
@@ -188,89 +188,30 @@ def test_two_ranks_have_the_batch_of_one(photos, made, monkeypatch):
         made(photos, batch_size=9)
 
 
-@pytest.fixture
-def read(monkeypatch):
-    """The numbers of the images that were read."""
-    numbers, plain = [], Reader.read
-    monkeypatch.setattr(Reader, "read", lambda self, n, decoded: (numbers.append(n), plain(self, n, decoded))[1])
-    return numbers
-
-
-def settled(read, least):
-    """How many were read once there are `least` and nothing more comes."""
-    end = time.monotonic() + 20
-    while len(read) < least and time.monotonic() < end:
-        time.sleep(0.01)
-    time.sleep(0.1)
-    return len(read)
-
-
-def test_the_next_batches_are_made_meanwhile_and_no_more(photos, made, read):
-    feed = made(photos)
-    order = Order(24, 0, "pretrain", "order")
-    steps = list(range(1 + AHEAD))
-    feed(0)
-    assert settled(read, 8 * len(steps)) == 8 * len(steps)
-    feed(1)
-    steps += [1 + AHEAD]
-    assert settled(read, 8 * len(steps)) == 8 * len(steps)
-    feed(40)  # what was made ahead is of no use
-    steps += range(40, 41 + AHEAD)
-    assert settled(read, 8 * len(steps)) == 8 * len(steps)
-    assert sorted(read) == sorted(np.concatenate([order.batch(step, 8) for step in steps]).tolist())
-
-
-def test_a_new_start_drops_what_has_not_begun(photos, made, monkeypatch):
-    begun, may, numbers, plain = threading.Event(), threading.Event(), [], Reader.read
-
-    def held(self, number, decoded):
-        numbers.append(number)
-        begun.set()
-        may.wait(20)
-        return plain(self, number, decoded)
-
-    monkeypatch.setattr(Reader, "read", held)
-    feed = made(photos, batch_size=3 * CHUNK, threads=1)
-    feed._ahead.append(feed._start(0))
-    begun.wait(20)
-    threading.Timer(0.3, may.set).start()
-    feed(7)
-    own = 3 * CHUNK * (1 + AHEAD)
-    assert settled(numbers, CHUNK + own) == CHUNK + own  # of step 0 what the thread had taken up
-
-
-def files(path):
-    return [link for link in Path("/proc/self/fd").iterdir() if link.exists() and str(path) in str(link.resolve())]
-
-
-def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("views")]
-
-
 def test_threads_and_files_end_with_the_feed(digits):
     path, views = Path(digits[0].splits["train"][0].path).resolve(), (CONTRASTIVE, CONTRASTIVE)
     options = {"device": CPU, "threads": 3, "reading": None, "window": 1}
     with closing(StreamedFeed(*digits, "train", views, None, 64, 0, **options)) as feed:
         feed(0)
-        assert 1 <= len(threads()) <= 3
-        assert len(files(path)) == 1
-    assert threads() == []
-    assert files(path) == []
+        assert 1 <= len(workers()) <= 3
+        assert len(open_files(path)) == 1
+    assert workers() == []
+    assert open_files(path) == []
     feed.close()  # once more does no harm
 
 
-def test_few_shards_are_kept_open(photos, made, monkeypatch, read):
+def test_few_shards_are_kept_open(photos, made, monkeypatch):
     paths = {shard.path for shard in photos[0].splits["train"]}
     assert len(paths) == 3
     before = made(photos)
     expected = before(0)
     before.close()
-    read.clear()
     monkeypatch.setattr(shard_files, "KEPT_OPEN", 1)
     feed = made(photos, threads=4)
     assert same(feed(0), expected)
-    settled(read, 8 * (1 + AHEAD))
-    assert sum(len(files(Path(path).resolve())) for path in paths) == 1
+    end = time.monotonic() + 20
+    while sum(len(open_files(Path(path).resolve())) for path in paths) != 1:  # threads hold what they read from
+        assert time.monotonic() < end
 
 
 def refusal(call):

@@ -1,5 +1,7 @@
 """Weights that no pretraining of ours made: from files, from torchvision."""
 
+import functools
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -10,14 +12,14 @@ from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.base.torchvision_import import torchvision
 from pipeline.nn.backbones import BACKBONES, Backbone, ResNet18, fresh
 from pipeline.nn.classifier import to_arrays
-from pipeline.pretrain.weights import TORCHVISION, WeightsParams, fill
+from pipeline.nn.timm_models import TimmModel, create
+from pipeline.pretrain.weights import TORCHVISION, fill
 from tests.digits import backbone, digits
 
 torchvision()  # here, so that no single test waits for its import
-THEIRS = WeightsParams(weights="torchvision", file="")
 
 
-def test_a_file_of_ours_and_one_with_torchvisions_names(tmp_path):
+def test_a_file_of_ours_one_with_torchvisions_names_and_one_of_bfloat16(tmp_path):
     source = backbone(seed=1)
     with torch.no_grad():
         source.mean += 0.1
@@ -26,13 +28,15 @@ def test_a_file_of_ours_and_one_with_torchvisions_names(tmp_path):
     Weights(body, {}).write(tmp_path, "theirs")
     for name, mean in (("ours", source.mean), ("theirs", backbone().mean)):
         net = backbone(seed=2)
-        fill(net, WeightsParams(weights="file", file=str(tmp_path / f"{name}.safetensors")))
+        fill(net, "file", str(tmp_path / f"{name}.safetensors"))
         assert torch.equal(net.body[0].weight, source.body[0].weight)
         assert net.mean == mean  # of the images, where the file has none
-    untouched = backbone(seed=2)
-    before = untouched.body[0].weight.clone()
-    fill(untouched, WeightsParams(weights="random", file=""))
-    assert torch.equal(untouched.body[0].weight, before)
+    halves = {n: t.bfloat16() if t.is_floating_point() else t for n, t in source.body.state_dict().items()}
+    safetensors.torch.save_file({n: t.contiguous() for n, t in halves.items()}, tmp_path / "x.safetensors")
+    fill(net, "file", str(tmp_path / "x.safetensors"))
+    assert torch.equal(net.body[0].weight, source.body[0].weight.bfloat16().float())
+    fill(net, "random")
+    assert torch.equal(net.body[0].weight, source.body[0].weight.bfloat16().float())
 
 
 @pytest.mark.parametrize(
@@ -59,29 +63,21 @@ def test_files_of_others_less_their_layer_for_classes(name, options, head, tmp_p
     file = tmp_path / "theirs.safetensors"
     tensors = {n: t.contiguous() for n, t in source.body.state_dict().items()}
     safetensors.torch.save_file(tensors | layer, file)
-    fill(net, WeightsParams(weights="file", file=str(file)))
+    fill(net, "file", str(file))
     torch.testing.assert_close(net(pixels), source(pixels))
     safetensors.torch.save_file(tensors | {"neck.weight": torch.zeros(3)}, file)
     with pytest.raises(ArtifactError, match=r"theirs.safetensors: neck.weight: expected shape None, got \(3,\)$"):
-        fill(net, WeightsParams(weights="file", file=str(file)))
-
-
-def test_a_file_of_bfloat16(tmp_path):
-    source, net = backbone(seed=1), backbone(seed=2)
-    halves = {n: t.bfloat16() if t.is_floating_point() else t for n, t in source.body.state_dict().items()}
-    safetensors.torch.save_file({n: t.contiguous() for n, t in halves.items()}, tmp_path / "x.safetensors")
-    fill(net, WeightsParams(weights="file", file=str(tmp_path / "x.safetensors")))
-    assert torch.equal(net.body[0].weight, source.body[0].weight.bfloat16().float())
+        fill(net, "file", str(file))
 
 
 def test_files_refused(tmp_path):
     with pytest.raises(
         ParamsError, match=r"^pretrain.none.file: expected a safetensors file, got '', which is no file$"
     ):
-        fill(backbone(), WeightsParams(weights="file", file=""))
+        fill(backbone(), "file")
     (tmp_path / "x.safetensors").write_bytes(b"spoilt")
     with pytest.raises(ArtifactError, match=r"x.safetensors: expected a safetensors file, got: \w.*$"):
-        fill(backbone(), WeightsParams(weights="file", file=str(tmp_path / "x.safetensors")))
+        fill(backbone(), "file", str(tmp_path / "x.safetensors"))
 
 
 def test_torchvisions_weights_and_constants(monkeypatch):
@@ -90,7 +86,7 @@ def test_torchvisions_weights_and_constants(monkeypatch):
     monkeypatch.setattr(torchvision().models, "get_model", lambda *_, **__: theirs)
     pixels = digits()[0][:3].expand(-1, 3, -1, -1).contiguous()
     net = fresh("resnet18", ResNet18(small_stem=False), pixels).eval()
-    fill(net, THEIRS)
+    fill(net, "torchvision")
     torch.testing.assert_close(net.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
     torch.testing.assert_close(net.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
     theirs.fc = torch.nn.Identity()
@@ -109,54 +105,38 @@ def test_torchvisions_networks_have_our_names_and_shapes(name):
     assert torchvision().models.get_model_weights(arch).DEFAULT
 
 
+RESNETS = "pretrain.none.weights: torchvision's are for resnet18, resnet34, resnet50, resnet101, vit_base"
+VIT = "pretrain.backbones.vit_base"
+
+
 @pytest.mark.parametrize(
     ("name", "options", "channels", "message"),
     [
+        ("small_resnet", {"width": 16, "stem_stride": 1}, 3, f"{RESNETS}, got pretrain.backbone small_resnet"),
         (
-            "small_resnet",
-            {"width": 16, "stem_stride": 1},
-            3,
-            "pretrain.none.weights: torchvision's are for resnet18, resnet34, resnet50, resnet101, vit_base, "
-            "got pretrain.backbone small_resnet",
-        ),
-        (
-            "resnet34",
-            {"small_stem": True},
-            3,
+            "resnet34", {"small_stem": True}, 3,
             "pretrain.backbones.resnet34.small_stem: expected false for torchvision's weights, got true",
         ),
         (
-            "vit_base",
-            {"patch_size": 8, "image_size": 224},
-            3,
-            "pretrain.backbones.vit_base.patch_size: expected 16 for torchvision's weights, got 8",
+            "vit_base", {"patch_size": 8, "image_size": 224}, 3,
+            f"{VIT}.patch_size: expected 16 for torchvision's weights, got 8",
         ),
         (
-            "vit_base",
-            {"patch_size": 16, "image_size": 32},
-            3,
-            "pretrain.backbones.vit_base.image_size: expected 224 for torchvision's weights, got 32",
+            "vit_base", {"patch_size": 16, "image_size": 32}, 3,
+            f"{VIT}.image_size: expected 224 for torchvision's weights, got 32",
         ),
         (
-            "resnet101",
-            {"small_stem": False},
-            1,
+            "resnet101", {"small_stem": False}, 1,
             "pretrain.none.weights: torchvision's expect 3 channels (ingest.mode: rgb), got 1",
         ),
     ],
-)
+)  # fmt: skip
 def test_torchvisions_weights_refused(name, options, channels, message):
     with torch.device("meta"):
         net = Backbone(name, BACKBONES[name](**options), torch.zeros(channels), torch.ones(channels))
     with pytest.raises(ParamsError) as caught:
-        fill(net, THEIRS)
+        fill(net, "torchvision")
     assert str(caught.value) == message
-
-
-def test_timms_weights_are_for_timms_networks():
-    with pytest.raises(ParamsError) as caught:
-        fill(backbone(), WeightsParams(weights="timm", file=""))
-    assert str(caught.value) == "pretrain.none.weights: timm's are for pretrain.backbone timm, got small_resnet"
 
 
 def test_no_network_is_one_line(monkeypatch):
@@ -167,5 +147,87 @@ def test_no_network_is_one_line(monkeypatch):
     with torch.device("meta"):
         net = Backbone("resnet50", BACKBONES["resnet50"](small_stem=False), torch.zeros(3), torch.ones(3))
     with pytest.raises(ArtifactError) as caught:
-        fill(net, THEIRS)
+        fill(net, "torchvision")
     assert str(caught.value) == "torchvision resnet50: expected its weights to download, got: no net"
+
+
+@pytest.fixture
+def timm():
+    return pytest.importorskip("timm")
+
+
+def network(model, channels):
+    torch.manual_seed(1)
+    pixels = torch.randint(0, 256, (4, channels, 32, 32), dtype=torch.uint8)
+    return fresh("timm", TimmModel(model=model), pixels).eval(), pixels
+
+
+@pytest.fixture
+def published(timm, monkeypatch, tmp_path):
+    """timm finds these weights of three channels where it would otherwise download them."""
+
+    def publish(model):
+        torch.manual_seed(2)
+        net = timm.create_model(model, num_classes=7)
+        safetensors.torch.save_model(net, tmp_path / "theirs.safetensors")
+        overlay = {"file": str(tmp_path / "theirs.safetensors"), "num_classes": 7}
+        monkeypatch.setattr(timm, "create_model", functools.partial(timm.create_model, pretrained_cfg_overlay=overlay))
+        return net.eval()
+
+    return publish
+
+
+def test_weights_and_constants_of_timm(published):
+    theirs = published("test_efficientnet")
+    net, pixels = network("test_efficientnet", 3)
+    fill(net, "timm")
+    torch.testing.assert_close(net.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
+    torch.testing.assert_close(net.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
+    theirs.reset_classifier(0)
+    torch.testing.assert_close(net(pixels), theirs((pixels / 255 - net.mean) / net.std))
+    grey, _ = network("test_efficientnet", 1)
+    fill(grey, "timm")
+    assert grey.mean.item() == pytest.approx((0.485 + 0.456 + 0.406) / 3)
+    assert grey.std.item() == pytest.approx((0.229 + 0.224 + 0.225) / 3)
+
+
+def test_a_grey_image_means_what_it_means_in_three_channels(published):
+    published("test_vit")  # its constants are equal for the three, so nothing is rounded
+    colour, grey = network("test_vit", 3)[0], network("test_vit", 1)[0]
+    fill(colour, "timm")
+    fill(grey, "timm")
+    pixels = torch.randint(0, 256, (4, 1, 32, 32), dtype=torch.uint8)
+    torch.testing.assert_close(grey(pixels), colour(pixels.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
+
+
+def test_constants_are_imagenets_where_timm_has_none(published, monkeypatch):
+    published("test_vit")
+    net, _ = network("test_vit", 3)
+    nameless = create("test_vit", 3, pretrained=True)
+    nameless.pretrained_cfg = {"mean": None}
+    monkeypatch.setattr("pipeline.pretrain.weights.create", lambda *_, **__: nameless)
+    fill(net, "timm")
+    torch.testing.assert_close(net.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
+    torch.testing.assert_close(net.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
+
+
+def test_weights_of_timm_refused(timm, monkeypatch):
+    five, three = network("test_vit", 5)[0], network("test_vit", 3)[0]
+    for net, message in (
+        (five, "timm's expect 1 or 3 channels, got 5"),
+        (backbone(), "timm's are for pretrain.backbone timm, got small_resnet"),
+    ):
+        with pytest.raises(ParamsError, match=f"^pretrain.none.weights: {message}$"):
+            fill(net, "timm")
+    for error, kind, start in (
+        (OSError("no net\nmore"), ArtifactError, "timm test_vit: expected its weights to download"),
+        (RuntimeError("no weights"), ParamsError, "pretrain.none.weights: expected weights of timm test_vit"),
+    ):
+
+        def fails(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(timm, "create_model", fails)
+        with pytest.raises(kind) as caught:
+            fill(three, "timm")
+        assert str(caught.value) == f"{start}, got: {str(error).splitlines()[0]}"

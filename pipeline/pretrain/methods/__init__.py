@@ -1,7 +1,6 @@
 """Self-supervised methods, which never meet a label. A new one is a file here and a line in the table."""
 
-from typing import Any
-
+from pipeline.pretrain.method import SelfSupervised
 from pipeline.pretrain.methods.barlow_twins import BarlowTwins
 from pipeline.pretrain.methods.byol import Byol
 from pipeline.pretrain.methods.cmsf import Cmsf
@@ -13,7 +12,7 @@ from pipeline.pretrain.methods.simclr import Simclr
 from pipeline.pretrain.methods.simsiam import Simsiam
 from pipeline.pretrain.methods.swav import Swav
 
-METHODS: dict[str, Any] = {
+METHODS: dict[str, type[SelfSupervised]] = {
     "barlow_twins": BarlowTwins,
     "byol": Byol,
     "cmsf": Cmsf,

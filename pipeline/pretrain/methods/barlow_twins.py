@@ -7,26 +7,26 @@ projections of an image's two views, c is their correlation over the batch.
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from pipeline.base.params import Block
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.mlp import Encoder, mlp
-from pipeline.nn.primitives import in_float32, spread
+from pipeline.nn.primitives import feature_std, in_float32
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
+from pipeline.pretrain.method import MethodParams, SelfSupervised
 
 EPS = 1e-5  # beside the variance, as in batch norm
 
 
-class BarlowTwinsParams(Block):
+class BarlowTwinsParams(MethodParams):
     """The block `pretrain.barlow_twins`."""
 
     dim: int = Field(ge=1)
     hidden_dim: int = Field(ge=1)  # of two hidden layers
     off_diagonal: float = Field(ge=0)  # lambda, the weight of a correlation between two features
-    scale: float = Field(gt=0)
+    scale: float = Field(gt=0)  # of the loss
 
 
 @in_float32
@@ -44,7 +44,7 @@ def barlow_twins_loss(
     return scale * (off_diagonal * sq.sum() + (1 - off_diagonal) * sq.diagonal().sum())
 
 
-class BarlowTwins(nn.Module):
+class BarlowTwins(SelfSupervised[BarlowTwinsParams]):
     """The method around `barlow_twins_loss`."""
 
     Params = BarlowTwinsParams
@@ -56,18 +56,16 @@ class BarlowTwins(nn.Module):
         num_images: int,
         chance: torch.Generator,
     ) -> None:
-        super().__init__()
-        self.params = params
-        self.net = Encoder(backbone, mlp([backbone.dim, params.hidden_dim, params.hidden_dim, params.dim], norm=True))
+        super().__init__(backbone, params, num_images, chance)
+        self.encoder = Encoder(
+            backbone, mlp([backbone.dim, params.hidden_dim, params.hidden_dim, params.dim], norm=True)
+        )
 
     def loss(self, views: Views) -> Step:
-        """The loss of two views of the same images, each with batch-norm statistics of its own."""
-        (h1, z1), (h2, z2) = self.net(views.first), self.net(views.second)
+        # Each view has batch-norm statistics of its own.
+        (h1, z1), (h2, z2) = self.encoder(views.first), self.encoder(views.second)
         loss = barlow_twins_loss(z1, z2, self.params.off_diagonal, self.params.scale)
-        return Step(loss, {"feature_std": spread(z1)}, [h1, h2])
-
-    def after_step(self, step: int, num_steps: int) -> None:
-        """Nothing: all that there is was learnt."""
+        return Step(loss, {"feature_std": feature_std(z1)}, [h1, h2])
 
 
 def _standard(z: Float[Tensor, "b d"], n: int) -> Float[Tensor, "b d"]:

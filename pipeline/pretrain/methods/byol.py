@@ -1,31 +1,29 @@
-"""BYOL: predict how a slow copy of the network sees an image's other view, without any negatives.
+"""BYOL: predict how a teacher, the network's moving average, sees an image's other view, without any negatives.
 
 Grill et al. 2020, "Bootstrap your own latent". The letters: z is a view's projection, p the prediction made from it.
 """
 
-import copy
-
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from pipeline.base.params import Block
 from pipeline.fit import Step
-from pipeline.nn import ema, schedule
+from pipeline.nn import ema
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.mlp import Encoder, mlp
-from pipeline.nn.primitives import regress, spread
+from pipeline.nn.primitives import feature_std, regress
 from pipeline.pretrain.feed import Views
+from pipeline.pretrain.method import MethodParams, SelfSupervised
 
 
-class ByolParams(Block):
+class ByolParams(MethodParams):
     """The block `pretrain.byol`."""
 
     dim: int = Field(ge=1)
     hidden_dim: int = Field(ge=1)  # of the projector and of the predictor
-    keep_start: float = Field(ge=0, lt=1)
-    keep_end: float = Field(ge=0, le=1)
+    momentum_start: float = Field(ge=0, lt=1)  # of the teacher at the first step
+    momentum_end: float = Field(ge=0, le=1)
 
 
 def byol_loss(
@@ -38,29 +36,27 @@ def byol_loss(
     return regress(p1, z2[:, None]) + regress(p2, z1[:, None])
 
 
-class Byol(nn.Module):
+class Byol(SelfSupervised[ByolParams]):
     """The method around `byol_loss`."""
 
     Params = ByolParams
 
     def __init__(self, backbone: Backbone, params: ByolParams, num_images: int, chance: torch.Generator) -> None:
-        super().__init__()
-        self.params = params
+        super().__init__(backbone, params, num_images, chance)
         dims = [params.hidden_dim, params.dim]
-        self.online = Encoder(backbone, mlp([backbone.dim, *dims], norm=True, last_bias=False))
+        self.student = Encoder(backbone, mlp([backbone.dim, *dims], norm=True, last_bias=False))
         self.predictor = mlp([params.dim, *dims], norm=True, last_bias=False)
-        self.slow = copy.deepcopy(self.online).requires_grad_(requires_grad=False)
+        self.teacher = ema.frozen_copy(self.student)
 
     def loss(self, views: Views) -> Step:
-        """The loss of two views of the same images, each once predicted from the other."""
         with torch.no_grad():
-            (_, target1), (_, target2) = self.slow(views.first), self.slow(views.second)
-        (h1, z1), (h2, z2) = self.online(views.first), self.online(views.second)
+            (_, target1), (_, target2) = self.teacher(views.first), self.teacher(views.second)
+        (h1, z1), (h2, z2) = self.student(views.first), self.student(views.second)
         loss = byol_loss(self.predictor(z1), self.predictor(z2), target1, target2)
-        return Step(loss, {"feature_std": spread(z1)}, [h1, h2])
+        return Step(loss, {"feature_std": feature_std(z1)}, [h1, h2])
 
     @torch.no_grad()
     def after_step(self, step: int, num_steps: int) -> None:
-        """Moves the slow copy, ever less: the share of it that is kept goes up along half a cosine."""
-        keep = schedule.cosine(self.params.keep_start, self.params.keep_end, step / num_steps)
-        ema.update(self.slow, self.online, keep, buffers=False)
+        """Moves the teacher, ever less: its momentum goes up along half a cosine."""
+        momentum = ema.cosine_momentum(self.params.momentum_start, self.params.momentum_end, step / num_steps)
+        ema.update(self.teacher, self.student, momentum, buffers=False)

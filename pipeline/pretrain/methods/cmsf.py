@@ -11,13 +11,13 @@ from pydantic import Field
 from torch import Tensor
 
 from pipeline.nn.backbones import Backbone
-from pipeline.nn.memory import Bank, Queue, enqueued, nearest, refuse_more
+from pipeline.nn.memory import Bank, Queue, nearest_rows
 from pipeline.nn.primitives import in_float32, regress
 from pipeline.pretrain.feed import Views
-from pipeline.pretrain.methods.msf import Msf, MsfParams
+from pipeline.pretrain.mean_shift import MeanShift, MeanShiftParams
 
 
-class CmsfParams(MsfParams):
+class CmsfParams(MeanShiftParams):
     """The block `pretrain.cmsf`."""
 
     constrained: int = Field(ge=0)  # k', rows of M' that the second set of neighbours is chosen from; 0: MSF
@@ -44,15 +44,15 @@ def cmsf_loss(
     related = (w @ earlier.T).masked_fill(~known, -torch.inf).topk(constrained, dim=1)
     closeness = torch.einsum("bd,bkd->bk", u, memory[related.indices]).masked_fill(related.values.isinf(), -torch.inf)
     chosen = closeness.topk(min(k, constrained), dim=1)
-    found = chosen.values.isfinite().to(v.dtype)
+    valid = chosen.values.isfinite().to(v.dtype)
     # Half of the weight for the second set where it is not empty.
-    second = found / found.sum(dim=1, keepdim=True).clamp(min=1) / 2
+    second = valid / valid.sum(dim=1, keepdim=True).clamp(min=1) / 2
     first = (1 - second.sum(dim=1, keepdim=True)).expand(-1, k) / k
-    rows = torch.cat([nearest(u, memory, k), related.indices.gather(1, chosen.indices)], dim=1)
+    rows = torch.cat([nearest_rows(u, memory, k), related.indices.gather(1, chosen.indices)], dim=1)
     return regress(v, memory[rows], torch.cat([first, second], dim=1))
 
 
-class Cmsf(Msf):
+class Cmsf(MeanShift[CmsfParams]):
     """The method around `cmsf_loss`; a bank of all training images remembers their last embeddings.
 
     Departure: the first epoch is MSF's, where in the authors' code random vectors stand for the earlier embeddings.
@@ -60,28 +60,33 @@ class Cmsf(Msf):
 
     Params = CmsfParams
     block = "pretrain.cmsf"
-    params: CmsfParams
 
     def __init__(self, backbone: Backbone, params: CmsfParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)
-        refuse_more(f"{self.block}.constrained", params.constrained, self.queue)
+        self.queue.require_rows(params.constrained, f"{self.block}.constrained")
         self.bank = Bank(num_images, params.dim, chance)
         self.earlier = Queue(len(self.queue), params.dim, chance)
         self.earlier.rows.zero_()
-        self._past: list[tuple[Tensor, Tensor]] = []
+        self._past: list[tuple[Tensor, Tensor]] = []  # images and their w, for the second queue after the step
 
     def pull(self, v: Float[Tensor, "b d"], u: Float[Tensor, "b d"], views: Views) -> Float[Tensor, ""]:
-        """The loss, with both queues as they will be after this step."""
         w = self.bank.rows[views.rows] * self.bank.seen[views.rows, None]
         self._past = [(views.rows, w)]
-        memory, earlier = enqueued(self.queue, u), enqueued(self.earlier, w)
-        return cmsf_loss(v, u, w, memory, earlier, self.params.neighbours, self.params.constrained)
+        return cmsf_loss(
+            v,
+            u,
+            w,
+            self.queue.after_push(u),
+            self.earlier.after_push(w),
+            self.params.neighbours,
+            self.params.constrained,
+        )
 
     @torch.no_grad()
     def after_step(self, step: int, num_steps: int) -> None:
-        """As MSF; the second queue moves with the first, and the bank takes the embeddings."""
-        for u, (rows, w) in zip(self._waiting, self._past, strict=True):
+        """The second queue moves with the first, and the bank takes the embeddings."""
+        for u, (rows, w) in zip(self._embeddings, self._past, strict=True):
             self.earlier.push(w)
-            self.bank.update(rows, u, keep=0.0)
+            self.bank.update(rows, u, momentum=0.0)
         self._past = []
         super().after_step(step, num_steps)

@@ -1,37 +1,37 @@
-"""MoCo: tell an image's other view, seen by a slow copy of the network, from a queue of the copy's past outputs.
+"""MoCo: tell an image's other view, seen by a teacher, from a queue of the teacher's past outputs.
 
 He et al. 2020, "Momentum contrast" (v1: a linear head, temperature .07), and Chen et al. 2020, "Improved baselines"
-(v2: an MLP head, .2). The letters: q and k are the unit projections of two views by the network and by its slow copy.
+(v2: an MLP head, .2). The letters: q is the student's unit projection of one view, k the teacher's of the
+other; the teacher is the student's moving average.
 """
-
-import copy
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.base.params import Block
+from pipeline.base.errors import ParamsError
 from pipeline.fit import Step
-from pipeline.nn import ema, schedule
+from pipeline.nn import ema
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.memory import Queue
-from pipeline.nn.mlp import Encoder, in_groups, mlp
-from pipeline.nn.primitives import soft_ce, spread, unit
+from pipeline.nn.mlp import Encoder, mlp
+from pipeline.nn.primitives import feature_std, soft_ce, unit
 from pipeline.pretrain.feed import Views
+from pipeline.pretrain.method import MethodParams, SelfSupervised
 
 
-class MocoParams(Block):
+class MocoParams(MethodParams):
     """The block `pretrain.moco`."""
 
     dim: int = Field(ge=1)
     hidden_dim: int = Field(ge=0)  # 0: a linear head, MoCo v1
     queue_size: int = Field(ge=1)  # never more than there are images
     temperature: float = Field(gt=0)
-    keep_start: float = Field(ge=0, lt=1)
-    keep_end: float = Field(ge=0, le=1)
-    bn_groups: int = Field(ge=1)
-    symmetric: bool
+    momentum_start: float = Field(ge=0, lt=1)  # of the teacher at the first step
+    momentum_end: float = Field(ge=0, le=1)
+    bn_groups: int = Field(ge=1)  # parts of a batch that batch norm sees apart
+    symmetric: bool  # each view is once the query and once the key
 
 
 def moco_loss(
@@ -41,48 +41,65 @@ def moco_loss(
 
     The batch's other keys are no negatives. No gradient reaches k or the queue. With an empty queue it is 0.
     """
-    others = torch.cat(
-        [~torch.eye(len(q), dtype=torch.bool, device=q.device), q.new_zeros(len(q), len(queue)).bool()], 1
-    )
-    own = torch.arange(len(q), device=q.device)
-    return soft_ce(q, torch.cat([k, queue]).detach(), own, temperature, others)
+    positive = torch.arange(len(q), device=q.device)
+    mask = torch.cat([positive[:, None] != positive, q.new_zeros(len(q), len(queue)).bool()], dim=1)
+    return soft_ce(q, torch.cat([k, queue]).detach(), positive, temperature, mask)
 
 
-class Moco(nn.Module):
-    """The method around `moco_loss`; symmetric means that each view is once the query and once the key."""
+def forward_in_groups(
+    net: nn.Module, images: Float[Tensor, "b c h w"], groups: int, *, shuffled: bool
+) -> Float[Tensor, "b d"]:
+    """The network on each of `groups` parts of the batch in turn, so that batch norm sees one part at a time.
+
+    On one device this does what MoCo's shuffled batch norm does across several: with `shuffled`, a batch's parts are
+    drawn anew (torch's own chance), so keys and queries do not share their statistics. Raises ParamsError if a group
+    would hold fewer than two images, which have no deviation.
+    """
+    if groups == 1:
+        return net(images)
+    if len(images) < 2 * groups:
+        raise ParamsError(
+            f"pretrain.moco.bn_groups: expected at most {len(images) // 2}, half of a process's batch, got {groups}"
+        )
+    order = torch.randperm(len(images)) if shuffled else torch.arange(len(images))
+    order = order.to(images.device)
+    out = torch.cat([net(part) for part in images[order].tensor_split(groups)])
+    return out[order.argsort()]
+
+
+class Moco(SelfSupervised[MocoParams]):
+    """The method around `moco_loss`."""
 
     Params = MocoParams
 
     def __init__(self, backbone: Backbone, params: MocoParams, num_images: int, chance: torch.Generator) -> None:
-        super().__init__()
-        self.params = params
+        super().__init__(backbone, params, num_images, chance)
         dims = [backbone.dim, params.hidden_dim, params.dim] if params.hidden_dim else [backbone.dim, params.dim]
-        self.online = Encoder(backbone, mlp(dims, norm=False))
-        self.slow = copy.deepcopy(self.online).requires_grad_(requires_grad=False)
+        self.student = Encoder(backbone, mlp(dims, norm=False))
+        self.teacher = ema.frozen_copy(self.student)
         # A longer queue would always hold an image's own last key as a negative.
         self.queue = Queue(min(params.queue_size, num_images), params.dim, chance)
-        self._keys: list[Tensor] = []
+        self._keys: list[Tensor] = []  # for the queue, after the step
 
     def loss(self, views: Views) -> Step:
-        """The loss of two views of the same images; their keys wait for `after_step`."""
         pairs = [(views.first, views.second), (views.second, views.first)][: 1 + self.params.symmetric]
         self._keys, losses, features = [], [], []
         for first, second in pairs:
             with torch.no_grad():
-                slow = in_groups(self.slow.backbone, second, self.params.bn_groups, shuffled=True)
-                k = unit(self.slow.head(slow))
-            h = in_groups(self.online.backbone, first, self.params.bn_groups, shuffled=False)
-            q = unit(self.online.head(h))
+                h_teacher = forward_in_groups(self.teacher.backbone, second, self.params.bn_groups, shuffled=True)
+                k = unit(self.teacher.head(h_teacher))
+            h = forward_in_groups(self.student.backbone, first, self.params.bn_groups, shuffled=False)
+            q = unit(self.student.head(h))
             losses.append(moco_loss(q, k, self.queue.rows, self.params.temperature))
             self._keys.append(k)
-            features += [h] if self.params.symmetric else [h, slow]
-        return Step(torch.stack(losses).mean(), {"feature_std": spread(q)}, features)
+            features += [h] if self.params.symmetric else [h, h_teacher]
+        return Step(torch.stack(losses).mean(), {"feature_std": feature_std(q)}, features)
 
     @torch.no_grad()
     def after_step(self, step: int, num_steps: int) -> None:
-        """Moves the slow copy, then puts the keys in the queue in place of its oldest."""
-        keep = schedule.cosine(self.params.keep_start, self.params.keep_end, step / num_steps)
-        ema.update(self.slow, self.online, keep, buffers=False)
+        """Moves the teacher, then puts the keys in the queue in place of its oldest."""
+        momentum = ema.cosine_momentum(self.params.momentum_start, self.params.momentum_end, step / num_steps)
+        ema.update(self.teacher, self.student, momentum, buffers=False)
         for k in self._keys:
             self.queue.push(k)
         self._keys = []

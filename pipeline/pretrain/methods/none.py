@@ -1,7 +1,11 @@
-"""No pretraining: the backbone keeps the weights that it starts from."""
+"""No pretraining: the backbone keeps the weights that it starts from. All methods start from random ones."""
 
-from pipeline.pretrain.weights import WeightsParams
+from pipeline.pretrain.method import MethodParams
+from pipeline.pretrain.weights import Start
 
 
-class NoneParams(WeightsParams):
-    """The block `pretrain.none`; other methods start from random weights."""
+class NoneParams(MethodParams):
+    """The block `pretrain.none`."""
+
+    weights: Start
+    file: str  # a safetensors file, read where `weights` is "file"

@@ -8,18 +8,18 @@ z1 and z2 are the unit projections of an image's two views.
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from pipeline.base.params import Block
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.mlp import Encoder, mlp
-from pipeline.nn.primitives import soft_ce, spread, unit
+from pipeline.nn.primitives import feature_std, soft_ce, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
+from pipeline.pretrain.method import MethodParams, SelfSupervised
 
 
-class SimclrParams(Block):
+class SimclrParams(MethodParams):
     """The block `pretrain.simclr`."""
 
     dim: int = Field(ge=1)
@@ -35,14 +35,14 @@ def simclr_loss(z1: Float[Tensor, "b d"], z2: Float[Tensor, "b d"], temperature:
     vectors. With all of them equal it is log(2 N - 1).
     """
     n = len(z1) * dist.world()
-    own = torch.arange(n, device=z1.device)[dist.share(n, "pretrain.batch_size")]
-    itself, other = torch.cat([own, own + n]), torch.cat([own + n, own])
+    first = torch.arange(n, device=z1.device)[dist.share(n, "pretrain.batch_size")]  # key numbers of this process
+    itself, positive = torch.cat([first, first + n]), torch.cat([first + n, first])
     keys = torch.cat([dist.gather(z1), dist.gather(z2)])
     mask = itself[:, None] == torch.arange(2 * n, device=z1.device)
-    return soft_ce(torch.cat([z1, z2]), keys, other, temperature, mask)
+    return soft_ce(torch.cat([z1, z2]), keys, positive, temperature, mask)
 
 
-class Simclr(nn.Module):
+class Simclr(SelfSupervised[SimclrParams]):
     """The method around `simclr_loss`.
 
     Departure: the head has batch norm in its hidden layers; the paper's has none, and its code has it in the last too.
@@ -57,16 +57,11 @@ class Simclr(nn.Module):
         num_images: int,
         chance: torch.Generator,
     ) -> None:
-        super().__init__()
-        self.params = params
+        super().__init__(backbone, params, num_images, chance)
         dims = [backbone.dim, *[params.hidden_dim] * (params.head_layers - 1), params.dim]
-        self.net = Encoder(backbone, mlp(dims, norm=True))
+        self.encoder = Encoder(backbone, mlp(dims, norm=True))
 
     def loss(self, views: Views) -> Step:
-        """The loss of two views of the same images."""
-        h, z = self.net(torch.cat([views.first, views.second]))  # one pass: batch norm sees both views
+        h, z = self.encoder(torch.cat([views.first, views.second]))  # one pass: batch norm sees both views
         z1, z2 = unit(z).chunk(2)
-        return Step(simclr_loss(z1, z2, self.params.temperature), {"feature_std": spread(z1)}, h.chunk(2))
-
-    def after_step(self, step: int, num_steps: int) -> None:
-        """Nothing: all that there is was learnt."""
+        return Step(simclr_loss(z1, z2, self.params.temperature), {"feature_std": feature_std(z1)}, h.chunk(2))

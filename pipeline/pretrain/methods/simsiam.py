@@ -1,4 +1,4 @@
-"""SimSiam: predict an image's other view with a stopped gradient in place of a slow copy.
+"""SimSiam: predict an image's other view with a stopped gradient in place of a teacher.
 
 Chen and He 2021, "Exploring simple siamese representation learning". The letters: z is a view's projection, p the
 prediction made from it.
@@ -7,17 +7,17 @@ prediction made from it.
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from pipeline.base.params import Block
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.mlp import Encoder, mlp
-from pipeline.nn.primitives import regress, spread
+from pipeline.nn.primitives import feature_std, regress
 from pipeline.pretrain.feed import Views
+from pipeline.pretrain.method import MethodParams, SelfSupervised
 
 
-class SimsiamParams(Block):
+class SimsiamParams(MethodParams):
     """The block `pretrain.simsiam`."""
 
     dim: int = Field(ge=1)
@@ -36,27 +36,19 @@ def simsiam_loss(
     return (regress(p1, z2[:, None]) + regress(p2, z1[:, None])) / 4
 
 
-class Simsiam(nn.Module):
+class Simsiam(SelfSupervised[SimsiamParams]):
     """The method around `simsiam_loss`."""
 
     Params = SimsiamParams
 
     def __init__(self, backbone: Backbone, params: SimsiamParams, num_images: int, chance: torch.Generator) -> None:
-        super().__init__()
+        super().__init__(backbone, params, num_images, chance)
         dims = [backbone.dim, *[params.hidden_dim] * (params.projector_layers - 1), params.dim]
-        self.online = Encoder(backbone, mlp(dims, norm=True, last_norm=True, affine=False))
+        self.encoder = Encoder(backbone, mlp(dims, norm=True, last_norm=True, affine=False))
         self.predictor = mlp([params.dim, params.predictor_dim, params.dim], norm=True)
-
-    @property
-    def constant_rate(self) -> tuple[nn.Module, ...]:
-        """The predictor, which must keep up with projections that it does not let settle (section 4.2)."""
-        return (self.predictor,)
+        self.constant_rate = (self.predictor,)  # it must keep up with projections that go on changing (section 4.2)
 
     def loss(self, views: Views) -> Step:
-        """The loss of two views of the same images, each once predicted from the other."""
-        (h1, z1), (h2, z2) = self.online(views.first), self.online(views.second)
+        (h1, z1), (h2, z2) = self.encoder(views.first), self.encoder(views.second)
         loss = simsiam_loss(self.predictor(z1), self.predictor(z2), z1, z2)
-        return Step(loss, {"feature_std": spread(z1)}, [h1, h2])
-
-    def after_step(self, step: int, num_steps: int) -> None:
-        """Nothing: it remembers nothing but its weights."""
+        return Step(loss, {"feature_std": feature_std(z1)}, [h1, h2])

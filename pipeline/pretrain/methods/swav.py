@@ -9,20 +9,19 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.base.params import Block
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.memory import Queue
 from pipeline.nn.mlp import mlp
 from pipeline.nn.norm import statistics_kept
-from pipeline.nn.primitives import in_float32, soft_ce, spread, unit
+from pipeline.nn.primitives import feature_std, in_float32, soft_ce, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
-from pipeline.pretrain.sinkhorn import sinkhorn
+from pipeline.pretrain.method import MethodParams, SelfSupervised
 from pipeline.views.kinds import LocalCrops
 
 
-class SwavParams(Block):
+class SwavParams(MethodParams):
     """The block `pretrain.swav`."""
 
     dim: int = Field(ge=1)
@@ -35,6 +34,26 @@ class SwavParams(Block):
     queue_start: float = Field(ge=0, le=1)  # share of the steps after which the queue is used, once it is full
     frozen: float = Field(ge=0, le=1)  # share of the steps in which the prototypes stay as they were drawn
     local: LocalCrops
+
+    def local_crops(self) -> LocalCrops:
+        return self.local
+
+
+@in_float32
+@torch.no_grad()
+def sinkhorn(scores: Float[Tensor, "n k"], epsilon: float, iterations: int) -> Float[Tensor, "n k"]:
+    """Soft assignments: exp(scores / epsilon), scaled in turn to the sum n / k a prototype and the sum 1 a sample.
+
+    Cuturi 2013, "Sinkhorn distances". The samples come last: their rows sum to 1 exactly, the columns to n / k only in
+    the limit. No gradient passes. Any finite scores / epsilon will do.
+    """
+    # The first round in logarithms. After it no sum can vanish any more: a row sums to 1 and holds an entry of at least
+    # 1 / k, and a column's sum is at least 1 / k too, since what a row was divided by is at most k.
+    codes = (scores / epsilon).log_softmax(dim=0).softmax(dim=1)
+    for _ in range(iterations - 1):
+        codes /= codes.sum(dim=0)
+        codes /= codes.sum(dim=1, keepdim=True)
+    return codes
 
 
 @in_float32
@@ -64,7 +83,7 @@ def swav_loss(
     return (large + small * both) / (1 + small)
 
 
-class Swav(nn.Module):
+class Swav(SelfSupervised[SwavParams]):
     """The method around `swav_loss`.
 
     The prototypes are brought back to length 1 after each step of the optimiser, as the authors' code does before each
@@ -76,18 +95,16 @@ class Swav(nn.Module):
     progress: Tensor
 
     def __init__(self, backbone: Backbone, params: SwavParams, num_images: int, chance: torch.Generator) -> None:
-        super().__init__()
-        self.params = params
+        super().__init__(backbone, params, num_images, chance)
         self.backbone = backbone
         self.head = mlp([backbone.dim, params.hidden_dim, params.dim], norm=True)
         self.prototypes = nn.Parameter(unit(torch.randn(params.prototypes, params.dim, generator=chance)))
         size = min(params.queue_size, num_images)
         self.queue = Queue(size, 2 * params.dim, chance) if size else None  # both large views' side by side
         self.register_buffer("progress", torch.zeros((), dtype=torch.double))
-        self._large: list[Tensor] = []
+        self._large: list[Tensor] = []  # projections of the two large views, for the queue after the step
 
     def loss(self, views: Views) -> Step:
-        """The loss of two large views and any small ones; the projections of the large ones wait for `after_step`."""
         num_views = 2 + len(views.local)
         h = self.backbone(torch.cat([views.first, views.second]))
         # One pass for each size; the head, as in the authors' code, sees all views at once.
@@ -99,7 +116,7 @@ class Swav(nn.Module):
         prototypes = self.prototypes.detach() if progress < self.params.frozen else self.prototypes
         self._large = list(z[:2].detach())
         loss = swav_loss(z, self._codes(progress), prototypes, self.params.temperature)
-        return Step(loss, {"feature_std": spread(z[0])}, list(h.chunk(2)))
+        return Step(loss, {"feature_std": feature_std(z[0])}, list(h.chunk(2)))
 
     @torch.no_grad()
     def _codes(self, progress: float) -> Float[Tensor, "2 b k"]:

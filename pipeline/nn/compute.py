@@ -1,4 +1,4 @@
-"""What a backbone's passes cost, where that can be changed without changing what they compute."""
+"""Passes of a backbone in less time or memory that compute the same: torch.compile and recomputed activations."""
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -13,7 +13,7 @@ from pipeline.nn.norm import statistics_kept
 BACKEND = "inductor"  # of torch.compile
 
 
-def cheaper(method: nn.Module, *, compiled: bool, recompute: bool) -> None:
+def reduce_cost(method: nn.Module, *, compiled: bool, recompute: bool) -> None:
     """Changes the passes of all backbones in a method, in place; names in its state dict stay.
 
     `compiled` has torch.compile make one kernel of several operations: worth its half a minute in long runs. With
@@ -22,14 +22,14 @@ def cheaper(method: nn.Module, *, compiled: bool, recompute: bool) -> None:
     ParamsError for both together, and for a backbone without such blocks.
     """
     if compiled and recompute:
-        raise ParamsError("compile: expected false together with recompute, got both: torch cannot compile such passes")
+        raise ParamsError("machine.compile: expected false with recompute, got both: torch cannot compile such passes")
     for module in method.modules():
         if isinstance(module, Backbone):
             if recompute:
                 blocks = _blocks(module.body)
                 if not blocks:
                     raise ParamsError(
-                        f"recompute: expected a backbone of blocks in sequence, got {module.about['name']}"
+                        f"machine.recompute: expected a backbone of blocks in sequence, got {module.about['name']}"
                     )
                 for block in blocks:
                     block.forward = partial(
@@ -41,13 +41,13 @@ def cheaper(method: nn.Module, *, compiled: bool, recompute: bool) -> None:
 
 def _blocks(net: nn.Module) -> list[nn.Module]:
     """The outermost modules that follow each other in a sequence and are made of others."""
-    found = []
+    blocks = []
     for child in net.children():
         if isinstance(net, nn.Sequential) and any(child.children()):
-            found.append(child)
+            blocks.append(child)
         else:
-            found += _blocks(child)
-    return found
+            blocks += _blocks(child)
+    return blocks
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

@@ -1,0 +1,62 @@
+"""What every self-supervised method is: a class around a backbone, made of its params block, that learns from views."""
+
+import logging
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+
+from pipeline.base.params import Block
+from pipeline.fit import Method
+from pipeline.nn.backbones import Backbone
+from pipeline.pretrain.feed import Views
+from pipeline.views.kinds import LocalCrops
+
+COLLAPSED = 0.1  # feature_std below which projections count as collapsed
+EARLY = 0.1  # share of the steps in which a network with random weights may still map all images to nearly one point
+log = logging.getLogger(__name__)
+
+
+class MethodParams(Block):
+    """The block `pretrain.<method>`."""
+
+    def local_crops(self) -> LocalCrops | None:
+        """The small views that the method wants beside the two large ones, if any."""
+        return None
+
+
+P = TypeVar("P", bound=MethodParams)
+
+
+class SelfSupervised(Method[Views], Generic[P]):
+    """A method that trains a backbone in place and never meets a label.
+
+    `num_images` counts the training images; what the method draws at its construction comes from `chance`, its heads'
+    weights from torch's own. Each step logs `feature_std` of the projections and gives the backbone's features of both
+    views.
+    """
+
+    Params: ClassVar[type[MethodParams]]
+
+    def __init__(self, backbone: Backbone, params: P, num_images: int, chance: torch.Generator) -> None:
+        super().__init__()
+        del num_images, chance  # for methods that remember images or draw
+        self.params = params
+        self.feature_dim = backbone.dim
+
+
+class CollapseWarning:
+    """Warns once when the projections of all images come to point one way; it is given each row of the curve."""
+
+    def __init__(self, num_steps: int) -> None:
+        self._num_steps, self._warned = num_steps, False
+
+    def __call__(self, row: dict[str, float]) -> None:
+        if row["feature_std"] < COLLAPSED and row["step"] > EARLY * self._num_steps and not self._warned:
+            self._warned = True
+            log.warning(
+                "step %d of %d: representations collapse: feature_std %.3f, 1 when spread evenly; a lower "
+                "pretrain.optim.learning_rate or another pretrain.method may help",
+                row["step"],
+                self._num_steps,
+                row["feature_std"],
+            )

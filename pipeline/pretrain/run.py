@@ -1,0 +1,68 @@
+"""The stage `pretrain`: learn a backbone from the training images, without labels."""
+
+from pathlib import Path
+
+from pipeline.artifacts.curve import write_rows
+from pipeline.artifacts.model import Weights
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.params import Params
+from pipeline.fit import Method, fit
+from pipeline.nn.classifier import to_arrays
+from pipeline.nn.compute import reduce_cost
+from pipeline.nn.device import Device
+from pipeline.parallel import dist
+from pipeline.parallel.work import resumable
+from pipeline.pretrain.feed import Views
+from pipeline.pretrain.method import CollapseWarning
+from pipeline.pretrain.methods.none import NoneParams
+from pipeline.pretrain.recipe import Recipe
+from pipeline.pretrain.streamed import sample
+from pipeline.pretrain.weights import fill
+from pipeline.shards.reader import load
+
+NORMALISED_BY = 10_000  # images that mean and deviation are taken from, where not all are in memory
+
+
+def run(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
+    """Writes `backbone.safetensors`, `backbone.json` and `curve.csv`; a run that was interrupted goes on."""
+    recipe = Recipe.read(params)
+    common, machine = recipe.common, recipe.machine
+    files = [ingest / "manifest.json", ingest / "index.parquet"]
+    with dist.processes():
+        manifest, index = Manifest.read(files[0]), Index.read(files[1], "train")
+        streamed = recipe.streams(manifest)
+        if streamed:
+            pixels = sample(
+                manifest, index, "train", NORMALISED_BY, params.seed, machine.reading, machine.window_shards
+            )
+        else:
+            pixels = load(manifest, index, "train", "pretrain", machine.reading).pixels
+        backbone = recipe.backbone(pixels)
+        device = Device.choose(machine.precision)
+        method: Method[Views] | None = None
+        if isinstance(recipe.block, NoneParams):
+            fill(backbone, recipe.block.weights, recipe.block.file)
+        else:
+            method = recipe.learner(backbone, manifest.count("train"), manifest.size, device)
+            reduce_cost(method, compiled=machine.compile, recompute=machine.recompute)
+        values = params.seed, common.model_dump(), recipe.block.model_dump(), backbone.about, device.about(), streamed
+        log = {"images": common.steps * common.batch_size, "streamed": streamed} if method else {}
+        with resumable("pretrain", out, params=values, inputs=files, log={**log, **device.about()}) as (state, folder):
+            rows: list[dict[str, float]] = []
+            if method is not None:
+                with recipe.feed(manifest, index, None if streamed else pixels, device) as feed:
+                    rows = fit(
+                        method,
+                        feed,
+                        common.optim,
+                        num_steps=common.steps,
+                        seed=params.seed,
+                        device=device,
+                        state=state,
+                        save_seconds=save_seconds,
+                        watch=CollapseWarning(common.steps),
+                    )
+            if folder is not None:
+                about = {"backbone": backbone.about, "method": common.method, "size": list(manifest.size)}
+                Weights(to_arrays(backbone), about).write(folder, "backbone")
+                write_rows(folder / "curve.csv", rows)

@@ -1,0 +1,347 @@
+"""The losses as pure functions: against the papers in loops, their gradients, their closed forms, lightly's classes."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pipeline.base.torchvision_import import torchvision
+from pipeline.nn.memory import nearest_rows
+from pipeline.nn.primitives import soft_ce
+from pipeline.nn.primitives import unit as unit_rows
+from pipeline.pretrain.instance_bank import nce_loss, softmax_loss
+from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
+from pipeline.pretrain.methods.byol import byol_loss
+from pipeline.pretrain.methods.cmsf import cmsf_loss
+from pipeline.pretrain.methods.moco import moco_loss
+from pipeline.pretrain.methods.msf import msf_loss
+from pipeline.pretrain.methods.simclr import simclr_loss
+from pipeline.pretrain.methods.simsiam import simsiam_loss
+from pipeline.pretrain.methods.swav import swav_codes, swav_loss
+from tests.oracles import barlow_twins, byol, losses, msf, npid, simclr, swav
+from tests.pretrain.family import on_two_ranks, unit
+
+INSTANCE, NOISE = torch.tensor([4, 0, 4]), torch.tensor([1, 6, 4, 1, 5])
+UNKNOWN = torch.tensor(-math.inf)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss of some tensors, the same of lists, and the tensors, of which the first `moved` get a gradient."""
+
+    loss: Callable[..., torch.Tensor]
+    oracle: Callable[..., float]
+    inputs: Sequence[torch.Tensor]
+    moved: int
+    rel: float = 1e-9
+
+
+def some(seed, n=5, d=4):
+    return 3 * torch.randn(n, d, generator=torch.Generator().manual_seed(seed)) + 1
+
+
+def projections(*counts):
+    return [F.normalize(unit(n, 4, seed=seed).double(), dim=1) for seed, n in enumerate(counts)]
+
+
+def swav_case(num_views):
+    z, prototypes = unit(num_views, 6, 4, seed=0), unit(5, 4, seed=1)
+    codes = torch.stack([swav_codes(view, prototypes, 0.05, 3) for view in z[:2]])
+    return Case(
+        lambda z, prototypes, q: swav_loss(z, q, prototypes, 0.1),
+        lambda z, prototypes, q: swav.loss(z, q, prototypes, 0.1),
+        [z, prototypes, codes],
+        2,
+    )
+
+
+def neighbours(missing_w=(), missing_rows=()):
+    """Six images, a memory of sixteen with them in front; what has no earlier embedding has a row of zeros."""
+    v, u, w, rows, earlier = projections(6, 6, 6, 10, 10)
+    memory, earlier = torch.cat([u, rows]), torch.cat([w, earlier])
+    w[list(missing_w)] = 0
+    earlier[[*missing_w, *missing_rows]] = 0
+    return [v, u, w, memory, earlier]
+
+
+def cmsf_oracle(k, constrained):
+    def looped(v, u, w, memory, earlier):
+        there = [[row if any(row) else None for row in x] for x in (w, earlier)]
+        return msf.cmsf(v, u, there[0], memory, there[1], k, constrained)
+
+    return looped
+
+
+MISSING = [((), ()), ((1, 4), ()), ((1, 4), range(6, 16)), (range(5), range(6, 16)), ((), range(6, 12))]
+CASES: dict[str, Case] = {
+    "moco": Case(
+        lambda q, k, queue: moco_loss(q, k, queue, 0.2),
+        lambda q, k, queue: losses.moco(q, k, queue, 0.2),
+        projections(5, 5, 7),
+        1,
+    ),
+    "byol": Case(byol_loss, byol.byol, [some(seed) for seed in range(4)], 2),
+    "simsiam": Case(simsiam_loss, lambda *x: 1 + byol.simsiam(*x), [some(seed) for seed in range(4)], 2),
+    "npid": Case(
+        lambda q, bank: softmax_loss(q, bank, INSTANCE, 0.1),
+        lambda q, bank: npid.softmax(q, bank, INSTANCE.tolist(), 0.1),
+        projections(3, 7),
+        1,
+    ),
+    "npid, NCE, Z estimated": Case(
+        lambda q, bank: nce_loss(q, bank, INSTANCE, NOISE, UNKNOWN, 0.3)[0],
+        lambda q, bank: npid.nce(
+            q, bank, INSTANCE.tolist(), NOISE.tolist(), npid.constant(q, bank, NOISE.tolist(), 0.3), 0.3
+        ),
+        projections(3, 7),
+        0,  # no gradient passes the estimate, so finite differences do not hold
+    ),
+}
+for t in (0.1, 0.5):
+    CASES[f"simclr, T {t}"] = Case(
+        lambda *z, t=t: simclr_loss(*z, t), lambda *z, t=t: simclr.simclr(*z, t), projections(5, 5), 2
+    )
+for weight, scale in ((0.0, 1.0), (0.5, 1.0), (0.0051, 0.1), (1.0, 2.0)):
+    CASES[f"barlow_twins, {weight}, {scale}"] = Case(
+        lambda *z, w=weight, s=scale: barlow_twins_loss(*z, w, s),
+        lambda *z, w=weight, s=scale: s * barlow_twins.barlow_twins(*z, w),
+        [some(0, 6), some(1, 6)],
+        2,
+        1e-4,  # the variance has a summand against division by zero
+    )
+for z in (0.5, 7.0, 40.0):
+    CASES[f"npid, NCE, Z {z}"] = Case(
+        lambda q, bank, z=z: nce_loss(q, bank, INSTANCE, NOISE, torch.tensor(z).double().log(), 0.3)[0],
+        lambda q, bank, z=z: npid.nce(q, bank, INSTANCE.tolist(), NOISE.tolist(), z, 0.3),
+        projections(3, 7),
+        1,
+    )
+for views in (2, 3, 8):
+    CASES[f"swav, {views} views"] = swav_case(views)
+for k in (1, 3, 12):
+    v, u, rows = projections(5, 5, 7)
+    CASES[f"msf, k {k}"] = Case(
+        lambda *x, k=k: msf_loss(*x, k), lambda *x, k=k: msf.msf(*x, k), [3 * v, u, torch.cat([u, rows])], 1
+    )
+for k, constrained in ((3, 3), (2, 6), (4, 1), (1, 1), (16, 16)):
+    for i, missing in enumerate(MISSING):
+        CASES[f"cmsf, k {k}, {constrained}, {i}"] = Case(
+            lambda *x, k=k, c=constrained: cmsf_loss(*x, k, c), cmsf_oracle(k, constrained), neighbours(*missing), 1
+        )
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_loss_is_the_papers(case):
+    inputs = [x.double() for x in case.inputs]
+    assert case.loss(*inputs).item() == pytest.approx(case.oracle(*(x.tolist() for x in inputs)), rel=case.rel)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_gradient_is_right_and_stops_where_the_paper_says(case):
+    inputs = [x.double().requires_grad_() for x in case.inputs]
+    moved, still = inputs[: case.moved], inputs[case.moved :]
+    if moved:
+        constants = [x.detach() for x in still]
+        assert torch.autograd.gradcheck(lambda *x: case.loss(*x, *constants), moved)
+        case.loss(*inputs).backward()
+        assert all(x.grad.abs().sum() > 0 for x in moved)
+        assert all(x.grad is None for x in still)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_bfloat16_is_computed_in_float32(case):
+    moved, still = case.inputs[: case.moved], [x.float() for x in case.inputs[case.moved :]]
+    halves = [x.bfloat16() for x in moved]
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = case.loss(*halves, *still)
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, case.loss(*(x.float() for x in halves), *still))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda z1, z2, _: simclr_loss(z1, z2, 0.2),
+        lambda z1, z2, _: barlow_twins_loss(z1, z2, 0.1, 1.0),
+        lambda z1, _, part: nce_loss(z1, unit(7, 3, seed=2).double(), part, NOISE, UNKNOWN, 0.3)[0],
+    ],
+    ids=["simclr", "barlow_twins", "npid, NCE"],
+)
+def test_two_processes_have_the_loss_and_the_gradient_of_one(loss, monkeypatch):
+    whole, instance = [unit(6, 3, seed=seed).double().requires_grad_() for seed in (0, 1)], torch.arange(6)
+    one = loss(*whole, instance)
+    expected = torch.autograd.grad(one, whole, allow_unused=True)
+    parts = [slice(0, 3), slice(3, 6)]
+    both = on_two_ranks(lambda rank: loss(*(z[parts[rank]] for z in whole), instance[parts[rank]]), monkeypatch)
+    mean = sum(both) / 2
+    torch.testing.assert_close(mean, one)
+    for found, right in zip(torch.autograd.grad(mean, whole, allow_unused=True), expected, strict=True):
+        torch.testing.assert_close(found, right)
+
+
+def same(n, d=4):
+    return unit(1, d, seed=0).repeat(n, 1)
+
+
+def signs():
+    """Four rows whose three columns have mean 0 and are uncorrelated."""
+    return torch.tensor([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+
+
+def even_swav(num_views):
+    prototypes = same(9)
+    q = torch.stack([swav_codes(same(6), prototypes, 0.05, 3)] * 2)
+    return swav_loss(same(6).expand(num_views, 6, 4), q, prototypes, 0.1)
+
+
+ONE = unit(5, 4, seed=0)
+DEAD = torch.cat([signs(), torch.full((4, 1), 7.0)], 1)
+CLOSED_FORMS: dict[str, tuple[Any, float]] = {
+    "moco, equal vectors": (moco_loss(same(3), same(3), same(9), 0.07), math.log(10)),
+    "moco, no negatives": (moco_loss(ONE, ONE.flip(0), torch.empty(0, 4), 0.2), 0),
+    "simclr, one image": (simclr_loss(same(1), same(1), 0.07), 0),
+    "simclr, equal vectors": (simclr_loss(same(7), same(7), 0.07), math.log(13)),
+    "swav, equal vectors": (even_swav(2), math.log(9)),
+    "swav, equal vectors, small views": (even_swav(4), math.log(9)),
+    "npid, equal vectors": (softmax_loss(same(3), same(7), INSTANCE, 0.005), math.log(7)),
+    "byol at its target": (byol_loss(3 * ONE, ONE / 2, ONE, ONE), 0),
+    "byol, away from it": (byol_loss(-ONE, -ONE, ONE, ONE), 8),
+    "byol, one of both": (byol_loss(ONE, -ONE, ONE, ONE), 4),
+    "simsiam at its target": (simsiam_loss(3 * ONE, ONE / 2, ONE, ONE), 0),
+    "simsiam, away from it": (simsiam_loss(-ONE, -ONE, ONE, ONE), 2),
+    "msf at its target": (msf_loss(2 * same(1), same(1), same(9), 5), 0),
+    "msf, away from it": (msf_loss(-same(1), same(1), same(9), 5), 4),
+    "barlow twins lose scale and shift": (barlow_twins_loss(signs(), 5 * signs() + 2, 0.3, 1.0), 0),
+    "barlow twins, all correlations -1": (barlow_twins_loss(signs(), -signs(), 0.3, 1.0), 3 * 4),
+    "barlow twins, features exchanged": (barlow_twins_loss(signs(), signs().roll(1, 1), 0.3, 1.0), 3 + 3 * 0.3),
+    "barlow twins, one feature thrice": (
+        barlow_twins_loss(signs()[:, :1].repeat(1, 3), signs()[:, :1].repeat(1, 3), 0.3, 1.0), 6 * 0.3
+    ),
+    "barlow twins, a feature without deviation": (barlow_twins_loss(DEAD, DEAD, 0.3, 1.0), 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLOSED_FORMS)
+def test_closed_forms(name):
+    loss, expected = CLOSED_FORMS[name]
+    assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.07, 0.005])
+def test_nce_of_equal_vectors(temperature):
+    """h is 1 / (1 + m). No power of e overflows, however low the temperature."""
+    loss, log_z = nce_loss(same(3), same(7), INSTANCE, NOISE, UNKNOWN, temperature)
+    assert log_z.item() == pytest.approx(1 / temperature + math.log(7), rel=1e-4)
+    assert loss.item() == pytest.approx(math.log(6) - 5 * math.log(5 / 6), rel=1e-3)
+
+
+def test_nce_keeps_a_known_constant_and_passes_no_gradient_to_it():
+    q, bank = (x.double().requires_grad_() for x in projections(3, 7))
+    known = torch.tensor(2.0, dtype=torch.double, requires_grad=True)
+    loss, log_z = nce_loss(q, bank, INSTANCE, NOISE, known, 0.3)
+    loss.backward()
+    assert log_z.item() == 2
+    assert known.grad is None
+    assert not log_z.requires_grad
+    assert not nce_loss(q, bank, INSTANCE, NOISE, UNKNOWN.double(), 0.3)[1].requires_grad
+
+
+def test_nce_tends_to_the_gradient_of_the_softmax():
+    """With the right constant and much noise, as any noise-contrastive estimate does."""
+    q, bank, instance = unit(1, 4, seed=0).requires_grad_(), unit(7, 4, seed=1), torch.tensor([2])
+    log_z = (q @ bank.T / 0.5).logsumexp(1)[0].detach()
+    noise = torch.randint(7, (40_000,), generator=torch.Generator().manual_seed(0))
+    (found,) = torch.autograd.grad(nce_loss(q, bank, instance, noise, log_z, 0.5)[0], q)
+    (expected,) = torch.autograd.grad(softmax_loss(q, bank, instance, 0.5), q)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
+
+
+def test_reductions_of_one_loss_to_another():
+    p1, p2, z1, z2 = (some(seed) for seed in range(4))
+    torch.testing.assert_close(4 * simsiam_loss(p1, p2, z1, z2), byol_loss(p1, p2, z1, z2))
+    torch.testing.assert_close(byol_loss(p2, p1, z2, z1), byol_loss(p1, p2, z1, z2))
+    v, u, w, memory, earlier = neighbours()
+    alone = byol_loss(v, u, u, u)  # the second direction is 0
+    torch.testing.assert_close(msf_loss(v, u, memory, 1), alone)
+    plain = msf_loss(v, u, memory, 3)
+    for same_as_msf in (
+        cmsf_loss(v, u, w, memory, earlier, 3, 0),
+        cmsf_loss(v, u, 0 * w, memory, earlier, 3, 3),  # nothing was seen before
+        cmsf_loss(v, u, w, memory, 0 * earlier, 3, 3),
+        cmsf_loss(v, u, u, memory, memory, 3, 9),  # earlier embeddings are those of now
+        cmsf_loss(v, u, w, memory, earlier, 3, 16),  # the constraint leaves all rows
+    ):
+        torch.testing.assert_close(same_as_msf, plain)
+
+
+def test_with_hard_codes_swav_is_the_cross_entropy_of_the_other_views_prototype():
+    """As many prototypes as images and epsilon near 0: each image has one to itself."""
+    prototypes = unit(6, 4, seed=0)
+    order = torch.tensor([2, 0, 1, 5, 3, 4])
+    z = torch.stack([prototypes[order], unit(6, 4, seed=1)])
+    q = swav_codes(z[0], prototypes, 1e-3, 3)
+    torch.testing.assert_close(q, F.one_hot(order, 6).float())
+    loss = swav_loss(z, torch.stack([q, q]), prototypes, 0.1)
+    expected = (soft_ce(z[1], prototypes, order, 0.1) + soft_ce(z[0], prototypes, order, 0.1)) / 2
+    torch.testing.assert_close(loss, expected)
+
+
+def test_mean_shift_goes_to_the_mean_of_the_neighbours():
+    """The gradient at v is along the sum of its neighbours, as far as it is across v."""
+    v, u = unit(1, 4, seed=0).requires_grad_(), unit(1, 4, seed=1)
+    memory = torch.cat([u, unit(20, 4, seed=2)])
+    msf_loss(v, u, memory, 5).backward()
+    mean = memory[nearest_rows(u, memory, 5)[0]].mean(0)
+    torch.testing.assert_close(v.grad[0], (-2 * (mean - (mean @ v[0]) * v[0])).detach())
+
+
+def cosines(p1, p2, z1, z2):
+    """The mean of lightly's negative cosines of both directions."""
+    cosine = pytest.importorskip("lightly.loss").NegativeCosineSimilarity()
+    return (cosine(p1, z2.detach()) + cosine(p2, z1.detach())) / 2
+
+
+def lightly_swav(z, queue=None):
+    peer = pytest.importorskip("lightly.loss").SwaVLoss(temperature=0.1, sinkhorn_epsilon=0.05)
+    prototypes = unit(5, 4, seed=9)
+    rows = z[:2] if queue is None else torch.cat([z[:2], queue], dim=1)
+    q = torch.stack([swav_codes(view, prototypes, 0.05, 3)[: z.shape[1]] for view in rows])
+    scores = list(z @ prototypes.T)
+    theirs = peer(scores[:2], scores[2:], None if queue is None else list(queue @ prototypes.T))
+    return swav_loss(z, q, prototypes, 0.1), theirs.squeeze()
+
+
+def lightly_class(name, ours, **options):
+    return lambda *z: (ours(*z), getattr(pytest.importorskip("lightly.loss"), name)(**options)(*z))
+
+
+@pytest.mark.parametrize(
+    ("pair", "inputs"),
+    [
+        (
+            lightly_class("NTXentLoss", lambda *z: simclr_loss(*map(unit_rows, z), 0.2), temperature=0.2),
+            [unit(6, 5, seed=0), unit(6, 5, seed=1)],
+        ),
+        (
+            lightly_class("BarlowTwinsLoss", lambda *z: barlow_twins_loss(*z, 0.02, 1.0), lambda_param=0.02),
+            [some(0, 6), some(1, 6)],
+        ),
+        (lambda *x: (byol_loss(*x), 4 + 4 * cosines(*x)), [some(seed) for seed in range(4)]),
+        (lambda *x: (simsiam_loss(*x), 1 + cosines(*x)), [some(seed) for seed in range(4)]),
+        (lightly_swav, [unit(2, 6, 4, seed=0)]),
+        (lightly_swav, [unit(5, 6, 4, seed=0), unit(2, 9, 4, seed=2)]),
+    ],
+    ids=["simclr", "barlow_twins", "byol", "simsiam", "swav", "swav, queue, small views"],
+)
+def test_loss_and_gradient_are_lightlys(pair, inputs):
+    torchvision()  # lightly imports it
+    first = inputs[0].clone().requires_grad_()
+    ours, theirs = pair(first, *inputs[1:])
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, first), torch.autograd.grad(theirs, first), rtol=1e-3, atol=1e-5
+    )

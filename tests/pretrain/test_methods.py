@@ -1,0 +1,332 @@
+"""What holds of every self-supervised method, whatever its loss, and that each has the loss of its own projections."""
+
+import copy
+import logging
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pydantic import ValidationError
+
+from pipeline.nn.primitives import feature_std
+from pipeline.pretrain.cld import Cld, CldParams
+from pipeline.pretrain.method import CollapseWarning
+from pipeline.pretrain.methods import METHODS
+from pipeline.pretrain.methods.swav import swav_codes, swav_loss
+from tests import digits
+from tests.digits import OPTIM, self_supervised
+from tests.oracles import barlow_twins, byol, losses, msf, npid, simclr
+from tests.pretrain.family import on_two_ranks, seeded_loss, trained
+
+CLD = CldParams(weight=0.5, dim=8, hidden_dim=16, temperature=0.2, clusters=4, iterations=3)
+CASES = {name: (name, {}) for name in sorted(METHODS)} | {
+    "moco, v1": ("moco", {"symmetric": False, "hidden_dim": 0, "bn_groups": 1}),
+    "npid, softmax": ("npid", {"negatives": 0, "head_norm": True}),
+    "pirl, NCE": ("pirl", {"negatives": 30, "head_norm": False}),
+    "swav, moving": ("swav", {"frozen": 0.0, "queue_size": 0}),
+    "cld": ("moco", {"bn_groups": 1}),
+}
+TAUGHT = ["byol", "cmsf", "moco", "msf"]
+
+
+def made(case, **options):
+    """A method and its feed."""
+    name, changes = CASES[case]
+    method, feed = self_supervised(name, **changes, **options)
+    return Cld(method, CLD, torch.Generator().manual_seed(0)) if case == "cld" else method, feed
+
+
+def remembered(method):
+    """Queues, banks and what else a method remembers: its buffers without batch norm's."""
+    skipped = ("running_mean", "running_var", "num_batches_tracked")
+    return {name: x.clone() for name, x in method.named_buffers() if not name.endswith(skipped)}
+
+
+def same_memory(method, expected):
+    torch.testing.assert_close(remembered(method), expected)
+
+
+def warmed(case, steps=4):
+    """The method after a few steps, when its queue or bank holds what it has seen."""
+    method, feed = made(case)
+    for step in range(steps):
+        seeded_loss(method, feed(step), step)
+        method.after_step(step + 1, 10)
+    return method, feed
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_loss_twice_gives_the_same_and_changes_nothing(case):
+    method, feed = warmed(case)
+    before = remembered(method)
+    first, second = (seeded_loss(method, feed(4)) for _ in range(2))
+    assert torch.equal(first.loss, second.loss)
+    assert 0 < first.logs["feature_std"] < 1.5
+    assert all(torch.equal(x, before[name]) for name, x in remembered(method).items())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_remembers_the_last_batch_once(case):
+    method, feed = warmed(case)
+    other = copy.deepcopy(method)
+    seeded_loss(other, feed(4))
+    seeded_loss(method, feed(5))
+    seeded_loss(method, feed(4))
+    for learner in (method, other):
+        learner.after_step(5, 10)
+    same_memory(method, remembered(other))
+    method.after_step(5, 10)  # nothing waits any more
+    same_memory(method, remembered(other))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_features_are_the_backbones_for_both_views(case):
+    """In eval mode, in which an image's features do not depend on its batch; the teacher is still the student."""
+    method, feed = made(case)
+    views, backbone = feed(0), next(net for net in method.modules() if hasattr(net, "about"))
+    features = seeded_loss(method.eval(), views).features
+    assert [h.shape for h in features] == [(8, 64), (8, 64)]
+    assert [h.requires_grad for h in features] == [True, case not in ("msf", "cmsf", "moco, v1")]
+    for h, view in zip(features, (views.first, views.second), strict=True):
+        if not (case.startswith("pirl") and view is views.second):  # pieces, whose test is elsewhere
+            torch.testing.assert_close(h, backbone(view), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["simclr", "npid", "swav"])
+def test_batch_norm_sees_both_views_in_one_pass(case):
+    method, feed = made(case)
+    views, backbone = feed(0), next(net for net in method.modules() if hasattr(net, "about"))
+    both = backbone(torch.cat([views.first, views.second]))
+    torch.testing.assert_close(torch.cat(list(seeded_loss(method, views).features)), both)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_reach_every_weight_but_the_teachers(case):
+    method, feed = made(case)
+    seeded_loss(method, feed(0)).loss.backward()
+    for name, p in method.named_parameters():
+        if "teacher" in name or (case == "swav" and name == "prototypes"):  # frozen at first
+            assert p.grad is None, name
+            assert p.requires_grad is ("teacher" not in name)
+        else:
+            assert p.grad is not None, name
+            assert p.ndim == 1 or p.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("case", sorted(set(CASES) - {"pirl", "pirl, NCE", "cld"}))  # these draw by an image's place
+def test_the_order_of_a_batch_does_not_matter(case):
+    method, feed = warmed(case)
+    method.double().eval()
+    views, order = feed(4), torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])
+    other = replace(
+        views, first=views.first[order], second=views.second[order], local=views.local[:, order], rows=views.rows[order]
+    )
+    expected, found = seeded_loss(method, views), seeded_loss(method, other)
+    assert found.loss.item() == pytest.approx(expected.loss.item(), rel=1e-9)
+    for h, g in zip(expected.features, found.features, strict=True):
+        torch.testing.assert_close(g, h[order])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_do_what_one_does(case, monkeypatch):
+    """The mean of their losses, its gradient and what each remembers; each has half a batch, norms are in eval mode."""
+    one, feed = warmed(case)
+    one.double().eval()
+    views, copies = feed(4), [copy.deepcopy(one) for _ in range(2)]
+    parts = [
+        replace(views, first=views.first[p], second=views.second[p], local=views.local[:, p], rows=views.rows[p])
+        for p in (slice(0, 4), slice(4, 8))
+    ]
+    loss = seeded_loss(one, views).loss
+    loss.backward()
+    one.after_step(5, 10)
+    mean = sum(on_two_ranks(lambda rank: copies[rank].loss(parts[rank]).loss, monkeypatch)) / 2
+    mean.backward()
+    on_two_ranks(lambda rank: copies[rank].after_step(5, 10), monkeypatch)
+    torch.testing.assert_close(mean, loss)
+    for name, p in one.named_parameters():
+        if p.grad is not None:
+            torch.testing.assert_close(sum(net.get_parameter(name).grad for net in copies), p.grad)
+    for net in copies:
+        same_memory(net, remembered(one))
+
+
+@pytest.mark.parametrize("case", TAUGHT)
+def test_the_teacher_follows_the_student_by_the_papers_schedule(case):
+    method, feed = made(case)
+    method.loss(feed(0))
+    teacher, student = (next(net.parameters()) for net in (method.teacher, method.student))
+    with torch.no_grad():
+        student.add_(1.0)
+    for step in (3, 7, 10):  # momentum_start is 0.9, momentum_end 1: at the last step nothing moves
+        momentum = 1 - (1 - 0.9) * (math.cos(math.pi * step / 10) + 1) / 2
+        expected = momentum * teacher + (1 - momentum) * student
+        before = teacher.clone()
+        method.after_step(step, 10)
+        torch.testing.assert_close(teacher, expected)
+        assert torch.equal(teacher, before) is (step == 10)
+
+
+@pytest.mark.parametrize("case", TAUGHT)
+def test_the_teachers_batch_norm_has_statistics_of_its_own(case):
+    method, feed = made(case)
+    before = {name: x.clone() for name, x in method.teacher.named_buffers()}
+    method.loss(feed(0))
+    assert any(not torch.equal(x, before[name]) for name, x in method.teacher.named_buffers())
+    moved = {name: x.clone() for name, x in method.teacher.named_buffers()}
+    for x in method.student.buffers():
+        x.zero_()
+    method.after_step(1, 10)
+    assert all(torch.equal(x, moved[name]) for name, x in method.teacher.named_buffers())
+
+
+@pytest.mark.parametrize("case", ["cmsf", "moco", "msf", "swav"])
+def test_a_queue_is_no_longer_than_there_are_images(case):
+    assert len(self_supervised(case, num_images=7)[0].queue) == 7
+
+
+PLAIN = {"moco": {"bn_groups": 1}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
+
+
+def both(encoder, views):
+    return (encoder(view)[1] for view in (views.first, views.second))
+
+
+def of_byol(method, views):
+    z1, z2 = both(method.student, views)
+    targets = [x.tolist() for x in both(method.teacher, views)]
+    return z1, byol.byol(method.predictor(z1).tolist(), method.predictor(z2).tolist(), *targets)
+
+
+def of_simsiam(method, views):
+    z1, z2 = both(method.encoder, views)
+    return z1, 1 + byol.simsiam(*(x.tolist() for x in (method.predictor(z1), method.predictor(z2), z1, z2)))
+
+
+def of_barlow_twins(method, views):
+    z1, z2 = both(method.encoder, views)
+    return z1, 0.1 * barlow_twins.barlow_twins(z1.tolist(), z2.tolist(), 0.0051)
+
+
+def together(method, views):
+    """Unit projections of both views, passed through the network at once."""
+    return F.normalize(method.encoder(torch.cat([views.first, views.second]))[1], dim=1)
+
+
+def of_simclr(method, views):
+    z = together(method, views)
+    return z[:8], simclr.simclr(z[:8].tolist(), z[8:].tolist(), 0.5)
+
+
+def of_npid(method, views):
+    z = together(method, views)
+    return z[:8], npid.softmax(z.tolist(), method.bank.rows.tolist(), views.rows.tolist() * 2, 0.1)
+
+
+def of_moco(method, views):
+    q1, q2 = (F.normalize(z, dim=1) for z in both(method.student, views))
+    k1, k2 = (F.normalize(z, dim=1) for z in both(method.teacher, views))
+    rows = method.queue.rows.tolist()
+    return q2, sum(losses.moco(q.tolist(), k.tolist(), rows, 0.2) for q, k in ((q1, k2), (q2, k1))) / 2
+
+
+def of_msf(method, views):
+    """Other images of the batch can be neighbours: the memory is the queue as it will be after the step."""
+    z, u = method.student(views.first)[1], F.normalize(method.teacher(views.second)[1], dim=1).tolist()
+    memory = msf.push(method.queue.rows.tolist(), u)
+    return z, msf.msf(method.predictor(z).tolist(), u, memory, 3)
+
+
+def of_swav(method, views):
+    """The large and the small views in that order, with the codes of the large ones."""
+    h = [method.backbone(part) for part in (torch.cat([views.first, views.second]), views.local.flatten(0, 1))]
+    z = F.normalize(method.head(torch.cat(h)), dim=1).reshape(4, 8, 8)
+    q = torch.stack([swav_codes(z[i], method.prototypes, 0.05, 3) for i in (0, 1)])
+    return z[0], swav_loss(z, q, method.prototypes, 0.1).item()
+
+
+EXPECTED = {
+    "barlow_twins": of_barlow_twins, "byol": of_byol, "moco": of_moco, "msf": of_msf, "cmsf": of_msf, "npid": of_npid,
+    "simclr": of_simclr, "simsiam": of_simsiam, "swav": of_swav,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_method_has_the_loss_of_its_projections(name):
+    """CMSF's, in the first epoch, is MSF's."""
+    method, feed = self_supervised(name, **PLAIN.get(name, {}))
+    views = feed(0)
+    views = replace(views, second=1 - views.second)  # so that it matters which view is which
+    with torch.no_grad():
+        z, expected = EXPECTED[name](method, views)
+    step = method.loss(views)
+    assert step.loss.item() == pytest.approx(expected, rel=1e-3 if name == "barlow_twins" else 1e-4)
+    torch.testing.assert_close(step.logs["feature_std"], feature_std(z))
+
+
+def test_the_expected_losses_are_of_all_methods():
+    assert {*EXPECTED, "pirl"} == set(METHODS)  # PIRL's stands in its own file, as its pieces are drawn
+
+
+FALLS = {  # changes, images, images a step, steps, and the share that the loss falls to; MoCo's rises at first
+    "barlow_twins": ({}, 300, 32, 15, 0.9),
+    "byol": ({}, 8, 8, 15, 0.6),
+    "cmsf": ({"queue_size": 30}, 8, 8, 15, 0.6),
+    "msf": ({}, 8, 8, 15, 0.6),
+    "npid": ({"negatives": 0, "head_norm": True}, 32, 16, 20, 0.8),
+    "npid, NCE": ({"negatives": 16, "head_norm": True}, 32, 16, 20, 0.9),
+    "pirl": ({}, 32, 16, 20, 0.8),
+    "pirl, NCE": ({"negatives": 16}, 32, 16, 20, 0.9),
+    "simclr": ({}, 300, 32, 15, 0.96),
+    "simsiam": ({}, 8, 8, 15, 0.6),
+    "swav": ({"queue_size": 0, "frozen": 0.0, "temperature": 0.5}, 8, 8, 20, 0.9),
+}
+
+
+@pytest.mark.parametrize("case", FALLS)
+def test_training_lowers_the_loss(case, tmp_path):
+    changes, num_images, batch_size, steps, share = FALLS[case]
+    method, feed = self_supervised(case.split(",")[0], batch_size=batch_size, num_images=num_images, **changes)
+    rate = 0.02 if "NCE" in case else 0.1 if case in ("npid", "pirl") else OPTIM.learning_rate
+    optim = OPTIM.model_copy(update={"learning_rate": rate})
+    rows = trained(method, (lambda _: feed(0)) if num_images == 8 else feed, tmp_path, steps, optim)
+    assert rows[-1]["loss"] < share * rows[0]["loss"]
+    assert rows[-1]["feature_std"] > 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("byol", "dim", 0), ("byol", "hidden_dim", 0), ("byol", "momentum_start", 1.0), ("byol", "momentum_end", 1.1),
+        ("simsiam", "projector_layers", 0), ("simsiam", "predictor_dim", 0), ("msf", "neighbours", 0),
+        ("msf", "queue_size", 0), ("msf", "momentum_start", 1.0), ("cmsf", "constrained", -1), ("npid", "dim", 0),
+        ("swav", "prototypes", 1), ("swav", "epsilon", 0.0), ("swav", "iterations", 0), ("swav", "queue_size", -1),
+        ("swav", "frozen", 1.1), ("swav", "temperature", 0.0), ("moco", "bn_groups", 0), ("pirl", "grid", 1),
+    ],
+)  # fmt: skip
+def test_values_out_of_range_are_refused(name, field, value):
+    with pytest.raises(ValidationError, match=field):
+        METHODS[name].Params(**{**digits.PARAMS[name], field: value})
+
+
+def test_the_predictors_rate_stays_constant_in_simsiam_alone():
+    assert [name for name in METHODS if self_supervised(name)[0].constant_rate] == ["simsiam"]
+    method, _ = self_supervised("simsiam")
+    optimiser = OPTIM.optimiser(method)
+    OPTIM.move(optimiser, 0.95)
+    rates = {p: group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    assert {rates[p] for p in method.predictor.parameters()} == {OPTIM.learning_rate}
+    assert all(rates[p] < 0.1 * OPTIM.learning_rate for p in method.encoder.parameters())
+
+
+def test_collapse_is_told_once_and_not_at_the_start(caplog):
+    warn = CollapseWarning(20)
+    with caplog.at_level(logging.WARNING):
+        for step, value in enumerate([0.02, 0.02, 0.8, 0.1, 0.03, 0.01], 1):
+            warn({"step": step, "feature_std": value})
+    assert caplog.messages == [
+        "step 5 of 20: representations collapse: feature_std 0.030, 1 when spread evenly; a lower "
+        "pretrain.optim.learning_rate or another pretrain.method may help"
+    ]
