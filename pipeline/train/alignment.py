@@ -1,4 +1,4 @@
-"""Distribution alignment: guesses are weighted so that their mean is drawn to a given distribution of classes.
+"""Distribution alignment: predictions are weighted so that their mean is drawn to a given distribution of classes.
 
 Berthelot et al. 2020, "ReMixMatch".
 """
@@ -15,10 +15,10 @@ from pipeline.train.targets import Targets
 Align = Literal["none", "uniform", "labels"]
 
 
-def target(align: Align, targets: Targets, level: int) -> Float[Tensor, " k"] | None:
-    """What the mean guess should be: uniform over the classes that have a label, or as frequent as the labels are.
+def goal_distribution(align: Align, targets: Targets, level: int) -> Float[Tensor, " k"] | None:
+    """What the mean prediction should be: uniform over the classes that have a label, or as frequent as the labels.
 
-    Uniform is meant of the finest classes: one of a coarser level counts as often as such classes stand below it in the
+    Uniform is meant of the finest classes: a coarser class counts as often as finest classes stand below it in the
     labels, and once where it has a label and none does.
     """
     if align == "none":
@@ -26,8 +26,8 @@ def target(align: Align, targets: Targets, level: int) -> Float[Tensor, " k"] | 
     counts = label_counts(targets, level)
     if align == "uniform":
         fine, coarse = targets.labels[:, 0], targets.labels[:, level]
-        both = torch.stack([fine, coarse])[:, (fine >= 0) & (coarse >= 0)].unique(dim=1)
-        below = torch.bincount(both[1], minlength=len(counts)).float()
+        pairs = torch.stack([fine, coarse])[:, (fine >= 0) & (coarse >= 0)].unique(dim=1)
+        below = torch.bincount(pairs[1], minlength=len(counts)).float()
         exists = (counts > 0).float()
         counts = torch.maximum(below, exists) if level > 0 else exists
     return counts / counts.sum()
@@ -40,19 +40,19 @@ def label_counts(targets: Targets, level: int) -> Float[Tensor, " k"]:
 
 
 class Alignment(MovingMean):
-    """Scales each guess by wanted / mean guess and brings it back to sum 1; classes that are not wanted get nothing.
+    """Scales each prediction by goal / mean prediction and brings it back to sum 1; classes outside the goal get 0.
 
-    The mean is a moving average, this batch's guesses among it.
+    The mean is a moving average, this batch's predictions among it.
     """
 
-    wanted: Tensor
+    goal: Tensor
 
-    def __init__(self, wanted: Float[Tensor, " k"], keep: float) -> None:
-        super().__init__(wanted, keep)
-        self.register_buffer("wanted", wanted)
+    def __init__(self, goal: Float[Tensor, " k"], momentum: float) -> None:
+        super().__init__(goal, momentum)
+        self.register_buffer("goal", goal)
 
     @torch.no_grad()
     def forward(self, p: Float[Tensor, "u k"]) -> Float[Tensor, "u k"]:
-        """Aligned guesses, rows of zeros where only unwanted classes were guessed; the mean waits for `after_step`."""
-        aligned = p * self.wanted / self.moved(p.mean(dim=0)).clamp(min=1e-6)
+        """Aligned predictions; rows of zeros where all was predicted for classes outside the goal."""
+        aligned = p * self.goal / self.updated(p.mean(dim=0)).clamp(min=1e-6)
         return aligned / aligned.sum(dim=1, keepdim=True).clamp(min=1e-12)

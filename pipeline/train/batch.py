@@ -1,4 +1,4 @@
-"""What a semi-supervised step is given, and where it comes from."""
+"""Batches of labelled and unlabelled images, which all methods but PAWS train on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from pipeline.base.errors import ParamsError
 from pipeline.parallel import dist
 from pipeline.shards.order import Order
 from pipeline.train.by_class import ByClass
-from pipeline.train.pixels import Ahead, Pixels
+from pipeline.train.pixels import Pixels, images_by_step
 from pipeline.train.task import Task
 from pipeline.views.augment import Chance
 from pipeline.views.kinds import StrongView, WeakView
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Weak views of labelled images with their classes at each level (-1: not known); views of unlabelled images."""
+class SemiBatch:
+    """Weak views of labelled images with their classes at each level (-1: none); views of unlabelled images."""
 
     labelled: Float[Tensor, "b c h w"]
     label: Int64[Tensor, "b l"]
-    views: Sequence[Float[Tensor, "u c h w"]]  # each of the same images
+    views: Sequence[Float[Tensor, "u c h w"]]  # each of the same unlabelled images
     rows: Int64[Tensor, " u"]  # which images they are
 
     @property
@@ -33,16 +33,16 @@ class Batch:
         return len(self.labelled) + sum(len(view) for view in self.views)
 
 
-class Feed:
-    """The batch of any step, as a function of (seed, step). The labelled images are among the unlabelled ones too.
+class SemiFeed:
+    """The batch of any step, as a function of (seed, step). Labelled images are among the unlabelled ones too.
 
-    `train.batch_size` counts the labelled images of all processes; each gets its part of them, and of the others.
+    `train.batch_size` counts the labelled images of all processes; each process gets its part of every batch.
     """
 
     def __init__(
         self, images: Pixels, task: Task, *, ratio: int = 0, views: Sequence[WeakView | StrongView] = ()
     ) -> None:
-        """`ratio` unlabelled images for each labelled one, and for each of them these `views`."""
+        """`ratio` unlabelled images for each labelled one, each seen in all of these `views`."""
         self._task, self._ratio, self._views, self._device = task, ratio, views, images.device
         size, processes = task.common.batch_size, dist.world()
         if not task.common.sync_bn and size < 2 * processes:
@@ -50,30 +50,31 @@ class Feed:
                 f"train.batch_size: expected two labelled images for each of {processes} processes without sync_bn, "
                 f"got {size}"
             )
-        self._own = size, dist.share(size, "train.batch_size")
-        self._others = size * ratio, dist.share(size * ratio, "train.batch_size")
+        # The images of all processes, and which of them are this one's.
+        self._labelled = size, dist.share(size, "train.batch_size")
+        self._unlabelled = size * ratio, dist.share(size * ratio, "train.batch_size")
         names = (task.seed, "train", "labelled")
-        balanced = task.common.sampling == "classes"
-        self._known = ByClass(task.targets, *names) if balanced else Order(len(task.targets.rows), *names)
-        self._any = images.order(task.seed, "train", "unlabelled")
-        self._images = Ahead(images, self._plan)
+        by_class = task.common.sampling == "classes"
+        self._label_order = ByClass(task.targets, *names) if by_class else Order(len(task.targets.rows), *names)
+        self._image_order = images.order(task.seed, "train", "unlabelled")
+        self._images = images_by_step(images, self._plan)
 
     def _plan(self, step: int) -> tuple[Int64[Tensor, " r"], Int64[Tensor, "b l"]]:
-        """The rows of a step's labelled images, then of its unlabelled ones, and the labels."""
-        size, part = self._own
-        known = torch.from_numpy(self._known.batch(step, size))[part]
-        rows = self._task.targets.rows[known]
+        """The rows of a step's labelled images, then of its unlabelled ones; and the labels."""
+        size, part = self._labelled
+        chosen = torch.from_numpy(self._label_order.batch(step, size))[part]
+        rows = self._task.targets.rows[chosen]
         if self._ratio:
-            size, part = self._others
-            rows = torch.cat([rows, torch.from_numpy(self._any.batch(step, size))[part]])
-        return rows, self._task.targets.labels[known]
+            size, part = self._unlabelled
+            rows = torch.cat([rows, torch.from_numpy(self._image_order.batch(step, size))[part]])
+        return rows, self._task.targets.labels[chosen]
 
-    def __call__(self, step: int) -> Batch:
+    def __call__(self, step: int) -> SemiBatch:
         """The batch of a step, on the device of the images."""
-        rows, label, raw = self._images(step)
-        known, others = raw.tensor_split([len(label)])
+        rows, label, pixels = self._images(step)
+        labelled, unlabelled = pixels.tensor_split([len(label)])
         chance = Chance(rng.number(self._task.seed, "train", "views", step))
-        labelled = self._task.common.weak(known, chance.over(*self._own))
-        chance = chance.over(*self._others)
-        views = [view(others, chance) for view in self._views]
-        return Batch(labelled, label.to(self._device), views, rows[len(label) :].to(self._device))
+        weak = self._task.common.weak(labelled, chance.over(*self._labelled))
+        chance = chance.over(*self._unlabelled)
+        views = [view(unlabelled, chance) for view in self._views]
+        return SemiBatch(weak, label.to(self._device), views, rows[len(label) :].to(self._device))

@@ -1,4 +1,4 @@
-"""Averages over the steps of a run, which move only once a step is done."""
+"""Averages over the steps of a run, which move once a step is done."""
 
 import torch
 from jaxtyping import Float
@@ -8,33 +8,33 @@ from pipeline.parallel import dist
 
 
 class MovingMean(nn.Module):
-    """mean <- keep * mean + (1 - keep) * new, where `keep` is warmed up as by `ema.warm_keep`; any shape.
+    """mean <- momentum * mean + (1 - momentum) * new, any shape; the momentum is warmed up as by `ema.warm_momentum`.
 
-    What a step would make of it can be asked for any number of times; it is taken over by `after_step`.
+    `updated` gives the new mean, any number of times in a step; `after_step` takes it over.
     """
 
     mean: Tensor
     steps: Tensor
 
-    def __init__(self, start: Float[Tensor, "*s"], keep: float) -> None:
+    def __init__(self, start: Float[Tensor, "*s"], momentum: float) -> None:
         super().__init__()
-        self.keep = keep
+        self.momentum = momentum
         self.register_buffer("mean", start.clone())
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self._waiting: Tensor | None = None
 
     @torch.no_grad()
-    def moved(self, new: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
-        """The mean with this step's value in it, which is that of all processes: the mean of theirs."""
-        # As tensors, so that the device need not be waited for.
-        keep = ((2 + self.steps) / (11 + self.steps)).clamp(max=self.keep)
+    def updated(self, new: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
+        """The mean with this step's value in it; the value is the mean of all processes' values."""
+        # As tensors, so that nothing waits for the device.
+        momentum = ((2 + self.steps) / (11 + self.steps)).clamp(max=self.momentum)
         new = dist.total(new) / dist.world()
-        self._waiting = new + keep * (self.mean - new)
+        self._waiting = new + momentum * (self.mean - new)
         return self._waiting
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Takes over what `moved` said last."""
+        """Takes over the last result of `updated`."""
         if self._waiting is not None:
             self.mean.copy_(self._waiting)
             self.steps += 1

@@ -1,10 +1,9 @@
-"""Labelled and unlabelled images through one network: what batch norm sees is a choice.
+"""Labelled and unlabelled images go through one network: `train.batch_norm` says what batch norm sees at a time.
 
-`joint` is one pass, whose statistics are those of all images together: labelled ones are few and shown often, and
-unlabelled ones keep the statistics from becoming theirs. `interleaved` makes passes of as many images as the first part
-has, each with the same share of every kind, as the authors of MixMatch do: the same mixture in noisier statistics.
-`split` passes each kind by itself; running statistics then come from unlabelled weak views, which is what a model sees
-later.
+`joint`: all images in one pass. Labelled ones are few and shown often; unlabelled ones keep the statistics from
+becoming theirs. `interleaved`: passes of as many images as the first part has, each with the same share of every part,
+as the authors of MixMatch do: the same mixture in noisier statistics. `split`: each part by itself; running statistics
+then come from unlabelled weak views, which is what a model sees later.
 """
 
 from collections.abc import Sequence
@@ -22,22 +21,24 @@ Passes = Literal["joint", "interleaved", "split"]
 Logits = dict[str, Float[Tensor, "b _"]]
 
 
-def through(net: Classifier, parts: Sequence[Float[Tensor, "_ c h w"]], how: Passes, counts: int = 1) -> list[Logits]:
+def forward_parts(
+    net: Classifier, parts: Sequence[Float[Tensor, "_ c h w"]], how: Passes, counts: int = 1
+) -> list[Logits]:
     """Logits in float32 of each part and readout, in the order of the parts; an empty part gives empty logits.
 
-    The parts are the labelled images and any number of unlabelled views. Of a `split` pass only part number `counts`
-    moves the running statistics, or the first with images where that one has none.
+    The parts are the labelled images and any number of unlabelled views. Where the passes are `split`, only part number
+    `counts` moves the running statistics, or the first with images where that one has none.
     """
     sizes = [len(part) for part in parts]
     if how == "split":
-        some = [i for i, size in enumerate(sizes) if size]
-        moving = counts if counts in some else some[0]
-        passed: dict[int, Logits] = {}
-        for i in some:
+        filled = [i for i, size in enumerate(sizes) if size]
+        moving = counts if counts in filled else filled[0]
+        logits: dict[int, Logits] = {}
+        for i in filled:
             with nullcontext() if i == moving else statistics_kept(net):
-                passed[i] = _float(net(parts[i]))
-        nothing = {name: values[:0] for name, values in next(iter(passed.values())).items()}
-        return [passed.get(i, nothing) for i in range(len(parts))]
+                logits[i] = _float(net(parts[i]))
+        empty = {name: values[:0] for name, values in logits[moving].items()}
+        return [logits.get(i, empty) for i in range(len(parts))]
     images = torch.cat(list(parts))
     if how == "joint":
         whole = _float(net(images))
@@ -48,8 +49,8 @@ def through(net: Classifier, parts: Sequence[Float[Tensor, "_ c h w"]], how: Pas
         back = order.argsort()
         outs = [_float(net(images[rows])) for rows in order.tensor_split(groups)]
         whole = {name: torch.cat([out[name] for out in outs])[back] for name in outs[0]}
-    pieces = {name: logits.split(sizes) for name, logits in whole.items()}
-    return [{name: piece[i] for name, piece in pieces.items()} for i in range(len(parts))]
+    split = {name: values.split(sizes) for name, values in whole.items()}
+    return [{name: values[i] for name, values in split.items()} for i in range(len(parts))]
 
 
 def _float(logits: Logits) -> Logits:

@@ -1,4 +1,4 @@
-"""What a PAWS step is given: views of labelled images of each class, large and small views of unlabelled ones."""
+"""Batches for PAWS: views of labelled images of each class, large and small views of unlabelled images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.base import rng
 from pipeline.parallel import dist
 from pipeline.train.by_class import supports
-from pipeline.train.pixels import Ahead, Pixels
+from pipeline.train.pixels import Pixels, images_by_step
 from pipeline.train.task import Task
 from pipeline.views.augment import Chance
 from pipeline.views.kinds import ContrastiveView, LocalCrops
@@ -29,7 +29,7 @@ class PawsBatch:
     place: Int64[Tensor, " s"]
     classes: Int64[Tensor, " r"]
     views: Sequence[Float[Tensor, "u c h w"]]  # two, each of the same images
-    local: Float[Tensor, "v u c _ _"]  # small views of the same; v is 0 where none are asked for
+    local: Float[Tensor, "v u c _ _"]  # small views of the same images; v is 0 where none are asked for
 
     @property
     def label(self) -> Int64[Tensor, " s"]:
@@ -45,7 +45,7 @@ class PawsBatch:
 class PawsFeed:
     """The batch of any step, as a function of (seed, step). Labelled images are among the unlabelled ones too.
 
-    Supports and unlabelled images are those of all processes; each gets its part of both.
+    Supports and unlabelled images are those of all processes; each process gets its part of both.
     """
 
     def __init__(
@@ -62,32 +62,32 @@ class PawsFeed:
         """`per_class` supports of at most `classes` classes, and `num_unlabelled` unlabelled images."""
         self._task, self._view, self._local, self._device = task, view, local, images.device
         self._per_class, self._classes = per_class, classes
-        size = per_class * min(classes, len(task.targets.reached))
-        self._own = size, dist.share(size, "train.paws.per_class times the classes of a batch")
-        self._others = num_unlabelled, dist.share(num_unlabelled, "train.paws.num_unlabelled")
-        self._size = local.size(task.size, LOCAL) if local.count else None
-        self._any = images.order(task.seed, "train", "unlabelled")
-        self._images = Ahead(images, self._plan)
+        size = per_class * min(classes, len(task.targets.labelled_classes))
+        self._labelled = size, dist.share(size, "train.paws.per_class times the classes of a batch")
+        self._unlabelled = num_unlabelled, dist.share(num_unlabelled, "train.paws.num_unlabelled")
+        self._local_size = local.size(task.size, LOCAL) if local.count else None
+        self._image_order = images.order(task.seed, "train", "unlabelled")
+        self._images = images_by_step(images, self._plan)
 
     def _plan(self, step: int) -> tuple[Int64[Tensor, " b"], tuple[Int64[Tensor, " r"], Int64[Tensor, " p"]]]:
         """The rows of a step's supports, then of its unlabelled images; its classes, and which is each support's."""
-        targets, (_, part) = self._task.targets, self._own
-        known = torch.from_numpy(supports(targets, self._per_class, self._classes, self._task.seed, step))
-        classes, place = targets.labels[known, 0].unique(return_inverse=True)
-        size, others = self._others
-        rows = torch.from_numpy(self._any.batch(step, size))[others]
-        return torch.cat([targets.rows[known[part]], rows]), (classes, place[part])
+        targets, (_, part) = self._task.targets, self._labelled
+        chosen = torch.from_numpy(supports(targets, self._per_class, self._classes, self._task.seed, step))
+        classes, place = targets.labels[chosen, 0].unique(return_inverse=True)
+        size, unlabelled = self._unlabelled
+        rows = torch.from_numpy(self._image_order.batch(step, size))[unlabelled]
+        return torch.cat([targets.rows[chosen[part]], rows]), (classes, place[part])
 
     def __call__(self, step: int) -> PawsBatch:
         """The batch of a step, on the device of the images; all views are drawn independently."""
-        _, (classes, place), raw = self._images(step)
-        known, others = raw.tensor_split([len(place)])
-        chance = Chance(rng.number(self._task.seed, "train", "views", step)).over(*self._own)
-        labelled = torch.cat([self._view(known, chance) for _ in range(2)])
-        chance = chance.over(*self._others)
-        views = [self._view(others, chance) for _ in range(2)]
-        local = others.new_empty(0, *others.shape, dtype=torch.float32)
-        if self._size is not None:
+        _, (classes, place), pixels = self._images(step)
+        labelled_pixels, unlabelled = pixels.tensor_split([len(place)])
+        chance = Chance(rng.number(self._task.seed, "train", "views", step)).over(*self._labelled)
+        labelled = torch.cat([self._view(labelled_pixels, chance) for _ in range(2)])
+        chance = chance.over(*self._unlabelled)
+        views = [self._view(unlabelled, chance) for _ in range(2)]
+        local = unlabelled.new_empty(0, *unlabelled.shape, dtype=torch.float32)
+        if self._local_size is not None:
             small = self._local.view(self._view)
-            local = torch.stack([small(others, chance, self._size) for _ in range(self._local.count)])
+            local = torch.stack([small(unlabelled, chance, self._local_size) for _ in range(self._local.count)])
         return PawsBatch(labelled, place.repeat(2).to(self._device), classes.to(self._device), views, local)

@@ -1,4 +1,4 @@
-"""Guesses made surer, as MixMatch (Berthelot et al. 2019, eq. 7) and PAWS (Assran et al. 2021, section 3) do."""
+"""Predictions made more confident, as in MixMatch (Berthelot et al. 2019, eq. 7) and PAWS (Assran et al. 2021)."""
 
 import torch
 from jaxtyping import Float

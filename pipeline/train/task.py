@@ -1,4 +1,4 @@
-"""What there is to learn, and the params that all methods share."""
+"""What there is to learn from, and the params that all methods share."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -6,7 +6,6 @@ from typing import Literal
 from pydantic import Field
 
 from pipeline.base.params import Block
-from pipeline.nn.device import Precision
 from pipeline.nn.optim import OptimParams
 from pipeline.train.passes import Passes
 from pipeline.train.targets import Targets
@@ -24,11 +23,8 @@ class TrainParams(Block):
     sampling: Literal["images", "classes"]  # labelled images come equally often, or classes that have a label do
     batch_norm: Passes
     sync_bn: bool
-    precision: Precision
-    compile: bool
-    recompute: bool
-    resident_mb: int = Field(ge=0)
-    window_shards: int = Field(ge=1)
+    ema_momentum: float = Field(ge=0, lt=1)  # of the moving average of the weights, which becomes the result; warmed up
+    align_momentum: float = Field(ge=0, lt=1)  # of the mean prediction, where `align` draws it to a goal; warmed up
     weak: WeakView
     strong: StrongView
     optim: OptimParams

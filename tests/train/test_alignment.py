@@ -1,10 +1,10 @@
-"""Distribution alignment: what the mean guess is drawn to, and that it gets there."""
+"""Distribution alignment: what the mean prediction is drawn to, and that it gets there."""
 
 import pytest
 import torch
 
-from pipeline.nn.ema import warm_keep
-from pipeline.train.alignment import Alignment, label_counts, target
+from pipeline.nn.ema import warm_momentum
+from pipeline.train.alignment import Alignment, goal_distribution, label_counts
 from pipeline.train.targets import Targets
 from tests.digits import task
 
@@ -15,59 +15,59 @@ TARGETS = Targets(
 )
 
 
-def guesses(seed, count=30):
-    """Guesses that lean to the last class."""
+def predictions(seed, count=30):
+    """Predictions that lean to the last class."""
     chance = torch.Generator().manual_seed(seed)
     return (2 * torch.randn(count, 4, generator=chance) + torch.tensor([0.0, 0.5, 1.0, 2.0])).softmax(dim=1)
 
 
 def test_targets():
-    assert target("none", TARGETS, 0) is None
-    assert target("uniform", TARGETS, 0).tolist() == [0.5, 0, 0.5, 0]
-    assert target("labels", TARGETS, 0).tolist() == [0.75, 0, 0.25, 0]
-    assert target("uniform", TARGETS, 1).tolist() == pytest.approx([2 / 3, 1 / 3])
-    assert target("labels", TARGETS, 1).tolist() == [0.75, 0.25]
+    assert goal_distribution("none", TARGETS, 0) is None
+    assert goal_distribution("uniform", TARGETS, 0).tolist() == [0.5, 0, 0.5, 0]
+    assert goal_distribution("labels", TARGETS, 0).tolist() == [0.75, 0, 0.25, 0]
+    assert goal_distribution("uniform", TARGETS, 1).tolist() == pytest.approx([2 / 3, 1 / 3])
+    assert goal_distribution("labels", TARGETS, 1).tolist() == [0.75, 0.25]
     assert label_counts(TARGETS, 0).tolist() == [3, 0, 1, 0]
 
 
-@pytest.mark.parametrize("keep", [0.999, 0.1])
-def test_it_is_remixmatchs_over_several_steps(keep):
-    wanted = [0.1, 0.2, 0.3, 0.4]
-    align, mean = Alignment(torch.tensor(wanted), keep), wanted
+@pytest.mark.parametrize("momentum", [0.999, 0.1])
+def test_it_is_remixmatchs_over_several_steps(momentum):
+    goal = [0.1, 0.2, 0.3, 0.4]
+    align, mean = Alignment(torch.tensor(goal), momentum), goal
     for step in range(3):
-        p = guesses(step).tolist()
-        share = warm_keep(keep, step + 1)
-        mean = [share * mean[c] + (1 - share) * sum(row[c] for row in p) / len(p) for c in range(4)]
+        p = predictions(step).tolist()
+        factor = warm_momentum(momentum, step + 1)
+        mean = [factor * mean[c] + (1 - factor) * sum(row[c] for row in p) / len(p) for c in range(4)]
         expected = []
         for row in p:
-            scaled = [row[c] * wanted[c] / mean[c] for c in range(4)]
+            scaled = [row[c] * goal[c] / mean[c] for c in range(4)]
             expected.append([value / sum(scaled) for value in scaled])
         torch.testing.assert_close(align(torch.tensor(p)), torch.tensor(expected))
         align.after_step()
         assert align.mean.tolist() == pytest.approx(mean)
 
 
-def test_the_mean_of_aligned_guesses_is_nearer_to_the_wanted_one():
-    wanted = torch.tensor([0.4, 0.3, 0.2, 0.1])
-    align, seen = Alignment(wanted, 0.99), []
+def test_the_mean_of_aligned_predictions_is_nearer_to_the_goal():
+    goal = torch.tensor([0.4, 0.3, 0.2, 0.1])
+    align, seen = Alignment(goal, 0.99), []
     for step in range(200):
-        seen.append(align(guesses(step)).mean(dim=0))
+        seen.append(align(predictions(step)).mean(dim=0))
         align.after_step()
-    plain = (guesses(0, 6000).mean(dim=0) - wanted).abs().max()
+    plain = (predictions(0, 6000).mean(dim=0) - goal).abs().max()
     assert plain > 0.3
     assert (
-        torch.stack(seen[100:]).mean(dim=0) - wanted
+        torch.stack(seen[100:]).mean(dim=0) - goal
     ).abs().max() < 0.5 * plain  # row by row it does not get all the way
 
 
-def test_what_is_not_wanted_gets_nothing_and_rows_sum_to_one():
-    aligned = Alignment(target("labels", TARGETS, 0), 0.9)(guesses(0))
+def test_a_class_outside_the_goal_gets_nothing_and_rows_sum_to_one():
+    aligned = Alignment(goal_distribution("labels", TARGETS, 0), 0.9)(predictions(0))
     assert (aligned[:, [1, 3]] == 0).all()
     torch.testing.assert_close(aligned.sum(dim=1), torch.ones(30))
 
 
-def test_guesses_that_are_as_wanted_stay():
-    p = guesses(0)
+def test_predictions_whose_mean_is_the_goal_stay():
+    p = predictions(0)
     align = Alignment(p.mean(dim=0), 0.9)
     for _ in range(3):
         torch.testing.assert_close(align(p), p)
@@ -76,19 +76,19 @@ def test_guesses_that_are_as_wanted_stay():
 
 def test_twice_is_the_same_and_the_mean_waits():
     align = Alignment(torch.full((4,), 0.25), 0.9)
-    assert torch.equal(align(guesses(0)), align(guesses(0)))
+    assert torch.equal(align(predictions(0)), align(predictions(0)))
     assert align.mean.tolist() == [0.25] * 4
     align.after_step()
     assert align.mean[3] > 0.4
 
 
-def test_guesses_of_unwanted_classes_alone_are_finite_and_no_gradient_flows():
+def test_predictions_outside_the_goal_are_finite_and_no_gradient_flows():
     align = Alignment(torch.tensor([0.0, 1.0, 0.0, 0.0]), 0.9)
     p = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0]]).requires_grad_()
     aligned = align(p)
     assert aligned.tolist() == [[0, 0, 0, 0], [0, 1, 0, 0]]
     assert not aligned.requires_grad
-    for _ in range(50):  # a wanted class that is never guessed
+    for _ in range(50):  # a class of the goal that is never predicted
         aligned = align(p[:1])
         align.after_step()
     assert aligned.tolist() == [[0, 0, 0, 0]]
@@ -99,8 +99,8 @@ def test_uniform_is_of_the_finest_classes_at_every_level():
     """Three classes below `even`, two below `odd`; how many labels each has does not matter, nor coarse ones alone."""
     labels = [[0, 0], [0, 0], [2, 0], [4, 0], [1, 1], [3, 1], [-1, 1], [-1, 1], [5, -1]]
     targets = task(labels=labels).targets
-    assert target("uniform", targets, 0).tolist() == pytest.approx([1 / 6] * 6 + [0] * 4)
-    assert target("uniform", targets, 1).tolist() == pytest.approx([3 / 5, 2 / 5])
-    assert target("labels", targets, 1).tolist() == pytest.approx([4 / 8, 4 / 8])
+    assert goal_distribution("uniform", targets, 0).tolist() == pytest.approx([1 / 6] * 6 + [0] * 4)
+    assert goal_distribution("uniform", targets, 1).tolist() == pytest.approx([3 / 5, 2 / 5])
+    assert goal_distribution("labels", targets, 1).tolist() == pytest.approx([4 / 8, 4 / 8])
     apart = task(labels=[[3, -1], [-1, 0], [-1, 0], [-1, 1]]).targets  # no row has both levels
-    assert target("uniform", apart, 1).tolist() == pytest.approx([1 / 2, 1 / 2])
+    assert goal_distribution("uniform", apart, 1).tolist() == pytest.approx([1 / 2, 1 / 2])

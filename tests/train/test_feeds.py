@@ -1,26 +1,24 @@
 """What the methods are fed with under several processes: each has its part of the batch that one would have."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from pipeline.base.errors import ParamsError
 from pipeline.parallel import dist
-from pipeline.train.batch import Feed
-from pipeline.train.methods.paws import Paws, PawsParams
-from pipeline.train.pixels import Resident
+from pipeline.train.batch import SemiFeed
 from pipeline.views.augment import Chance
-from tests.digits import SEMISUP_PARAMS, STRONG, WEAK, backbone, digits, task
-
-IMAGES = Resident(digits()[0][:300])
-PAWS = {**SEMISUP_PARAMS["paws"], "per_class": 3, "classes": 4}
+from tests.digits import STRONG, WEAK, semi, task
+from tests.train.helpers import IMAGES
 
 
 def plain(batch_size=8, **changes):
-    return Feed(IMAGES, task(batch_size, **changes).finest(), ratio=3, views=(WEAK, STRONG))
+    return SemiFeed(IMAGES, task(batch_size, **changes).finest(), ratio=3, views=(WEAK, STRONG))
 
 
 def paws(**changes):
-    return Paws(backbone(), task().finest(), PawsParams(**{**PAWS, **changes})).feed(IMAGES)
+    return semi("paws", **{"per_class": 3, "classes": 4, **changes})[1]
 
 
 def halves(monkeypatch, make, step):
@@ -38,6 +36,21 @@ def test_labelled_and_unlabelled_images_draw_from_one_stream():
     assert torch.equal(parts.over(4, slice(2)).rand(2), whole.rand(4)[:2])
     assert torch.equal(parts.over(6, slice(3, 6)).rand(3, 2), whole.rand(6, 2)[3:])
     assert torch.equal(parts.rand(5), whole.rand(5))
+
+
+@pytest.mark.parametrize("sampling", ["images", "classes"])
+def test_a_batch_is_a_function_of_seed_and_step(sampling):
+    def made(seed):
+        return SemiFeed(IMAGES, replace(task(sampling=sampling), seed=seed), ratio=3, views=(WEAK, STRONG))
+
+    one, other = made(0), made(0)
+    batch, again = one(5), (other(2), other(5))[1]
+    for different in (one(6), made(1)(5)):
+        for name in ("label", "rows", "labelled"):
+            assert torch.equal(getattr(batch, name), getattr(again, name))
+            assert not torch.equal(getattr(batch, name), getattr(different, name))
+        assert all(torch.equal(a, b) for a, b in zip(batch.views, again.views, strict=True))
+        assert not any(torch.equal(a, b) for a, b in zip(batch.views, different.views, strict=True))
 
 
 @pytest.mark.parametrize("sampling", ["images", "classes"])

@@ -1,41 +1,28 @@
-"""MixMatch against its equations, in the cases in which it becomes something known, and with few labels."""
+"""MixMatch against its equations, and in the cases in which it becomes something known."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.distributions import Beta
 
-from pipeline.fit import fit
-from pipeline.nn.device import Device
-from pipeline.train.methods.mixmatch import MixMatch, MixMatchParams, mixed, mixmatch_loss
-from pipeline.train.methods.supervised import Supervised, SupervisedParams
-from pipeline.train.passes import through
-from pipeline.train.pixels import Resident
+from pipeline.train.methods import METHODS
+from pipeline.train.methods.mixmatch import mixed, mixmatch_loss
+from pipeline.train.passes import forward_parts
 from pipeline.train.sharpen import sharpen
-from tests.digits import OPTIM, backbone, digits, task
+from tests.digits import backbone, semi, task
 from tests.oracles import mixmatch as oracle
+from tests.train.helpers import HOWS, IMAGES, loss, trained
 
-CPU = Device(torch.device("cpu"), bf16=False)
-SMALL = {
-    "ratio": 2, "views": 2, "sharpen": 0.5, "alpha": 0.75, "weight": 3.0, "ramp": 0.0, "align": "none",
-    "align_keep": 0.9, "keep": 0.9,
-}  # fmt: skip
 KNOWN = torch.tensor([True, False, True, False, False, True])
 
 
 def learner(of=None, **changes):
-    """MixMatch at the finest level of a task, and its batches."""
-    method = MixMatch(backbone(), of or task().finest(), MixMatchParams(**{**SMALL, **changes}))
-    return method, method.feed(Resident(digits()[0][:300]))
+    """MixMatch, whose weight does not rise, and its batches."""
+    return semi("mixmatch", of, **{"ramp": 0.0, **changes})
 
 
 def logits(seed, rows=6):
     return 3 * torch.randn(rows, 4, generator=torch.Generator().manual_seed(seed))
-
-
-def loss(method, batch, seed=0):
-    torch.manual_seed(seed)
-    return method.loss(batch)
 
 
 @pytest.mark.parametrize("temperature", [0.3, 0.5, 1.0])
@@ -46,11 +33,11 @@ def test_sharpening_is_the_papers(temperature):
 
 
 @pytest.mark.parametrize("p", [[0.7, 0.2, 0.1], [1.0, 0.0, 0.0], [0.4, 0.3, 0.3]])
-def test_at_a_low_temperature_the_guess_is_one_class(p):
+def test_at_a_low_temperature_the_prediction_is_one_class(p):
     assert torch.equal(sharpen(torch.tensor([p]), 1e-3), torch.tensor([[1.0, 0.0, 0.0]]))
 
 
-def test_a_guess_that_alignment_left_nothing_of_says_nothing():
+def test_a_prediction_that_alignment_left_nothing_of_is_even():
     torch.testing.assert_close(sharpen(torch.zeros(1, 4), 0.5), torch.full((1, 4), 0.25))
 
 
@@ -83,9 +70,9 @@ def test_gradient_is_right_and_stops_at_the_targets():
 
 
 @pytest.mark.parametrize("views", [1, 2, 3])
-@pytest.mark.parametrize("batch_norm", ["joint", "interleaved", "split"])
-def test_the_loss_of_a_batch_is_the_papers(views, batch_norm):
-    method, feed = learner(task(batch_norm=batch_norm).finest(), views=views)
+@pytest.mark.parametrize("how", HOWS)
+def test_the_loss_of_a_batch_is_the_papers(views, how):
+    method, feed = learner(task(batch_norm=how), views=views)
     method.eval()
     batch = feed(0)
     assert len(batch.views) == views
@@ -104,8 +91,8 @@ def test_the_loss_of_a_batch_is_the_papers(views, batch_norm):
     assert step.logs["labelled"].item() == pytest.approx(labelled, rel=1e-4)
     assert step.logs["unlabelled"].item() == pytest.approx(unlabelled, rel=1e-4)
     assert step.loss.item() == pytest.approx(labelled + 3 * unlabelled, rel=1e-4)
-    sure = [max(row) for row in whole[len(batch.labelled) :]]
-    assert step.logs["sure"].item() == pytest.approx(sum(sure) / len(sure), rel=1e-4)
+    confidence = [max(row) for row in whole[len(batch.labelled) :]]
+    assert step.logs["confidence"].item() == pytest.approx(sum(confidence) / len(confidence), rel=1e-4)
 
 
 def test_each_image_keeps_at_least_half_of_itself_and_has_a_share_of_its_own():
@@ -117,32 +104,13 @@ def test_each_image_keeps_at_least_half_of_itself_and_has_a_share_of_its_own():
     assert len(share.unique()) > 100
 
 
-@pytest.mark.parametrize("alpha", [1e-6, 1e-2, 1e6])
-def test_any_alpha_gives_shares(alpha):
-    method, _ = learner(alpha=alpha)
-    _, share = method.draw([40, 160], torch.device("cpu"))
-    assert share.min() >= 0.5
-    assert share.max() <= 1
-
-
-def test_without_weight_and_mixing_the_loss_is_the_supervised_one():
-    method, feed = learner(weight=0.0, alpha=0.0)
-    supervised = Supervised(method.net.backbone, task().finest(), SupervisedParams(keep=0.9)).eval()
-    supervised.net.load_state_dict(method.net.state_dict())
-    # In eval mode, as in train mode batch norm rightly sees the unlabelled images too.
-    torch.testing.assert_close(loss(method.eval(), feed(0)).loss, supervised.loss(feed(0)).loss)
-
-
 def test_without_weight_and_mixing_training_is_supervised(tmp_path):
     """In split passes, where labelled images do not meet the others even in batch norm; running statistics aside."""
-    of = task(batch_norm="split").finest()
-    method, feed = learner(of, weight=0.0, alpha=0.0)
-    supervised = Supervised(backbone(), of, SupervisedParams(keep=0.9))
-    supervised.net.head.load_state_dict(method.net.head.state_dict())
-    batches = supervised.feed(Resident(digits()[0][:300]))
-    options = {"num_steps": 4, "seed": 0, "device": CPU, "state": tmp_path, "save_seconds": 1e9}
-    fit(method, feed, OPTIM, **options)
-    fit(supervised, batches, OPTIM, **options)
+    of = task(batch_norm="split")
+    (method, feed), (supervised, batches) = learner(of, weight=0.0, alpha=0.0), semi("supervised", of)
+    supervised.net.load_state_dict(method.net.state_dict())
+    trained(method, feed, tmp_path / "a", 4)
+    trained(supervised, batches, tmp_path / "b", 4)
     for ours, theirs in zip(method.net.parameters(), supervised.net.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -158,12 +126,6 @@ def test_the_weight_rises_with_the_run():
     assert method.state_dict()["progress"] == 1
 
 
-def test_without_a_ramp_the_weight_is_whole_at_once():
-    method, feed = learner(ramp=0.0)
-    out = loss(method, feed(0))
-    torch.testing.assert_close(out.loss, out.logs["labelled"] + 3 * out.logs["unlabelled"])
-
-
 def test_running_statistics_come_from_the_mixed_images_alone():
     method, feed = learner()
     other, _ = learner()
@@ -172,70 +134,40 @@ def test_running_statistics_come_from_the_mixed_images_alone():
     torch.manual_seed(0)
     images = torch.cat([feed(0).labelled, *feed(0).views])
     order, share = other.draw([len(images)], images.device)
-    through(other.net, [mixed(images, images[order], share)], "joint")
+    forward_parts(other.net, [mixed(images, images[order], share)], "joint")
     statistics = [name for name, _ in method.net.named_buffers() if "running" in name]
     assert statistics
     for name in statistics:
         torch.testing.assert_close(method.net.get_buffer(name), other.net.get_buffer(name))
 
 
-def test_loss_twice_gives_the_same():
-    method, feed = learner(align="labels")
-    remembered = {name: buffer.clone() for name, buffer in method.named_buffers() if "running" not in name}
-    assert torch.equal(loss(method, feed(0)).loss, loss(method, feed(0)).loss)
-    for name, before in remembered.items():
-        assert torch.equal(method.get_buffer(name), before) or "num_batches" in name, name
-    assert not torch.equal(loss(method, feed(0)).loss, loss(method, feed(0), seed=1).loss)
-
-
-def test_no_gradient_passes_through_the_guesses():
+def test_mixes_are_drawn_anew_and_predictions_pass_no_gradient():
     method, feed = learner()
-    assert not method.guess(feed(0))["label"].requires_grad
+    assert not torch.equal(loss(method, feed(0)).loss, loss(method, feed(0), seed=1).loss)
+    assert not method.predictions(feed(0))["label"].requires_grad
 
 
-def test_guesses_are_drawn_to_the_wanted_distribution_before_they_are_sharpened():
+def test_predictions_are_drawn_to_the_goal_before_they_are_sharpened():
     method, feed = learner(align="labels")
     method.eval()
     batch = feed(0)
     with torch.no_grad():
         p = torch.stack([method.net(view)["label"].softmax(dim=1) for view in batch.views]).mean(dim=0)
-    wanted = torch.bincount(method.task.targets.labels[:, 0], minlength=10) / 20
-    mean = 2 / 11 * wanted + 9 / 11 * p.mean(dim=0)  # at the first step 2 / 11 of the memory is kept
-    expected = p * wanted / mean
+    goal = torch.bincount(method.task.targets.labels[:, 0], minlength=10) / 20
+    mean = 2 / 11 * goal + 9 / 11 * p.mean(dim=0)  # the momentum at the first step is 2 / 11
+    expected = p * goal / mean
     expected = expected / expected.sum(dim=1, keepdim=True)
-    torch.testing.assert_close(method.guess(batch)["label"], sharpen(expected, 0.5))
-    torch.testing.assert_close(method.aligns[0].mean, wanted)
+    torch.testing.assert_close(method.predictions(batch)["label"], sharpen(expected, 0.5))
+    torch.testing.assert_close(method.alignments[0].mean, goal)
     method.after_step(1, 10)
-    torch.testing.assert_close(method.aligns[0].mean, mean)
+    torch.testing.assert_close(method.alignments[0].mean, mean)
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [
-        [[3], [3], [3], [4]],  # one label in a class, and fewer images than a batch takes
-        [[7]] * 3,  # one class only
-        [[i] for i in range(10)],  # one label in each class
-        [[0], [-1], [-1], [1]],  # not known: unlabelled
-    ],
-)
-@pytest.mark.parametrize("align", ["none", "uniform", "labels"])
-@pytest.mark.parametrize("batch_norm", ["joint", "split"])
-def test_few_labels_do(labels, align, batch_norm):
-    method, feed = learner(task(labels=labels, batch_norm=batch_norm), align=align, sharpen=0.05)
-    for step in range(2):
-        out = loss(method, feed(step))
-        out.loss.backward()
-        method.after_step(step + 1, 10)
-    assert out.loss.isfinite()
-    assert all(p.grad.isfinite().all() for p in method.net.parameters())
-    assert all(buffer.isfinite().all() for buffer in method.buffers())
-
-
-def test_an_image_without_a_label_has_the_squared_error_to_its_guess():
+def test_an_image_without_a_label_has_the_squared_error_to_its_prediction():
     """The same as an unlabelled image of one view would have, beside labelled ones."""
-    method, feed = learner(task(labels=[[-1], [2], [3], [-1]]), alpha=0.0, views=1)
-    method.eval()
-    batch = feed(0)
+    of = task(labels=[[-1], [2], [3], [-1]])
+    method = METHODS["mixmatch"](backbone(), of, learner(alpha=0.0, views=1)[0].params).eval()
+    batch = method.feed(IMAGES)(0)
     out = loss(method, batch)
     with torch.no_grad():
         known, rest = method.net(batch.labelled)["label"], method.net(batch.views[0])["label"]
@@ -244,10 +176,3 @@ def test_an_image_without_a_label_has_the_squared_error_to_its_guess():
     rest = torch.cat([known[unknown], rest]).softmax(dim=1)
     torch.testing.assert_close(out.logs["unlabelled"], (rest - sharpen(rest, 0.5)).square().mean())
     torch.testing.assert_close(out.logs["labelled"], F.cross_entropy(known[~unknown], batch.label[~unknown, 0]))
-
-
-def test_training_lowers_the_loss(tmp_path):
-    method, feed = learner(ramp=0.5)
-    rows = fit(method, feed, OPTIM, num_steps=45, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
-    assert sum(row["labelled"] for row in rows[-5:]) < 0.8 * sum(row["labelled"] for row in rows[:5])
-    assert method.progress == 1

@@ -3,28 +3,28 @@
 import pytest
 import torch
 
-from pipeline.nn.ema import warm_keep
+from pipeline.nn.ema import warm_momentum
 from pipeline.train.moving import MovingMean
 
 
-@pytest.mark.parametrize("keep", [0.0, 0.5, 0.999])
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.999])
 @pytest.mark.parametrize("shape", [(), (3,)])
-def test_it_is_the_warm_average(keep, shape):
+def test_it_is_the_warm_average(momentum, shape):
     values = torch.rand(6, *shape, generator=torch.Generator().manual_seed(0))
-    mean = MovingMean(torch.full(shape, 5.0), keep)
+    mean = MovingMean(torch.full(shape, 5.0), momentum)
     expected = torch.full(shape, 5.0)
     for step, value in enumerate(values):
-        share = warm_keep(keep, step + 1)
-        expected = share * expected + (1 - share) * value
-        torch.testing.assert_close(mean.moved(value), expected)
+        factor = warm_momentum(momentum, step + 1)
+        expected = factor * expected + (1 - factor) * value
+        torch.testing.assert_close(mean.updated(value), expected)
         mean.after_step()
         torch.testing.assert_close(mean.mean, expected)
 
 
 def test_it_waits_for_after_step_and_moves_once():
     mean = MovingMean(torch.zeros(2), 0.9)
-    first = mean.moved(torch.ones(2))
-    assert torch.equal(mean.moved(torch.ones(2)), first)
+    first = mean.updated(torch.ones(2))
+    assert torch.equal(mean.updated(torch.ones(2)), first)
     assert mean.mean.tolist() == [0, 0]
     mean.after_step()
     mean.after_step()
@@ -36,8 +36,8 @@ def test_all_that_it_knows_is_in_the_state_dict():
     start = torch.zeros(2)
     one, other = MovingMean(start, 0.999), MovingMean(start, 0.999)
     for value in (1.0, 2.0):
-        one.moved(torch.full((2,), value))
+        one.updated(torch.full((2,), value))
         one.after_step()
     other.load_state_dict(one.state_dict())
-    assert torch.equal(one.moved(torch.ones(2)), other.moved(torch.ones(2)))
+    assert torch.equal(one.updated(torch.ones(2)), other.updated(torch.ones(2)))
     assert start.tolist() == [0, 0]

@@ -5,16 +5,16 @@ import torch
 
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Levels
-from pipeline.train.passes import through
+from pipeline.train.passes import forward_parts
 from tests.digits import backbone, digits
+from tests.train.helpers import HOWS
 
 NAMES = {"label": [str(i) for i in range(10)], "coarse": ["even", "odd"]}
-HOWS = ["joint", "interleaved", "split"]
 PARTS = [part.float() / 255 for part in digits()[0][:40].split([8, 16, 16])]
 NONE = PARTS[0][:0]
 
 
-def made():
+def net_and_passes():
     """A classifier with two readouts, and a list that tells the images of each of its passes."""
     torch.manual_seed(0)
     net = Classifier(backbone(), Levels(64, NAMES), (8, 8))
@@ -29,8 +29,8 @@ def running(net):
 
 @pytest.mark.parametrize("how", HOWS)
 def test_in_eval_mode_each_part_has_its_own_logits_in_every_readout(how):
-    net, _ = made()
-    found = through(net.eval(), PARTS, how)
+    net, _ = net_and_passes()
+    found = forward_parts(net.eval(), PARTS, how)
     assert len(found) == 3
     for logits, part in zip(found, PARTS, strict=True):
         assert list(logits) == ["label", "coarse"]
@@ -39,31 +39,31 @@ def test_in_eval_mode_each_part_has_its_own_logits_in_every_readout(how):
 
 
 def test_joint_is_one_pass():
-    net, passes = made()
-    found = through(net, PARTS, "joint")
+    net, passes = net_and_passes()
+    found = forward_parts(net, PARTS, "joint")
     assert len(passes) == 1
     assert torch.equal(passes[0], torch.cat(PARTS))
-    other, _ = made()
+    other, _ = net_and_passes()
     whole = other(torch.cat(PARTS))["coarse"]
     assert torch.equal(torch.cat([logits["coarse"] for logits in found]), whole)
 
 
 def test_split_is_a_pass_for_each_part_and_the_first_view_moves_the_statistics():
-    net, passes = made()
-    found = through(net, PARTS, "split")
+    net, passes = net_and_passes()
+    found = forward_parts(net, PARTS, "split")
     assert [len(images) for images in passes] == [8, 16, 16]
     for logits, part in zip(found, PARTS, strict=True):
-        assert torch.equal(logits["label"], made()[0](part)["label"])
-    alone, _ = made()
+        assert torch.equal(logits["label"], net_and_passes()[0](part)["label"])
+    alone, _ = net_and_passes()
     alone(PARTS[1])
     assert torch.equal(running(net), running(alone))
 
 
 @pytest.mark.parametrize(("parts", "counts", "moves"), [(PARTS, 2, 2), (PARTS[:1], 1, 0), ([PARTS[0], NONE], 1, 0)])
 def test_of_a_split_one_part_moves_the_statistics(parts, counts, moves):
-    net, _ = made()
-    through(net, parts, "split", counts)
-    alone, _ = made()
+    net, _ = net_and_passes()
+    forward_parts(net, parts, "split", counts)
+    alone, _ = net_and_passes()
     alone(parts[moves])
     assert torch.equal(running(net), running(alone))
     assert {m.momentum for m in net.modules() if hasattr(m, "momentum")} == {0.1}
@@ -71,11 +71,11 @@ def test_of_a_split_one_part_moves_the_statistics(parts, counts, moves):
 
 @pytest.mark.parametrize("sizes", [[8, 16, 16], [5, 15, 15], [4, 7, 7], [1, 7], [6, 6]])
 def test_interleaved_passes_are_as_large_as_the_labelled_part_and_have_their_share_of_each(sizes):
-    net, passes = made()
+    net, passes = net_and_passes()
     values = torch.arange(sum(sizes)).float()
     tagged = (values / 256)[:, None, None, None].expand(-1, 1, 8, 8)
     parts = list(tagged.split(sizes))
-    through(net, parts, "interleaved")
+    forward_parts(net, parts, "interleaved")
     tags = [(images[:, 0, 0, 0] * 256).round().long() for images in passes]
     assert torch.cat(tags).sort().values.tolist() == list(range(sum(sizes)))
     assert len(tags) == sum(sizes) // max(sizes[0], 2)
@@ -88,9 +88,9 @@ def test_interleaved_passes_are_as_large_as_the_labelled_part_and_have_their_sha
 
 
 def test_interleaved_logits_are_those_of_the_groups():
-    net, passes = made()
-    found = torch.cat([logits["label"] for logits in through(net, PARTS, "interleaved")])
-    other, _ = made()
+    net, passes = net_and_passes()
+    found = torch.cat([logits["label"] for logits in forward_parts(net, PARTS, "interleaved")])
+    other, _ = net_and_passes()
     for group, images in enumerate(passes):
         assert torch.equal(found[group :: len(passes)], other(images)["label"])
     assert torch.equal(running(net), running(other))
@@ -100,9 +100,9 @@ def test_interleaved_logits_are_those_of_the_groups():
 @pytest.mark.parametrize("empty", [0, 1, 2])
 def test_an_empty_part_gives_empty_logits_and_changes_no_other(how, empty):
     parts = [NONE if i == empty else part for i, part in enumerate(PARTS)]
-    net, _ = made()
-    found = through(net, parts, how)
-    rest = through(made()[0], [part for part in parts if len(part)], how)
+    net, _ = net_and_passes()
+    found = forward_parts(net, parts, how)
+    rest = forward_parts(net_and_passes()[0], [part for part in parts if len(part)], how)
     assert found[empty]["label"].shape == (0, 10)
     assert found[empty]["coarse"].shape == (0, 2)
     if how != "interleaved" or empty:  # whose passes are as large as the first part
@@ -110,24 +110,18 @@ def test_an_empty_part_gives_empty_logits_and_changes_no_other(how, empty):
             assert torch.equal(logits["label"], expected["label"])
 
 
-def test_interleaved_without_labelled_images_is_one_pass():
-    net, passes = made()
-    through(net, [NONE, *PARTS[1:]], "interleaved")
-    assert [len(images) for images in passes] == [32]
-
-
 @pytest.mark.parametrize("how", HOWS)
 def test_gradients_reach_every_part(how):
-    net, _ = made()
+    net, _ = net_and_passes()
     parts = [part.clone().requires_grad_() for part in PARTS]
-    sum(logits["label"].square().sum() for logits in through(net, parts, how)).backward()
+    sum(logits["label"].square().sum() for logits in forward_parts(net, parts, how)).backward()
     assert all(part.grad.abs().sum() > 0 for part in parts)
 
 
 @pytest.mark.parametrize("how", HOWS)
 def test_logits_are_float32_under_autocast_and_float64_stays(how):
-    net, _ = made()
+    net, _ = net_and_passes()
     with torch.autocast("cpu", torch.bfloat16):
-        assert {v.dtype for logits in through(net, PARTS, how) for v in logits.values()} == {torch.float32}
-    exact = through(net.double(), [part.double() for part in PARTS], how)
+        assert {v.dtype for logits in forward_parts(net, PARTS, how) for v in logits.values()} == {torch.float32}
+    exact = forward_parts(net.double(), [part.double() for part in PARTS], how)
     assert {v.dtype for logits in exact for v in logits.values()} == {torch.float64}

@@ -1,8 +1,6 @@
 """Images that are decoded for each batch: the pixels of those in memory, and so the same training to the byte."""
 
 import shutil
-import threading
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -14,9 +12,11 @@ from pipeline.base.errors import ArtifactError
 from pipeline.fit import fit
 from pipeline.parallel import dist
 from pipeline.shards.reader import Reader, load
-from pipeline.train.pixels import AHEAD, CHUNK, Ahead, Decoded, Resident, of_all, training_images
+from pipeline.train.pixels import Resident, for_all_images, images_by_step
+from pipeline.train.streamed import Streamed, training_images
 from tests.digits import OPTIM, learner
-from tests.train.family import CPU
+from tests.shards.watch import open_files, workers
+from tests.train.helpers import CPU
 
 ROWS = [
     torch.tensor(rows, dtype=torch.long)
@@ -43,7 +43,7 @@ def made(data):
 
     def make(kept=(), threads=2):
         rows = torch.tensor(kept, dtype=torch.long)
-        found.append(Decoded(*data, "train", rows, window=1, device=CPU.device, threads=threads))
+        found.append(Streamed(*data, "train", rows, window=1, device=CPU.device, threads=threads))
         return found[-1]
 
     yield make
@@ -53,19 +53,10 @@ def made(data):
 
 @pytest.fixture
 def read(monkeypatch):
-    """The numbers of the images that were read."""
+    """The numbers of the images that are read one by one."""
     numbers, plain = [], Reader.read
     monkeypatch.setattr(Reader, "read", lambda self, n, decoded: (numbers.append(n), plain(self, n, decoded))[1])
     return numbers
-
-
-def settled(numbers, least):
-    """How many there are once there are `least` and nothing more comes."""
-    end = time.monotonic() + 20
-    while len(numbers) < least and time.monotonic() < end:
-        time.sleep(0.01)
-    time.sleep(0.1)
-    return len(numbers)
 
 
 @pytest.mark.parametrize("kept", [(), (3, 60, 399)])
@@ -76,14 +67,6 @@ def test_the_pixels_are_those_of_load(data, made, kept, threads):
     for rows, one, other in zip(ROWS, images.stream(ROWS), Resident(pixels).stream(ROWS), strict=True):
         assert torch.equal(one, pixels[rows])
         assert torch.equal(other, pixels[rows])
-
-
-def test_what_comes_next_is_decoded_meanwhile_and_no_more(made, read):
-    steps = Ahead(made(), lambda step: (torch.arange(20 * step, 20 * step + 20), None))
-    for taken in range(1, 4):
-        steps(taken - 1)
-        assert settled(read, 20 * (taken + AHEAD)) == 20 * (taken + AHEAD)
-    assert sorted(read) == list(range(100))
 
 
 def test_kept_images_are_read_once(made, read):
@@ -101,56 +84,27 @@ def test_steps_are_the_same_whatever_was_asked_before(data, made):
         return torch.arange(9) * (step + 1), f"step {step}"
 
     for images in (made(), Resident(pixels)):
-        steps = Ahead(images, plan)
+        steps = images_by_step(images, plan)
         for step in (0, 1, 2, 7, 3, 3, 4, 0):
-            rows, said, found = steps(step)
-            assert said == f"step {step}"
+            rows, rest, found = steps(step)
+            assert rest == f"step {step}"
             assert torch.equal(rows, plan(step)[0])
             assert torch.equal(found, pixels[rows])
 
 
-def test_a_new_start_drops_what_has_not_begun(made, monkeypatch):
-    begun, may, numbers, plain = threading.Event(), threading.Event(), [], Reader.read
-
-    def held(self, number, decoded):
-        numbers.append(number)
-        if number >= 100:
-            begun.set()
-            may.wait(20)
-        return plain(self, number, decoded)
-
-    monkeypatch.setattr(Reader, "read", held)
-    images = made(threads=1)
-    stream = images.stream([torch.arange(CHUNK), *[torch.arange(100, 200)] * AHEAD])
-    next(stream)
-    begun.wait(20)
-    del stream
-    may.set()
-    next(images.stream([torch.tensor([5])]))
-    assert numbers == [*range(CHUNK), *range(100, 100 + CHUNK), 5]  # what the thread had taken up
-
-
-def files(path):
-    return [link for link in Path("/proc/self/fd").iterdir() if link.exists() and str(path) in str(link.resolve())]
-
-
-def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("pixels")]
-
-
 def test_threads_and_files_end_with_the_images(data):
     path = Path(data[0].splits["train"][0].path).resolve()
-    with closing(Decoded(*data, "train", torch.arange(9), window=1, device=CPU.device, threads=3)) as images:
+    with closing(Streamed(*data, "train", torch.arange(9), window=1, device=CPU.device, threads=3)) as images:
         stream = images.stream([torch.arange(99)] * 9)
         next(stream)
-        assert 1 <= len(threads()) <= 3
-        assert len(files(path)) == 1
-    assert threads() == []
-    assert files(path) == []
+        assert 1 <= len(workers()) <= 3
+        assert len(open_files(path)) == 1
+    assert workers() == []
+    assert open_files(path) == []
     images.close()  # once more does no harm
 
 
-def test_a_spoilt_image_is_named_and_stays_so(data, made):
+def test_a_spoilt_image_is_named_in_its_batch_or_at_the_start(data, made):
     manifest, index = data
     path = Path(manifest.splits["train"][0].path)
     spoilt = bytearray(path.read_bytes())
@@ -158,20 +112,18 @@ def test_a_spoilt_image_is_named_and_stays_so(data, made):
     spoilt[start : start + 20] = b"x" * 20
     path.write_bytes(spoilt)
     says = f"^{path}: expected the image {index.key[70]}, got: "
-    steps = Ahead(made(), lambda step: (torch.arange(20) + 20 * step, None))
-    for step in range(3):
-        steps(step)
-    for _ in range(2):
-        with pytest.raises(ArtifactError, match=says):
-            steps(3)
+    steps = images_by_step(made(), lambda step: (torch.arange(20) + 20 * step, None))
+    steps(2)
+    with pytest.raises(ArtifactError, match=says):
+        steps(3)
     steps(4)
     with pytest.raises(ArtifactError, match=says):
-        Decoded(*data, "train", torch.arange(100), window=1, device=CPU.device, threads=2)
-    assert len(threads()) <= 2  # of the images above
+        Streamed(*data, "train", torch.arange(100), window=1, device=CPU.device, threads=2)
+    assert len(workers()) <= 2  # of the images above
 
 
-def test_of_all_is_each_image_once(data, made, monkeypatch):
-    monkeypatch.setattr("pipeline.train.pixels.AT_ONCE", 30)
+def test_for_all_images_is_each_image_once(data, made, monkeypatch):
+    monkeypatch.setattr("pipeline.train.pixels.INFERENCE_BATCH", 30)
     pixels = load(*data, "train", "").pixels
 
     def work(part):
@@ -180,23 +132,24 @@ def test_of_all_is_each_image_once(data, made, monkeypatch):
 
     whole = pixels.flatten(1)[:, 20:30] / 7
     for images in (made(), Resident(pixels)):
-        assert torch.equal(of_all(images, 10, work), whole)
+        assert torch.equal(for_all_images(images, 10, work), whole)
     monkeypatch.setattr(dist, "world", lambda: 3)
     monkeypatch.setattr(dist, "total", lambda x: x)
     parts = []
     for rank in range(3):
         monkeypatch.setattr(dist, "rank", lambda rank=rank: rank)
-        parts.append(of_all(made(), 10, work))
+        parts.append(for_all_images(made(), 10, work))
     assert all(0 < (part != 0).any(dim=1).sum() < 200 for part in parts)
     assert torch.equal(sum(parts), whole)
 
 
-def test_labelled_images_stay_where_they_fit(data):
+def test_labelled_images_stay_where_they_fit(data, read):
     some, many = torch.arange(50), torch.arange(300)
     for resident_mb, labelled, kept in [(1, some, None), (0.01, some, 50), (0.01, many, 0), (0, some, 0)]:
         with training_images(*data, labelled, resident_mb, 1, CPU.device) as images:
-            assert isinstance(images, Resident if kept is None else Decoded)
-            assert kept is None or len(images._kept) == kept
+            assert isinstance(images, Resident if kept is None else Streamed)
+            assert len(read) == (kept or 0)
+            read.clear()
 
 
 @pytest.mark.parametrize("name", ["fixmatch", "paws"])

@@ -16,6 +16,8 @@ from tests.graph import ROOT
 from tests.parallel.test_dist import TORCHRUN
 from tests.test_training_stages import FEW, call, refusal
 
+pytestmark = pytest.mark.slow
+
 FILES = ("model.safetensors", "model.json", "curve.csv", "pseudo_labels.csv")
 
 
@@ -31,7 +33,7 @@ def torchrun(*sets, out):
 def test_images_that_do_not_fit_in_memory_train_the_same_bytes(run, method):
     sets = (f"train.method={method}", "train.distill.teacher=data/train", "train.paws.num_unlabelled=8")
     for name, mb in (("resident", 8000), ("streamed", 0)):
-        result = call(train, f"train.resident_mb={mb}", *sets, out=f"data/{name}/train")
+        result = call(train, f"machine.resident_mb={mb}", *sets, out=f"data/{name}/train")
         assert result.exit_code == 0, result.output
         assert json.loads((run / name / "logs/train.json").read_text())["streamed"] is (mb == 0)
     for file in FILES:
@@ -40,7 +42,7 @@ def test_images_that_do_not_fit_in_memory_train_the_same_bytes(run, method):
 
 def test_two_processes_are_one_run(run):
     """Both from images decoded for each batch: one writer, one log, and the model and guesses of a single process."""
-    sets = ("train.resident_mb=0", "train.optim.learning_rate=0.001")
+    sets = ("machine.resident_mb=0", "train.optim.learning_rate=0.001")
     assert call(train, *sets, out="data/one/train").exit_code == 0
     result = torchrun(*sets, out="data/two/train")
     assert result.returncode == 0, result.stderr
@@ -68,7 +70,7 @@ def test_an_image_that_is_spoilt_since_is_one_line(run):
     data = path.read_bytes()
     path.write_bytes(data[:at] + b"x" * 20 + data[at + 20 :])
     try:
-        message = refusal(call(train, "train.resident_mb=0", out="data/out"))
+        message = refusal(call(train, "machine.resident_mb=0", out="data/out"))
     finally:
         path.write_bytes(data)
     assert message.startswith(f"{path}: expected the image {index.key[7]}, got: ")

@@ -1,15 +1,17 @@
-"""Semi-supervised methods, and those that look at labelled images alone. A new one is a file here and a line below."""
+"""The training methods. A new one is a file here, a line in the table, and a block of its name in params.yaml."""
 
-from typing import Any
+from dataclasses import dataclass
 
+from pipeline.base.params import Block, Params
 from pipeline.nn.backbones import Backbone
+from pipeline.train.method import TrainMethod
 from pipeline.train.methods.cmsf import CmsfSemi
 from pipeline.train.methods.distill import Distill
 from pipeline.train.methods.finetune import Finetune
 from pipeline.train.methods.fixmatch import FixMatch
 from pipeline.train.methods.flexmatch import FlexMatch
 from pipeline.train.methods.freematch import FreeMatch
-from pipeline.train.methods.hiermatch import HierMatch
+from pipeline.train.methods.hiermatch import HierMatch, HierMatchParams
 from pipeline.train.methods.linear import Linear
 from pipeline.train.methods.mixmatch import MixMatch
 from pipeline.train.methods.paws import Paws
@@ -17,7 +19,7 @@ from pipeline.train.methods.softmatch import SoftMatch
 from pipeline.train.methods.supervised import Supervised
 from pipeline.train.task import Task
 
-METHODS: dict[str, Any] = {
+METHODS: dict[str, type[TrainMethod]] = {
     "cmsf": CmsfSemi,
     "distill": Distill,
     "finetune": Finetune,
@@ -33,6 +35,36 @@ METHODS: dict[str, Any] = {
 }
 
 
-def learner(name: str, backbone: Backbone, task: Task, params: Any) -> Any:
-    """The method for a task: at the finest level alone, but for those that want every level."""
-    return METHODS[name](backbone, task if METHODS[name].every_level else task.finest(), params)
+@dataclass(frozen=True)
+class Chosen:
+    """A method by its name, and the values of its block; `base` is the method that hiermatch has at each level."""
+
+    name: str
+    params: Block
+    base: "Chosen | None" = None
+
+    @classmethod
+    def read(cls, params: Params) -> "Chosen":
+        """What `train.method` names. Blocks of methods that are not in use are not looked at. Raises ParamsError."""
+        name = params.method("train.method", METHODS)
+        block = params.block(f"train.{name}", METHODS[name].Params)
+        if not isinstance(block, HierMatchParams):
+            return cls(name, block)
+        return cls(name, block, cls(block.base, params.block(f"train.{block.base}", METHODS[block.base].Params)))
+
+    @property
+    def values(self) -> dict[str, dict[str, object]]:
+        """All values that are read, by the name of their block."""
+        return {self.name: self.params.model_dump(), **(self.base.values if self.base else {})}
+
+    @property
+    def every_level(self) -> bool:
+        """Whether the method learns every level of classes, or the finest alone."""
+        return METHODS[self.name].every_level
+
+    def build(self, backbone: Backbone, task: Task) -> TrainMethod:
+        """The method around a backbone, which it trains in place."""
+        if self.base is not None:
+            assert isinstance(self.params, HierMatchParams)
+            return HierMatch(backbone, task, self.params, METHODS[self.base.name], self.base.params)
+        return METHODS[self.name](backbone, task if self.every_level else task.finest(), self.params)

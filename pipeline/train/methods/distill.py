@@ -1,4 +1,4 @@
-"""Distill: a student learns a trained teacher's answers on all images (Chen et al. 2020, SimCLRv2's last step).
+"""Distill: a student learns a trained teacher's logits on all images (Chen et al. 2020, SimCLRv2's last step).
 
 "Big self-supervised models are strong semi-supervised learners". The teacher is the result of an earlier `train`.
 """
@@ -19,11 +19,11 @@ from pipeline.base.params import Block, Params
 from pipeline.fit import Step
 from pipeline.nn.backbones import BACKBONES, Backbone, try_size
 from pipeline.nn.classifier import Classifier
-from pipeline.nn.heads import Levels
-from pipeline.train.averaged import Averaged, known_ce
-from pipeline.train.batch import Batch, Feed
-from pipeline.train.passes import through
-from pipeline.train.pixels import Pixels, of_all
+from pipeline.train.batch import SemiBatch, SemiFeed
+from pipeline.train.losses import labelled_ce
+from pipeline.train.method import EmaMethod
+from pipeline.train.passes import forward_parts
+from pipeline.train.pixels import Pixels, for_all_images
 from pipeline.train.task import Task
 
 SAME = "same"
@@ -36,9 +36,8 @@ class DistillParams(Block):
     backbone: str  # of the student: same, the one that train is given; or a block of pretrain.backbones, untrained
     options: dict[str, Any]  # the values of that block; same has none
     ratio: int = Field(ge=1)  # unlabelled images for each labelled one in a batch
-    alpha: float = Field(ge=0, le=1)  # weight of the teacher's answers; 1 - alpha is that of the labels
-    temperature: float = Field(gt=0)  # above 1 the answers are softer
-    keep: float = Field(ge=0, lt=1)  # share of the slow copy that is kept at each step
+    alpha: float = Field(ge=0, le=1)  # weight of the teacher's logits; 1 - alpha is that of the labels
+    temperature: float = Field(gt=0)  # of both networks' logits; above 1 the targets are softer
 
     @field_validator("backbone")
     @classmethod
@@ -63,11 +62,11 @@ def distill_loss(student: Float[Tensor, "u k"], teacher: Float[Tensor, "u k"], t
     return F.cross_entropy(student / temperature, (teacher.detach() / temperature).softmax(dim=1))
 
 
-class Distill(Averaged):
-    """The method; the model that it leaves is the slow copy.
+class Distill(EmaMethod[SemiBatch, DistillParams]):
+    """The method.
 
-    Departures: the teacher answers once for each image as it is, where the authors show it the student's view; the
-    student sees weak views, whose shifts are smaller than the authors' crops.
+    Departures: the teacher sees each image once, as it is, where the authors show it the student's view; the student
+    sees weak views, whose shifts are smaller than the authors' crops.
     """
 
     Params = DistillParams
@@ -75,32 +74,31 @@ class Distill(Averaged):
     def __init__(self, backbone: Backbone, task: Task, params: DistillParams) -> None:
         teacher = read_teacher(Path(params.teacher), task, backbone.about["channels"])
         student = backbone if params.backbone == SAME else untrained_student(params, backbone, task.size)
-        super().__init__(Classifier(student, Levels(student.dim, task.targets.names), task.size), task, params.keep)
-        self.params = params
+        super().__init__(student, task, params)
         self.files = [Path(params.teacher) / f"model.{kind}" for kind in ("json", "safetensors")]
         self._teacher: tuple[Classifier, ...] = (teacher,)  # a tuple, so that it is no part of this network
-        self._answers: Float32[Tensor, "n k"] | None = None
+        self._teacher_logits: Float32[Tensor, "n k"] | None = None
 
-    def feed(self, images: Pixels) -> Callable[[int], Batch]:
-        """A weak view of each unlabelled image, with alpha 1 of them alone; the teacher answers here, once for all."""
-        if self._answers is None:
+    def feed(self, images: Pixels) -> Callable[[int], SemiBatch]:
+        """A weak view of each unlabelled image, with alpha 1 of them alone; the teacher sees all images here, once."""
+        if self._teacher_logits is None:
             (teacher,), self._teacher = self._teacher, ()
-            self._answers = answers(teacher, images, self.task.targets.classes)
-        feed = Feed(images, self.task, ratio=self.params.ratio, views=(self.task.common.weak,))
+            self._teacher_logits = teacher_logits(teacher, images, self.task.targets.classes)
+        feed = SemiFeed(images, self.task, ratio=self.params.ratio, views=(self.task.common.weak,))
         return feed if self.params.alpha < 1 else lambda step: _unlabelled(feed(step))
 
     def start(self, images: Pixels) -> None:
-        """As ever, unless the student's backbone is untrained, whose features have no centroids worth a start."""
+        """As in other methods, but not for an untrained student: its features have no centroids worth a start."""
         if self.params.backbone == SAME:
             super().start(images)
 
-    def loss(self, batch: Batch) -> Step:
+    def loss(self, batch: SemiBatch) -> Step:
         """(1 - alpha) labelled loss + alpha distillation (eq. 3); with alpha 1 only the start looks at labels."""
-        assert self._answers is not None, "feed comes first"
+        assert self._teacher_logits is not None, "feed comes first"
         alpha = self.params.alpha
-        known, student = through(self.net, [batch.labelled, *batch.views], self.task.common.batch_norm)
-        labelled = known_ce(known["label"], batch.label[:, 0])
-        distilled = distill_loss(student["label"], self._answers[batch.rows], self.params.temperature)
+        supervised, student = forward_parts(self.net, [batch.labelled, *batch.views], self.task.common.batch_norm)
+        labelled = labelled_ce(supervised["label"], batch.label[:, 0])
+        distilled = distill_loss(student["label"], self._teacher_logits[batch.rows], self.params.temperature)
         return Step((1 - alpha) * labelled + alpha * distilled, {"labelled": labelled, "distilled": distilled})
 
 
@@ -125,7 +123,7 @@ def read_teacher(folder: Path, task: Task, channels: int) -> Classifier:
 
 
 def untrained_student(params: DistillParams, like: Backbone, size: tuple[int, int]) -> Backbone:
-    """A network with fresh weights (torch's own chance), normalised as `like` is."""
+    """A network with fresh weights (from torch's generator), normalised as `like` is."""
     block = Params({"options": params.options}, "params.yaml: train.distill")
     options = block.block("options", BACKBONES[params.backbone])
     net = Backbone(params.backbone, options, like.mean.flatten(), like.std.flatten())
@@ -133,16 +131,16 @@ def untrained_student(params: DistillParams, like: Backbone, size: tuple[int, in
     return net
 
 
-def answers(teacher: Classifier, images: Pixels, classes: Sequence[str]) -> Float32[Tensor, "n k"]:
+def teacher_logits(teacher: Classifier, images: Pixels, classes: Sequence[str]) -> Float32[Tensor, "n k"]:
     """The teacher's logits for all images, its classes in the order of `classes`."""
     teacher.to(images.device).eval()
     order = torch.tensor([teacher.classes.index(name) for name in classes], device=images.device)
-    return of_all(images, len(order), lambda pixels: teacher(pixels)["label"].float()[:, order])
+    return for_all_images(images, len(order), lambda pixels: teacher(pixels)["label"].float()[:, order])
 
 
 def _shape(sides: tuple[int, int, int]) -> str:
     return " x ".join(map(str, sides))
 
 
-def _unlabelled(batch: Batch) -> Batch:
+def _unlabelled(batch: SemiBatch) -> SemiBatch:
     return replace(batch, labelled=batch.labelled[:0], label=batch.label[:0])

@@ -1,9 +1,7 @@
-"""SoftMatch: FixMatch in which an unsure guess counts less instead of not at all (Chen et al. 2023).
+"""SoftMatch: FixMatch in which a less confident pseudo-label counts less instead of not at all (Chen et al. 2023).
 
 mu and var are moving averages of the confidences' mean and variance: the weight is a Gaussian below mu and 1 above.
 """
-
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -11,17 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from pipeline.parallel import dist
-from pipeline.train.alignment import label_counts
-from pipeline.train.methods.fixmatch import FixMatch, Guesses, GuessParams, weighted_ce
 from pipeline.train.moving import MovingMean
+from pipeline.train.pseudo_labelling import PseudoLabelling, PseudoLabelParams, UnlabelledLoss, weighted_ce
 from pipeline.train.task import Task
 
 
-class SoftMatchParams(GuessParams):
+class SoftMatchParams(PseudoLabelParams):
     """The block `train.softmatch`; `align: uniform` is the paper's uniform alignment."""
 
-    confidence_keep: float = Field(ge=0, lt=1)  # of mu and the variance, warmed up; 0.999 in the paper
-    n_sigma: float = Field(gt=0, le=1e6)  # 2 in the paper; the larger, the narrower the Gaussian
+    confidence_momentum: float = Field(ge=0, lt=1)  # of mu and var; warmed up
+    n_sigma: float = Field(gt=0, le=1e6)  # the larger, the narrower the Gaussian
 
 
 def soft_weights(
@@ -32,46 +29,40 @@ def soft_weights(
     return (-below.square() * n_sigma**2 / (2 * var).clamp(min=1e-12)).exp()
 
 
-class SoftGuesses(Guesses):
-    """Remembers mu and the variance; this batch, of which there must be two images, is among what they come from.
+class SoftMatchLoss(UnlabelledLoss[SoftMatchParams]):
+    """Remembers mu and var; this batch, of which there must be two images, is among what they come from.
 
-    Aligned guesses say how much a guess counts, but not what is guessed. Departure: a guess of a class without a label
-    does not count; alignment leaves nothing of it in the confidence.
+    Aligned predictions decide how much a pseudo-label counts, but not which class it is. Departure: a pseudo-label of a
+    class without a label does not count; alignment leaves nothing of it in the confidence.
     """
 
-    reached: Tensor
-
-    def __init__(self, params: Any, task: Task, level: int) -> None:
+    def __init__(self, params: SoftMatchParams, task: Task, level: int) -> None:
         super().__init__(params, task, level)
-        reached = label_counts(task.targets, level) > 0
-        self.register_buffer("reached", reached, persistent=False)
-        self.mu = MovingMean(1 / reached.sum(), params.confidence_keep)
-        self.var = MovingMean(torch.ones(()), params.confidence_keep)
+        self.mu = MovingMean(1 / self.has_label.sum(), params.confidence_momentum)
+        self.var = MovingMean(torch.ones(()), params.confidence_momentum)
 
     def forward(
         self, weak: Float[Tensor, "u k"], strong: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """The loss of logits of both views, and the mean weight; no gradient reaches `weak`."""
+        """The loss of both views' logits, and the mean weight; no gradient reaches `weak`."""
         p = weak.detach().softmax(dim=1)
-        guess = p.argmax(dim=1)
-        weights = self.weights(self.aligned(p), rows) * self.reached[guess]
-        return weighted_ce(strong, guess, weights), weights.mean()
+        pseudo_label = p.argmax(dim=1)
+        weights = self.weights(self.aligned(p), rows) * self.has_label[pseudo_label]
+        return weighted_ce(strong, pseudo_label, weights), weights.mean()
 
     def weights(self, p: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]) -> Float[Tensor, " u"]:
-        """How much each guess counts, in [0, 1]."""
         confidence = p.amax(dim=1)
-        mean, var = self.mu.moved(confidence.mean()), self.var.moved(dist.gather(confidence).var())
+        mean, var = self.mu.updated(confidence.mean()), self.var.updated(dist.gather(confidence).var())
         return soft_weights(confidence, mean, var, self.params.n_sigma)
 
     def after_step(self) -> None:
-        """Moves the averages."""
         super().after_step()
         self.mu.after_step()
         self.var.after_step()
 
 
-class SoftMatch(FixMatch):
-    """The method: FixMatch with these guesses."""
+class SoftMatch(PseudoLabelling[SoftMatchParams]):
+    """The method."""
 
     Params = SoftMatchParams
-    Guesses = SoftGuesses
+    Unlabelled = SoftMatchLoss

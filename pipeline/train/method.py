@@ -1,0 +1,88 @@
+"""What every training method is, and what most are: a network and the moving average of its weights."""
+
+import copy
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from pipeline.base.params import Block
+from pipeline.fit import Batch, Method
+from pipeline.nn import ema
+from pipeline.nn.backbones import Backbone
+from pipeline.nn.classifier import Classifier
+from pipeline.nn.heads import Head, Levels
+from pipeline.train.centroids import start_at_centroids
+from pipeline.train.pixels import Pixels
+from pipeline.train.task import Task
+
+P = TypeVar("P", bound=Block)
+
+
+class TrainMethod(Method[Batch], Generic[Batch, P]):
+    """A way to train a classifier from few labels, made as `Method(backbone, task, params)`.
+
+    Its task has the finest level of classes alone, unless the method takes `every_level`.
+    """
+
+    Params: type[P]
+    every_level = False
+    files: Sequence[Path] = ()  # what this method reads beside what every method is given
+
+    def __init__(self, backbone: Backbone, task: Task, params: P) -> None:
+        super().__init__()
+        self.task, self.params = task, params
+
+    @abstractmethod
+    def feed(self, images: Pixels) -> Callable[[int], Batch]:
+        """The function that gives the batch of any step, from the training images."""
+
+    @abstractmethod
+    def start(self, images: Pixels) -> None:
+        """What happens once, before the first step of a run that starts from a pretrained backbone."""
+
+    @abstractmethod
+    def result(self, images: Pixels) -> Classifier:
+        """The model to evaluate; a method that compares with training images puts them into it here."""
+
+
+class EmaMethod(TrainMethod[Batch, P]):
+    """`net` learns; `ema_net`, the moving average of its weights and running statistics, is the model that is left.
+
+    The average's momentum is `train.ema_momentum`, warmed up by `ema.warm_momentum`. `progress` is the share of the
+    steps that are done.
+    """
+
+    progress: Tensor
+
+    def __init__(self, backbone: Backbone, task: Task, params: P) -> None:
+        super().__init__(backbone, task, params)
+        self.net = Classifier(backbone, self.head(backbone.dim), task.size)
+        self.ema_net = copy.deepcopy(self.net).requires_grad_(requires_grad=False)
+        self.register_buffer("progress", torch.zeros((), dtype=torch.double))
+
+    def head(self, dim: int) -> Head:
+        """The head of a backbone with `dim` features: a linear layer for each level of classes."""
+        return Levels(dim, self.task.targets.names)
+
+    def start(self, images: Pixels) -> None:
+        """Linear layers start at the class centroids, if `train.head` says so.
+
+        Batch norm sees labelled and other images together here, also where training shows it labelled ones alone.
+        """
+        if self.task.common.head == "centroids":
+            self.train()  # as in the steps to come
+            start_at_centroids(self.net, images, self.task.targets)
+            self.ema_net.head.load_state_dict(self.net.head.state_dict())
+
+    def result(self, images: Pixels) -> Classifier:
+        return self.ema_net
+
+    @torch.no_grad()
+    def after_step(self, step: int, num_steps: int) -> None:
+        momentum = ema.warm_momentum(self.task.common.ema_momentum, step)
+        ema.update(self.ema_net, self.net, momentum, buffers=True)
+        self.progress.fill_(step / num_steps)
