@@ -1,4 +1,4 @@
-"""How often, how evenly and how honestly a classifier is right: pure functions of class numbers and confidences."""
+"""Accuracy, F1, coverage and calibration: pure functions of class numbers and confidences."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -25,7 +25,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def confusion(answers: Int64[ndarray, " n"], predictions: Int64[ndarray, " n"], k: int) -> Int64[ndarray, "k k"]:
-    """Counts: row i, column j is how many images of class i were called class j."""
+    """Counts: row i, column j is how many images of class i were predicted as class j."""
     return np.bincount(answers * k + predictions, minlength=k * k).reshape(k, k)
 
 
@@ -37,9 +37,26 @@ def recall(counts: Int64[ndarray, "k k"]) -> Float[ndarray, " k"]:
 
 def macro_f1(counts: Int64[ndarray, "k k"]) -> float:
     """F1 of each class, averaged over the classes that have images: a class never predicted counts as 0."""
-    total, called = counts.sum(axis=1), counts.sum(axis=0)
+    total, predicted = counts.sum(axis=1), counts.sum(axis=0)
     present = total > 0
-    return float((2 * counts.diagonal()[present] / (total + called)[present]).mean())
+    return float((2 * counts.diagonal()[present] / (total + predicted)[present]).mean())
+
+
+def covered(labels: Int64[ndarray, " b"]) -> int:
+    """The number of classes with at least one label."""
+    return len(np.unique(labels))
+
+
+def balance(labels: Int64[ndarray, " b"]) -> float:
+    """How evenly the labels lie over the classes they cover: entropy over its maximum, 1 for equal counts, in (0, 1].
+
+    One class alone counts as 1: `covered` says how many classes there are.
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    if len(counts) == 1:
+        return 1.0
+    share = counts / counts.sum()
+    return float(-(share * np.log(share)).sum() / np.log(len(counts)))
 
 
 @dataclass(frozen=True)

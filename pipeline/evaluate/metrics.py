@@ -15,10 +15,11 @@ from pydantic import Field
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.predictions import Predictions
+from pipeline.artifacts.shards import Column
 from pipeline.base.errors import ArtifactError
 from pipeline.base.params import Block
-from pipeline.evaluate import accuracy, coverage, levels, probes
-from pipeline.evaluate.guess import Guesses
+from pipeline.evaluate import accuracy, levels, probes
+from pipeline.evaluate.predict import SplitPredictions
 
 TEST = "no test image has an answer"
 DRAWS = "they need answers for test images, and for at least as many training images as were labelled"
@@ -50,10 +51,10 @@ class Metrics:
 
 
 def gather(
-    guesses: Guesses,
+    split: SplitPredictions,
     labels: Labels,
     answers: Labels,
-    unreached: Sequence[str],
+    classes_without_label: Sequence[str],
     train: Embeddings,
     test: Embeddings,
     params: EvaluateParams,
@@ -61,53 +62,45 @@ def gather(
 ) -> Metrics:
     """Everything that can be known of a run.
 
-    `labels` are the picks'; `answers` all that are known, of both splits; `unreached` the classes without a label.
-    A test answer of a class that no label reached is a mistake like any other. Raises ArtifactError where the tables
-    do not belong together.
+    `split` is of the test images; `labels` are the picks'; `answers` all that are known, of both splits. A test answer
+    of a class without a label is a mistake like any other. Raises ArtifactError where the tables do not belong
+    together.
     """
-    predictions = predicted(guesses, answers)
+    predictions = with_answers(split, answers)
     label, answer = finest(labels), finest(answers)
     _check(predictions, label, train, test)
     number = {name: i for i, name in enumerate(sorted({*label.values(), *answer.values(), *predictions.predictions}))}
     of_train, of_test = encode(train.keys, answer, number), encode(test.keys, answer, number)
     of_picks = encode(train.keys, label, number)
-    picked, known, told = of_picks >= 0, of_train >= 0, of_test >= 0
+    picked, train_answered, test_answered = of_picks >= 0, of_train >= 0, of_test >= 0
     given = of_picks[picked]
     values: dict[str, float | int] = {
         "n_train": len(train.keys),
         "n_test": len(test.keys),
         "n_labels": len(given),
-        "classes_covered": coverage.covered(given),
-        "classes_unreached": len(unreached),
-        "label_balance": coverage.balance(given),
+        "classes_covered": accuracy.covered(given),
+        "classes_unreached": len(classes_without_label),
+        "label_balance": accuracy.balance(given),
         "mean_confidence": float(predictions.confidence.mean()),
     }
     if len(labels.levels) > 1:
         values["n_coarse_labels"] = sum(not names[0] and any(names) for names in labels.rows.values())
-    values |= _of_readouts(guesses, labels, answers)
+    values |= _of_readouts(split, labels, answers)
     if answer:
         values["classes_total"] = len({*label.values(), *answer.values()})
-    if not told.any():
+    if not test_answered.any():
         return Metrics(values, [])
-    truth, queries = of_test[told], test.vectors[told]
-    said = np.array([number[name] for name in predictions.predictions])[told]
-    values |= _of_model(truth, said, predictions.confidence[told], len(number))
-    guess = probes.linear_probe(train.vectors[picked], given, queries)
-    values["probe_top1"] = accuracy.top1(truth, guess)
-    if known.any():
-        guess = probes.nearest_vote(train.vectors[known], of_train[known], queries, params.neighbours)
-        values["knn_top1"] = accuracy.top1(truth, guess)
-    if known.sum() < len(given):
+    truth, queries = of_test[test_answered], test.vectors[test_answered]
+    predicted = np.array([number[name] for name in predictions.predictions])[test_answered]
+    values |= _of_model(truth, predicted, predictions.confidence[test_answered], len(number))
+    probed = probes.linear_probe(train.vectors[picked], given, queries)
+    values["probe_top1"] = accuracy.top1(truth, probed)
+    x, y = train.vectors[train_answered], of_train[train_answered]
+    if len(y):
+        values["knn_top1"] = accuracy.top1(truth, probes.nearest_vote(x, y, queries, params.neighbours))
+    if len(y) < len(given):
         return Metrics(values, [])
-    draws = probes.random_draws(
-        train.vectors[known],
-        of_train[known],
-        queries,
-        truth,
-        size=len(given),
-        draws=params.random_draws,
-        seed=seed,
-    )
+    draws = probes.random_draws(x, y, queries, truth, size=len(given), draws=params.random_draws, seed=seed)
     return Metrics(values | _of_draws(draws), draws)
 
 
@@ -116,11 +109,11 @@ def finest(table: Labels) -> dict[str, str]:
     return {key: names[0] for key, names in table.rows.items() if names[0]}
 
 
-def predicted(guesses: Guesses, answers: Labels) -> Predictions:
+def with_answers(split: SplitPredictions, answers: Labels) -> Predictions:
     """The main readout's predictions beside the answers."""
-    told = finest(answers)
-    said, sure = guesses.said["label"], guesses.sure["label"]
-    return Predictions(guesses.keys, [told.get(key, "") for key in guesses.keys], said, sure)
+    answer = finest(answers)
+    row_answers = [answer.get(key, "") for key in split.keys]
+    return Predictions(split.keys, row_answers, split.predictions["label"], split.confidence["label"])
 
 
 def encode(keys: Sequence[str], table: Mapping[str, str], number: Mapping[str, int]) -> Int64[ndarray, " n"]:
@@ -137,35 +130,35 @@ def absent(values: Mapping[str, object]) -> list[tuple[str, list[str]]]:
     return list(reasons.items())
 
 
-def _of_readouts(guesses: Guesses, labels: Labels, answers: Labels) -> dict[str, float | int]:
+def _of_readouts(split: SplitPredictions, labels: Labels, answers: Labels) -> dict[str, float | int]:
     """Coarser levels, and other readouts of the finest level."""
     parents = levels.parents_in(answers, labels)
     values: dict[str, float | int] = {}
-    for readout, said in guesses.said.items():
+    for readout, predictions in split.predictions.items():
         if readout == "label":
             continue
         at = answers.levels.index(readout) if readout in answers.levels else 0
-        known = readout in answers.levels or readout not in labels.levels  # else a level that no answer speaks of
-        told = [answers.rows[key][at] if known and key in answers.rows else "" for key in guesses.keys]
-        values |= levels.of_readout(readout, told, said, guesses.sure[readout])
-        share = levels.consistency(guesses.said["label"], said, parents.get(readout, {}))
+        comparable = readout in answers.levels or readout not in labels.levels  # else the answers lack this level
+        truth = [answers.rows[key][at] if comparable and key in answers.rows else "" for key in split.keys]
+        values |= levels.of_readout(readout, truth, predictions, split.confidence[readout])
+        share = levels.consistency(split.predictions["label"], predictions, parents.get(readout, {}))
         if share is not None:
             values[f"{readout}_consistency"] = share
     return values
 
 
 def _of_model(
-    truth: Int64[ndarray, " n"], said: Int64[ndarray, " n"], confidence: Float[ndarray, " n"], k: int
+    truth: Int64[ndarray, " n"], predicted: Int64[ndarray, " n"], confidence: Float[ndarray, " n"], k: int
 ) -> dict[str, float | int]:
-    share = accuracy.top1(truth, said)
+    share = accuracy.top1(truth, predicted)
     low, high = accuracy.wilson(share, len(truth))
     return {
         "n_test_answered": len(truth),
         "top1": share,
         "top1_low": low,
         "top1_high": high,
-        "macro_f1": accuracy.macro_f1(accuracy.confusion(truth, said, k)),
-        "ece": accuracy.calibration(confidence, truth == said).ece,
+        "macro_f1": accuracy.macro_f1(accuracy.confusion(truth, predicted, k)),
+        "ece": accuracy.calibration(confidence, truth == predicted).ece,
     }
 
 
@@ -181,9 +174,7 @@ def _of_draws(draws: Sequence[probes.Draw]) -> dict[str, float | int]:
 def _check(predictions: Predictions, label: Mapping[str, str], train: Embeddings, test: Embeddings) -> None:
     if not label:
         raise ArtifactError("labels.csv: expected at least one label, got none")
-    strange = sorted(label.keys() - set(train.keys))
-    if strange:
-        raise ArtifactError(f"labels.csv: expected keys of embedded training images, got {strange[0]}")
+    Column(train.keys).rows_of(list(label), "labels.csv", "an embedded training image")
     if list(predictions.keys) != list(test.keys):
         both = set(predictions.keys) & set(test.keys)
         raise ArtifactError(

@@ -1,4 +1,4 @@
-"""Two pictures of a classifier's mistakes as PNG files, the same bytes each time."""
+"""The confusion matrix as a PNG file, the same bytes each time. The report's page draws all else."""
 
 import warnings
 from collections.abc import Sequence
@@ -10,10 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from pipeline.evaluate.accuracy import Calibration
-
 NAMED = 40  # classes, beyond which the axes bear no names and the cells no counts
-INK, HUE = "#22252b", "#0e7c7b"
+INK = "#22252b"
 
 
 def confusion(file: Path, counts: Int64[ndarray, "k k"], classes: Sequence[str]) -> None:
@@ -32,31 +30,12 @@ def confusion(file: Path, counts: Int64[ndarray, "k k"], classes: Sequence[str])
         for i, j in zip(*counts.nonzero(), strict=True):
             ink = "white" if share[i, j] > 0.6 else INK
             axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=7, color=ink)
-    _save(figure, file)
-
-
-def reliability(file: Path, found: Calibration) -> None:
-    """Draws the accuracy in each bin of confidence beside the diagonal of a perfectly honest model, and the counts."""
-    figure = Figure(figsize=(5, 5.6), dpi=120, layout="constrained")
-    top, bottom = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
-    m = len(found.count)
-    middle = (np.arange(m) + 0.5) / m
-    top.bar(middle, np.nan_to_num(found.accuracy), width=0.9 / m, color=HUE)
-    top.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--")
-    top.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title=f"expected calibration error {found.ece:.3f}")
-    bottom.bar(middle, found.count, width=0.9 / m, color=INK)
-    bottom.set(xlabel="confidence", ylabel="images")
-    _save(figure, file)
-
-
-def _literal(name: str) -> str:
-    return name.replace("$", r"\$")  # matplotlib would set it as a formula
-
-
-def _save(figure: Figure, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         # matplotlib's own font lacks some scripts; the report's page shows such names as they are.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(file, metadata={"Software": None})
+
+
+def _literal(name: str) -> str:
+    return name.replace("$", r"\$")  # matplotlib would set it as a formula

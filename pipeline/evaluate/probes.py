@@ -1,4 +1,4 @@
-"""What frozen vectors know of the classes: a nearest-neighbour probe, and a linear probe fitted on few labels.
+"""Probes of frozen vectors: nearest neighbours, and a linear classifier fitted on few labels.
 
 The linear probe is fitted on the picks and on random draws of the same size: their difference is what the selection
 bought, free of the chance of training a network.
@@ -16,8 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.base import rng
-from pipeline.evaluate.accuracy import top1
-from pipeline.evaluate.coverage import covered
+from pipeline.evaluate.accuracy import covered, top1
 
 C = 10.0  # inverse of the linear probe's penalty: part of what `probe_top1` means, as is the number of steps
 MAX_ITER = 1000
@@ -37,14 +36,14 @@ def nearest_vote(
     base, classes, k = torch.from_numpy(x).T.contiguous(), torch.from_numpy(y), int(y.max()) + 1
     neighbours = min(neighbours, len(x))
     rows = max(1, BLOCK // len(x))
-    found = []
+    winners = []
     for part in torch.from_numpy(queries).split(rows):
         similar, row = (part @ base).topk(neighbours, dim=1)
         # Less than one vote in all, so that similarity decides between equal counts and nothing else.
         extra = (1 + similar.clamp(-1, 1)) / (2 * neighbours + 1)
         votes = torch.zeros(len(part), k, dtype=torch.float64).scatter_add_(1, classes[row], 1.0 + extra.double())
-        found.append(votes.argmax(dim=1))
-    return torch.cat(found).numpy()
+        winners.append(votes.argmax(dim=1))
+    return torch.cat(winners).numpy()
 
 
 def linear_probe(
@@ -55,7 +54,7 @@ def linear_probe(
         return np.full(len(queries), y[0])
     model = LogisticRegression(C=C, max_iter=MAX_ITER)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # said below, as a line of the log
+        warnings.simplefilter("ignore", ConvergenceWarning)  # logged below, in one line
         model.fit(x, y)
     if model.n_iter_.max() >= MAX_ITER:
         log.info("linear probe on %d labels: not converged after %d steps", len(y), MAX_ITER)
@@ -81,8 +80,8 @@ def random_draws(
     seed: int,
 ) -> list[Draw]:
     """The linear probe fitted on random draws of `size` of the n images, without replacement; every draw is kept."""
-    found = []
+    kept = []
     for i in range(draws):
         rows = rng.stream(seed, "evaluate", "draw", i).choice(len(x), size, replace=False)
-        found.append(Draw(top1(answers, linear_probe(x[rows], y[rows], queries)), covered(y[rows])))
-    return found
+        kept.append(Draw(top1(answers, linear_probe(x[rows], y[rows], queries)), covered(y[rows])))
+    return kept

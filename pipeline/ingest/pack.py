@@ -1,14 +1,16 @@
 """Images to new shards: several at once, and none twice after an interruption.
 
-Which images a shard holds is settled before any is read, so an image that turns out bad makes its own shard smaller and
-moves no other. A finished tar gets a JSON file beside it, which is renamed into place last and holds all that is known
-of it; what is found there by the next run is taken up if it was made of the same images in the same way.
+Which images a shard holds is known before any is read, so an image that turns out bad makes its own shard smaller and
+moves no other. A finished tar gets a JSON note beside it, which is renamed into place last. The next run keeps a tar
+whose note says that it was made of the same images in the same way.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,18 +20,18 @@ import PIL
 
 from pipeline.artifacts.shards import Shard
 from pipeline.base.errors import ArtifactError
-from pipeline.base.files import read_json, sha256, write_json
+from pipeline.base.files import read_json, sha256, whole_folder, write_json
 from pipeline.base.scratch import code
+from pipeline.ingest.progress import Progress
 from pipeline.ingest.source import Item
+from pipeline.ingest.split import SPLITS
 from pipeline.ingest.tars import Row, write_tar
 from pipeline.parallel.cores import cores
 from pipeline.parallel.threads import map_in_order
-from pipeline.parallel.workers import Progress, side_by_side
 from pipeline.shards.decode import BadImage, encode, normalise, probe
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "test")
 Size = tuple[int, int]  # height, width
 
 
@@ -78,14 +80,15 @@ class Packer:
         threads = -(-cores() // min(cores(), len(plans)))
         way = json.dumps([code(), PIL.__version__, self.channels, self.max_side, self.measured])
         with Progress("ingest: writing", sum(len(plan.items) for plan in plans), "images") as progress:
-            yield from side_by_side(lambda plan: self._packed(plan, way, threads, progress), plans, progress)
+            work = partial(self._packed, way=way, threads=threads, progress=progress)
+            yield from map_in_order(work, plans, chunk=1, stop=progress.stop)
 
     def _packed(self, plan: Plan, way: str, threads: int, progress: Progress) -> Packed:
         digest = _digest(plan, way)
-        found = self._found(plan, digest)
-        if found:
-            progress.add(len(plan.items), found.shard.bytes)
-            return found
+        earlier = self._from_earlier_run(plan, digest)
+        if earlier:
+            progress.add(len(plan.items), earlier.shard.bytes)
+            return earlier
         bad: list[dict[str, str]] = []
         sizes: set[Size] = set()
         images = self._images(plan, threads, progress, bad, sizes)
@@ -101,7 +104,7 @@ class Packer:
     ) -> Iterator[tuple[str, bytes, str]]:
         run: Callable[..., Iterator[tuple[bytes, str] | BadImage]]
         run = map if threads == 1 else partial(map_in_order, threads=threads)
-        for (key, item), result in zip(plan.items.items(), run(self._attempt, plan.items.values()), strict=True):
+        for (key, item), result in zip(plan.items.items(), run(self._encoded, plan.items.values()), strict=True):
             data, extension = (b"", "") if isinstance(result, BadImage) else result
             progress.add(1, len(data))
             if isinstance(result, BadImage):
@@ -111,7 +114,7 @@ class Packer:
                 sizes.add(probe(data, whole=False).size)
             yield key, data, extension
 
-    def _attempt(self, item: Item) -> tuple[bytes, str] | BadImage:
+    def _encoded(self, item: Item) -> tuple[bytes, str] | BadImage:
         pixels = item.image
         try:
             if isinstance(pixels, np.ndarray) and len(pixels) == self.channels and max(pixels.shape) <= self.max_side:
@@ -120,7 +123,7 @@ class Packer:
         except BadImage as error:
             return error
 
-    def _found(self, plan: Plan, digest: str) -> Packed | None:
+    def _from_earlier_run(self, plan: Plan, digest: str) -> Packed | None:
         tar = self.folder / plan.name
         try:
             note = read_json(self._note(plan))
@@ -161,3 +164,33 @@ def _state(item: Item) -> str:
     except OSError:
         return f"{item.image} none"
     return f"{item.image} {stat.st_size} {stat.st_mtime_ns}"
+
+
+@contextmanager
+def work_folder(shards_dir: Path, source: str, out: Path) -> Iterator[Path]:
+    """The folder in which shards are written: one for each `out`, beside their later home, where they are moved.
+
+    It stays if the process is killed or the user stops it, and the next run goes on there.
+    """
+    place = hashlib.blake2b(str(out.resolve()).encode(), digest_size=4).hexdigest()
+    work = shards_dir / f".{source}-{place}.part"
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        yield work
+    except Exception:  # an error leaves nothing behind; Ctrl-C is none of these, and keeps what is done
+        shutil.rmtree(work)
+        raise
+    shutil.rmtree(work)
+
+
+def home_of(shards: Iterable[Shard], shards_dir: Path, source: str) -> Path:
+    """The folder of these shards, named by their content: a folder is never replaced by one of other content."""
+    digests = "".join(f"{shard.path} {shard.sha256}\n" for shard in shards)
+    return shards_dir / f"{source}-{hashlib.blake2b(digests.encode(), digest_size=4).hexdigest()}"
+
+
+def move(tars: Sequence[Path], home: Path) -> None:
+    """Moves all tars to their own folder, which appears as a whole."""
+    with whole_folder(home) as part:
+        for tar in tars:
+            tar.rename(part / tar.name)

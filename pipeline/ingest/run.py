@@ -3,11 +3,9 @@
 Everything goes by keys, and in their order, which is as good as shuffled; the order of the listing changes nothing.
 """
 
-import hashlib
 import logging
 import os
-import shutil
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +22,10 @@ from pipeline.base.errors import ArtifactError, SourceError
 from pipeline.base.files import whole_folder
 from pipeline.base.params import Block
 from pipeline.base.scratch import alone
-from pipeline.ingest.bad import Bad
-from pipeline.ingest.hierarchy import with_hierarchy
-from pipeline.ingest.names import class_names, keyed, lost_classes
-from pipeline.ingest.pack import SPLITS, Packed, Packer, Size, plan
-from pipeline.ingest.source import Item, Listing, Source, Span
-from pipeline.ingest.split import costs_of, groups_of, splits_of
+from pipeline.ingest.classes import class_names, lost_classes, with_hierarchy
+from pipeline.ingest.pack import Packed, Packer, Size, home_of, move, plan, work_folder
+from pipeline.ingest.source import Item, Listing, Source, Span, keyed
+from pipeline.ingest.split import SPLITS, groups_and_costs, splits_of
 from pipeline.ingest.tars import Row, index_tars, placed
 from pipeline.parallel.threads import map_in_order
 from pipeline.shards.decode import BadImage, Facts, probe
@@ -70,6 +66,13 @@ class Ingested(NamedTuple):
     images: int
     bytes: int
 
+    def __str__(self) -> str:
+        """One line for the log."""
+        manifest = self.manifest
+        counts = ", ".join(f"{manifest.count(split)} to {split}" for split in manifest.splits)
+        mode, (height, width) = "grey" if manifest.channels == 1 else "rgb", manifest.size
+        return f"{manifest.source}: {counts}; {mode}, {height} x {width}; {len(manifest.bad)} left out"
+
 
 def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingested:
     """Writes shards below `params.shards_dir` (unless the images lie in tars already) and the folder `out`, both whole.
@@ -80,29 +83,48 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingest
     with alone(out.parent / "scratch", "ingest"):
         listing = with_hierarchy(source.listing(), params.hierarchy)
         listed = keyed(listing.items)
-        groups, costs = groups_of(listed, params.attributes), costs_of(listed, params.attributes)
+        groups, costs = groups_and_costs(listed, params.attributes)
         splits = splits_of(listed, groups, params.test_fraction, seed)
-        bad = Bad(params.max_bad)
+        bad = _BadImages(params.max_bad)
         _refuse_empty([list(splits.values()).count(split) for split in SPLITS], bad)
         channels = 1 if _grey(params.mode, listed) else 3
-        with _writing(out), whole_folder(out) as part, ExitStack() as stack:
+        with _disk_errors_in_one_line(out), whole_folder(out) as part, ExitStack() as stack:
             if listing.tars is not None:
                 made = _indexed(listed, splits, listing.tars, bad)
             else:
-                work = stack.enter_context(_working(params, out))
+                work = stack.enter_context(work_folder(Path(params.shards_dir), params.source, out))
                 packer = Packer(work, channels, params.max_side, measured=params.size == "auto")
                 made = _packed(packer, params, listed, splits, bad)
-            shards = {split: [shard for shard, _ in own] for split, own in made.parts.items()}
+            shards = {split: [shard for shard, _ in inside] for split, inside in made.parts.items()}
             _refuse_empty([sum(shard.count for shard in shards[split]) for split in SPLITS], bad)
             size = _choose(params.size, made.sizes)
             manifest = Manifest(params.source, channels, size, shards, sorted(bad.rows, key=lambda row: row["path"]))
             manifest.write(part / "manifest.json")
-            rows = sorted(row for own in made.parts.values() for _, some in own for row in some)
+            rows = sorted(row for inside in made.parts.values() for _, own in inside for row in own)
             _write_rows(part, rows, listing, listed)
-            _write_attributes(part, [row[0] for row in rows], groups, costs)
+            _write_attributes(part, [row.key for row in rows], groups, costs)
             if made.tars:
-                _move(made.tars, made.home)
+                move(made.tars, made.home)
     return Ingested(manifest, made.images, made.bytes)
+
+
+class _BadImages:
+    """The images that are left out, each with its reason; more than `allowed` are a SourceError."""
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        self.rows: list[dict[str, str]] = []
+
+    def add(self, path: str, reason: str) -> None:
+        """Notes one more."""
+        log.info("ingest: left out %s: %s", path, reason)
+        self.rows.append({"path": path, "reason": reason})
+        if len(self.rows) > self.allowed:
+            first = self.rows[0]
+            raise SourceError(
+                f"{first['path']}: expected an image, but {first['reason']}; "
+                f"{len(self.rows)} such images so far, and ingest.max_bad allows {self.allowed}"
+            )
 
 
 @dataclass(frozen=True)
@@ -117,24 +139,26 @@ class _Made:
     home: Path = Path()
 
 
-def _indexed(listed: Mapping[str, Item], splits: Mapping[str, str], tars: Mapping[Path, Shard], bad: Bad) -> _Made:
+def _indexed(
+    listed: Mapping[str, Item], splits: Mapping[str, str], tars: Mapping[Path, Shard], bad: _BadImages
+) -> _Made:
     spans: dict[str, Span] = {}
     sizes = set()
     for key, item in listed.items():
         assert isinstance(item.image, Span)
-        if isinstance(item.image.seen, Facts):
+        if isinstance(item.image.facts, Facts):
             spans[key] = item.image
-            sizes.add(item.image.seen.size)
+            sizes.add(item.image.facts.size)
         else:
-            bad.add(item.path, item.image.seen)
+            bad.add(item.path, item.image.facts)
     return _Made(index_tars(spans, splits, tars), sizes, len(listed), sum(tar.bytes for tar in tars.values()))
 
 
 def _packed(
-    packer: Packer, params: IngestParams, listed: Mapping[str, Item], splits: Mapping[str, str], bad: Bad
+    packer: Packer, params: IngestParams, listed: Mapping[str, Item], splits: Mapping[str, str], bad: _BadImages
 ) -> _Made:
     packed: list[Packed] = []
-    with closing(packer.pack(plan(listed, splits, params.shard_images))) as shards:  # no worker is left behind
+    with closing(packer.pack(plan(listed, splits, params.shard_images))) as shards:  # no thread is left behind
         for one in shards:
             for row in one.bad:
                 bad.add(**row)
@@ -142,10 +166,10 @@ def _packed(
     old = sum(one.was_there for one in packed)
     if old:
         log.info("ingest: %d of %d shards were there, from a run that was interrupted", old, len(packed))
-    held = [one for one in packed if one.rows]
-    home = Path(params.shards_dir) / f"{params.source}-{_content(one.shard for one in held)}"
+    with_images = [one for one in packed if one.rows]
+    home = home_of((one.shard for one in with_images), Path(params.shards_dir), params.source)
     parts: dict[str, list[tuple[Shard, list[Row]]]] = {split: [] for split in SPLITS}
-    for one in held:
+    for one in with_images:
         parts[one.rows[0].split].append(placed((one.shard, one.rows), home))
     new = [one for one in packed if not one.was_there]
     return _Made(
@@ -153,7 +177,7 @@ def _packed(
         {size for one in packed for size in one.sizes},
         sum(len(one.rows) + len(one.bad) for one in new),
         sum(one.shard.bytes for one in new),
-        [packer.folder / one.shard.path for one in held],
+        [packer.folder / one.shard.path for one in with_images],
         home,
     )
 
@@ -170,10 +194,10 @@ def _is_grey(item: Item) -> bool:
     try:
         if isinstance(item.image, np.ndarray):
             return len(item.image) == 1
-        seen = item.image.seen if isinstance(item.image, Span) else probe(item.read(), whole=False)
+        facts = item.image.facts if isinstance(item.image, Span) else probe(item.read(), whole=False)
     except BadImage:  # it is left out when its turn comes
         return True
-    return not isinstance(seen, Facts) or seen.grey
+    return not isinstance(facts, Facts) or facts.grey
 
 
 def _choose(size: int | Literal["auto"], sizes: set[Size]) -> Size:
@@ -208,7 +232,7 @@ def _write_attributes(
     Attributes(keys, names, cost).write(folder / "attributes.parquet")
 
 
-def _refuse_empty(counts: Sequence[int], bad: Bad) -> None:
+def _refuse_empty(counts: Sequence[int], bad: _BadImages) -> None:
     if not all(counts):
         got = ", ".join(f"{count} to {split}" for count, split in zip(counts, SPLITS, strict=True))
         raise SourceError(
@@ -217,38 +241,8 @@ def _refuse_empty(counts: Sequence[int], bad: Bad) -> None:
         )
 
 
-def _content(shards: Iterable[Shard]) -> str:
-    """8 hex digits of what the shards hold, so that a folder of shards is never replaced by one of other content."""
-    digests = "".join(f"{shard.path} {shard.sha256}\n" for shard in shards)
-    return hashlib.blake2b(digests.encode(), digest_size=4).hexdigest()
-
-
 @contextmanager
-def _working(params: IngestParams, out: Path) -> Iterator[Path]:
-    """The folder in which shards are written: one for each `out`, beside their later home, from which they are moved.
-
-    It stays where the process is killed or the user stops it, and the next run goes on there.
-    """
-    place = hashlib.blake2b(str(out.resolve()).encode(), digest_size=4).hexdigest()
-    work = Path(params.shards_dir) / f".{params.source}-{place}.part"
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        yield work
-    except Exception:  # whatever went wrong leaves nothing behind; Ctrl-C is none of these, and keeps what is done
-        shutil.rmtree(work)
-        raise
-    shutil.rmtree(work)
-
-
-def _move(tars: Sequence[Path], home: Path) -> None:
-    """Moves all tars to their own folder, which appears as a whole."""
-    with whole_folder(home) as part:
-        for tar in tars:
-            tar.rename(part / tar.name)
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
+def _disk_errors_in_one_line(out: Path) -> Iterator[None]:
     """A full disk and its like as one line; reading a source has its own refusals."""
     try:
         yield

@@ -1,7 +1,8 @@
-"""What a source of images says of itself: a list of items that are small, as their pixels stay where they are."""
+"""What a source of images gives: a list of items. They are small, as their pixels stay where they are."""
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from pipeline.artifacts.shards import Shard
+from pipeline.base.errors import SourceError
 from pipeline.base.params import Block
 from pipeline.shards.decode import Facts, encode, read_file
 
@@ -20,7 +22,7 @@ class Span:
     tar: Path
     offset: int
     size: int
-    seen: Facts | str  # what it says of itself, or why it cannot be read
+    facts: Facts | str  # of the image, or why it cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +35,16 @@ class Item:
     image: UInt8[ndarray, "c h w"] | Path | Span
 
     def read(self) -> bytes:
-        """The bytes of a file, of an array as PNG. Raises BadImage where there are none to be had."""
+        """The bytes of a file, of an array as PNG. Raises BadImage for a file that cannot be read."""
         assert not isinstance(self.image, Span)  # it was read when it was listed
         return read_file(self.image) if isinstance(self.image, Path) else encode(self.image)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All items of a source, the names of its levels of answers, and the order of the classes where it has its own.
+    """All items of a source, the names of its levels of classes, and the order of the classes where it has its own.
 
-    `tars` are those in which the images lie already, by the path in spans, as the manifest will have them; then all of
-    these are spans.
+    `tars` are those that hold the images already, by the path in spans; all items are spans then.
     """
 
     levels: Sequence[str]
@@ -58,3 +59,29 @@ class Source(Block, ABC):
     @abstractmethod
     def listing(self) -> Listing:
         """All images, their splits and answers; reads names and arrays, and no image files but tars."""
+
+
+def key_of(path: str) -> str:
+    """The key of an image: 20 hex digits that say nothing of its class, and sort like a shuffle."""
+    return hashlib.blake2b(path.encode(), digest_size=10).hexdigest()
+
+
+def keyed(items: Iterable[Item]) -> dict[str, Item]:
+    """Items by key, sorted by key; refuses two of one key and names that do not fit on a line of a CSV."""
+    by_key: dict[str, Item] = {}
+    for item in items:
+        for name in (item.path, *(item.answer or ())):
+            if not _fits_on_a_line(name):
+                raise SourceError(f"{item.path!r}: expected names of one line in UTF-8, got {name!r}")
+        other = by_key.setdefault(key_of(item.path), item)
+        if other is not item:
+            raise SourceError(f"{item.path}: expected a key of its own, got that of {other.path}")
+    return dict(sorted(by_key.items()))
+
+
+def _fits_on_a_line(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(name.splitlines()) <= 1 and not name.endswith("\n")

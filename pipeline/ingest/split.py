@@ -1,5 +1,6 @@
-"""Which images are for the test: those that the source says, or a part that is drawn here."""
+"""Which images are for the test: those that the source names, or a part that is drawn here, by groups."""
 
+import logging
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -14,63 +15,90 @@ from pipeline.base.errors import SourceError
 from pipeline.base.files import read_csv
 from pipeline.ingest.source import Item
 
+log = logging.getLogger(__name__)
 
-def groups_of(listed: Mapping[str, Item], attributes: str) -> dict[str, Hashable]:
-    """The group of each key in a CSV with path,group; one that it does not name, or without a group, is its own.
+SPLITS = ("train", "test")
+SPLIT_WORDS = (*SPLITS, "val")
 
-    `attributes` is the CSV or "". Raises SourceError for a path that is not listed, two groups for one path, and a
-    group in both splits, where these are the source's own.
+
+def split_word(name: str) -> str | None:
+    """The split that a folder's name says, in capitals or not; None for another name."""
+    return name.lower() if name.lower() in SPLIT_WORDS else None
+
+
+def splits_from_words(words: Mapping[str, str | None], where: str) -> dict[str, str | None]:
+    """The split of each name, from the word in it: train, test, val or none; all None where all words are the same.
+
+    `val` serves as the test split where there is no test, and is "unused" beside one. Raises SourceError where some
+    names have a word and others have none, and for a test split without one to train.
+    """
+    if len(set(words.values())) <= 1:
+        return dict.fromkeys(words)
+    used = {word for word in words.values() if word}
+    if "train" not in used or len(used) < 2:
+        name = next(name for name, word in words.items() if word)
+        partner = "test or val" if "train" in used else "train"
+        raise SourceError(
+            f"{name}: expected {partner} beside it, as for a split, found none; a class needs another name"
+        )
+    for name, word in words.items():
+        if word is None:
+            raise SourceError(f"{name}: expected train, test or val, as other {where} say, got neither")
+    if used == set(SPLIT_WORDS):
+        log.info("ingest: val is left out, as there is a test split")
+        return {name: "unused" if word == "val" else word for name, word in words.items()}
+    return {name: "train" if word == "train" else "test" for name, word in words.items()}
+
+
+def groups_and_costs(listed: Mapping[str, Item], file: str) -> tuple[dict[str, Hashable], dict[str, float]]:
+    """The group of each key, and what its label costs, from a CSV path,group[,cost]; "" is no file.
+
+    An image without a row or a group is a group of its own. There are no costs without that column. Raises SourceError
+    for a path that is not listed, two groups for one path, a group in both of the source's own splits, a cost that is
+    no number above 0, and an image of those listed without a cost.
     """
     groups: dict[str, Hashable] = {key: (key,) for key in listed}
-    if not attributes:
-        return groups
-    keys = {item.path: key for key, item in listed.items()}
-    said: dict[str, str] = {}
-    first: dict[str, str | None] = {}
-    for cell, text, *_ in read_csv(Path(attributes), ("path", "group"))[1]:
-        path, group = cell if cell in keys else cell.strip(), text.strip()
-        if path not in keys:
-            raise SourceError(f"{attributes}: {path}: expected an image of that path, found none")
-        key = keys[path]
-        if said.setdefault(key, group) != group:
-            raise SourceError(f"{attributes}: {path}: expected one group, got {said[key]!r} and {group!r}")
-        if group:
-            groups[key] = group
-            if first.setdefault(group, listed[key].split) != listed[key].split:
-                raise SourceError(f"{attributes}: {group}: expected a group in one split, got it in both")
-    return groups
-
-
-def costs_of(listed: Mapping[str, Item], attributes: str) -> dict[str, float]:
-    """What the label of each key costs, where the CSV has a column cost after path,group; else nothing.
-
-    Raises SourceError for a cost that is no number above 0, and for an image of those listed that has none.
-    """
-    header, rows = read_csv(Path(attributes), ("path", "group")) if attributes else ([], [])
-    if "cost" not in header:
-        return {}
-    keys = {item.path: key for key, item in listed.items()}
+    if not file:
+        return groups, {}
+    header, rows = read_csv(Path(file), ("path", "group"))
+    key_of_path = {item.path: key for key, item in listed.items()}
+    named: dict[str, str] = {}
+    split_of_group: dict[str, str | None] = {}
     costs: dict[str, float] = {}
     for row in rows:
-        path, text = row[0] if row[0] in keys else row[0].strip(), row[header.index("cost")].strip()
-        try:
-            cost = float(text)
-        except ValueError:
-            cost = 0.0
-        if not 0 < cost < float("inf"):
-            raise SourceError(f"{attributes}: {path}: expected a cost above 0, got {text!r}")
-        costs[keys[path]] = cost
-    missing = next((listed[key].path for key in listed if key not in costs), None)
-    if missing is not None:
-        raise SourceError(f"{attributes}: {missing}: expected a cost for every image, found none")
-    return costs
+        path, group = row[0] if row[0] in key_of_path else row[0].strip(), row[1].strip()
+        if path not in key_of_path:
+            raise SourceError(f"{file}: {path}: expected an image of that path, found none")
+        key = key_of_path[path]
+        if named.setdefault(key, group) != group:
+            raise SourceError(f"{file}: {path}: expected one group, got {named[key]!r} and {group!r}")
+        if group:
+            groups[key] = group
+            if split_of_group.setdefault(group, listed[key].split) != listed[key].split:
+                raise SourceError(f"{file}: {group}: expected a group in one split, got it in both")
+        if "cost" in header:
+            costs[key] = _cost(row[header.index("cost")].strip(), f"{file}: {path}")
+    missing = next((item.path for key, item in listed.items() if key not in costs), None)
+    if "cost" in header and missing is not None:
+        raise SourceError(f"{file}: {missing}: expected a cost for every image, found none")
+    return groups, costs
+
+
+def _cost(text: str, where: str) -> float:
+    try:
+        cost = float(text)
+    except ValueError:
+        cost = 0.0
+    if not 0 < cost < float("inf"):
+        raise SourceError(f"{where}: expected a cost above 0, got {text!r}")
+    return cost
 
 
 def splits_of(items: Mapping[str, Item], groups: Mapping[str, Hashable], fraction: float, seed: int) -> dict[str, str]:
     """The split of each key: the source's own, or `choose_test` by the group of each."""
-    own = [item.split for item in items.values()]
-    if None not in own:
-        return {key: str(split) for key, split in zip(items, own, strict=True)}
+    given = [item.split for item in items.values()]
+    if None not in given:
+        return {key: str(split) for key, split in zip(items, given, strict=True)}
     classes = [item.answer[0] if item.answer else None for item in items.values()]
     test = choose_test(classes, [groups[key] for key in items], fraction, rng.stream(seed, "ingest", "split"))
     return {key: "test" if chosen else "train" for key, chosen in zip(items, test, strict=True)}
@@ -83,7 +111,7 @@ def choose_test(
 
     Every class keeps an image for training, so one with a single image is not tested. A group goes to one split as a
     whole; large ones are placed first, each where it brings the classes nearer to their numbers. The class None is that
-    of images without an answer. A function of the order of the images, so the caller sorts them.
+    of images without an answer. The result depends on the order of the images, so the caller sorts them.
     """
     held = Counter(classes)
     wanted = _wanted(held, fraction, chance)

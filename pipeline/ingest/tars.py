@@ -1,4 +1,4 @@
-"""A tar that holds images and nothing else, with the rows of its index; the rows of tars that are there already."""
+"""A tar of images with the rows of its index, for new tars and for those that are there already."""
 
 import hashlib
 import tarfile
@@ -43,7 +43,7 @@ def write_tar(images: Iterable[tuple[str, bytes, str]], file: Path, split: str) 
 
 
 class _Digested:
-    """A file that is written from its start to its end, with the digest of what is written."""
+    """A file that is written from start to end, and the digest of what is written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -70,7 +70,7 @@ def index_tars(
     for key, span in spans.items():
         row = Row(key, splits[key], tars[span.tar].path, span.offset, span.size)
         rows.setdefault((splits[key], span.tar), []).append(row)
-    found: dict[str, list[tuple[Shard, list[Row]]]] = {"train": [], "test": []}
-    for (split, tar), own in sorted(rows.items()):
-        found[split].append((replace(tars[tar], count=len(own)), own))
-    return found
+    parts: dict[str, list[tuple[Shard, list[Row]]]] = {"train": [], "test": []}
+    for (split, tar), inside in sorted(rows.items()):
+        parts[split].append((replace(tars[tar], count=len(inside)), inside))
+    return parts

@@ -1,28 +1,27 @@
-"""Labels for the picks and for nothing else: looked up among known answers, or read from the CSV of a person.
+"""The stage: labels for the picks and for nothing else, from the images' own answers or from a person.
 
 The best picks get a label at the finest level, the last ones a coarse label only, as many as `coarse_budget` says.
 """
 
-import hashlib
-from collections.abc import Collection, Mapping, Sequence
+import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
-import jinja2
 from pydantic import field_validator
 
 from pipeline.artifacts.labels import Classes, Labels, Sources, level_names
+from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.rounds import joined, read_rounds
 from pipeline.artifacts.shards import Index, Manifest
-from pipeline.base.errors import ArtifactError, ParamsError, SourceError
-from pipeline.base.files import read_csv, write_csv
+from pipeline.base.errors import ParamsError, first_names
+from pipeline.base.files import whole_folder
+from pipeline.base.machine import Reading
 from pipeline.base.params import Block
-from pipeline.shards.pictures import pictures
-from pipeline.shards.remote.download import Reading
+from pipeline.label.page import render
+from pipeline.label.person import FileParams, levels_to_ask, read_labels, refuse_missing
+from pipeline.label.wanted import Wanted, look_up
 
-SHOWN = 10  # keys or names in a message, at most
-SIDE = 224  # pixels of a picture's longer side, at most
-TEMPLATE = "template.csv"  # the name of the table to fill in, beside the person's file
-COLUMNS = ("rank", "key", "path")  # of the template and of the file that the page saves, before those of the levels
+log = logging.getLogger(__name__)
 
 
 class LabelParams(Block):
@@ -38,8 +37,8 @@ class LabelParams(Block):
             raise ValueError("a number of picks or a list of such, none below 0")
         return value
 
-    def own_levels(self, num_picks: int) -> list[int]:
-        """The finest level that each pick's label is of, best pick first; 0 is the finest of all.
+    def levels(self, num_picks: int) -> list[int]:
+        """The finest level of each pick's label, best pick first; 0 is the finest of all.
 
         Raises ParamsError where no pick would get a label at the finest level.
         """
@@ -54,190 +53,64 @@ class LabelParams(Block):
 
 
 class AnswersParams(Block):
-    """Labels are looked up in the answers that came with the images."""
+    """The block `label.answers`."""
 
 
-class FileParams(Block):
-    """Labels come from a person's CSV with the columns key and label, and others that are ignored."""
-
-    path: str
-
-    @field_validator("path")
-    @classmethod
-    def _no_template(cls, path: str) -> str:
-        if Path(path).name == TEMPLATE:
-            raise ValueError(f"a file of another name than {TEMPLATE}, which is written beside it")
-        return path
+LABELLERS: Mapping[str, type[AnswersParams] | type[FileParams]] = {"answers": AnswersParams, "file": FileParams}
 
 
-LABELLERS: Mapping[str, type[Block]] = {"answers": AnswersParams, "file": FileParams}
+def label(
+    ingest: Path,
+    select: Path,
+    rounds: Path,
+    out: Path,
+    params: LabelParams,
+    source: AnswersParams | FileParams,
+    reading: Reading,
+) -> Labels:
+    """Writes the page and, when each pick has a label, labels.csv with those of finished rounds; gives the picks' own.
 
-
-def wanted_levels(ordered: Sequence[str], classes: Classes, own: Sequence[int], where: Path) -> list[str]:
-    """The levels that a person's labels may have, finest first: those with known classes, in the order of the answers.
-
-    Where none but the finest is known, as many coarser ones as picks are labelled at. Raises ArtifactError, naming the
-    file, where there are known coarser levels, but too few.
+    Raises SourceError where labels are missing from a person's file; then the page asks for them.
     """
-    depth = max(own, default=0) + 1
-    names = [
-        level for level in dict.fromkeys(("label", *ordered, *classes.names)) if level in ("label", *classes.names)
-    ]
-    if 1 < len(names) < depth:
-        raise ArtifactError(f"{where}: expected {depth} levels for label.coarse_budget, got {', '.join(names)}")
-    return names if len(names) >= depth else list(level_names(depth))
+    picks = Selection.read(select / "picks.csv").keys
+    wanted = Wanted(picks, params.levels(len(picks)))
+    manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet", "train")
+    sources, classes = Sources.read(ingest / "sources.csv"), Classes.read(ingest / "classes.json")
+    index.rows_of(picks, str(select / "picks.csv"), f"a training image of {ingest}")
+    answers = Labels.read(ingest / "answers.csv")
+    if isinstance(source, FileParams):
+        file = Path(source.path)
+        levels = levels_to_ask(answers.levels, classes, wanted.depth, ingest / "classes.json")
+        labels = read_labels(file, index, classes, levels) if file.is_file() else Labels(levels, {})
+    else:
+        labels = look_up(wanted, answers, ingest / "answers.csv")
+    missing = wanted.without_label(labels)
+    with whole_folder(out, spare=("labels.csv",)) as part:
+        page = render(wanted, manifest, index, sources, classes, labels, reading)
+        (part / "page.html").write_text(page, encoding="utf-8")
+        if not missing:
+            everything = _with_rounds(wanted.labels_in(labels), read_rounds(rounds))
+            everything.completed(out / "labels.csv").write(part / "labels.csv")
+    if missing and isinstance(source, FileParams):
+        refuse_missing(file, wanted, missing, labels, sources, select / "picks.csv", out / "page.html")
+    labelled = wanted.labels_in(everything)
+    alone = _classes_without_parent(labelled) if wanted.depth > 1 else []
+    if alone:
+        names = first_names(alone)
+        log.warning("no row says which %s is above %s: write it once for each class", labelled.levels[1], names)
+    return labelled
 
 
-def look_up(picks: Sequence[str], own: Sequence[int], answers: Labels, where: Path) -> Labels:
-    """The answers of the picks, each from its `own` level on. Raises ArtifactError for a pick without one, by key."""
-    if max(own, default=0) >= len(answers.levels):
-        raise ArtifactError(
-            f"{where}: expected {max(own) + 1} levels for label.coarse_budget, got {', '.join(answers.levels)}"
-        )
-    cut_off = cut(of_picks(answers, picks), picks, own)
-    without = without_label(picks, own, cut_off)
-    if without:
-        hint = "where there are no answers, set label.source=file"
-        raise ArtifactError(f"{where}: expected an answer for every pick, got none for {some(without)}; {hint}")
-    return cut_off
+def _with_rounds(labels: Labels, rounds: Labels) -> Labels:
+    """The labels with those of finished rounds, at the levels of both.
 
-
-def without_label(picks: Sequence[str], own: Sequence[int], labels: Labels) -> list[str]:
-    """The picks that have no label at their own level or a finer one."""
-    return [key for key, level in zip(picks, own, strict=True) if not any(labels.rows.get(key, ())[: level + 1])]
-
-
-def cut(labels: Labels, picks: Sequence[str], own: Sequence[int]) -> Labels:
-    """The labels of the picks without what is finer than each one's own level."""
-    level = dict(zip(picks, own, strict=True))
-    rows = {key: [*[""] * level[key], *names[level[key] :]] for key, names in labels.rows.items()}
-    return Labels(labels.levels, rows)
-
-
-def of_picks(labels: Labels, picks: Sequence[str]) -> Labels:
-    """Those labels that are a pick's."""
-    return Labels(labels.levels, {key: labels.rows[key] for key in picks if key in labels.rows})
-
-
-def read_labels(file: Path, known: Collection[str], classes: Classes, levels: Sequence[str] = ("label",)) -> Labels:
-    """The labels in a person's CSV at these levels; a coarser one may be missing from the file.
-
-    A row without any label counts for none. A coarser class that stands beside a class in one row holds for all rows of
-    that class. Images that are no picks may have a label: they may be of an earlier selection. Raises SourceError, by
-    key, for a key that is not among the `known` of training images, two labels for one image, a name of two lines, one
-    that `classes`, where it has names, has not, and a class that stands below two coarser ones.
+    A round's file may have other columns; a level that only a round has is known by its usual name.
     """
-    try:
-        header, body = read_csv(file, ())
-    except ArtifactError as error:
-        raise SourceError(str(error)) from error
-    if not {"key", "label"} <= set(header):
-        raise SourceError(f"{file}: expected the columns key and label, got {','.join(header) or 'nothing'}")
-    known = set(known)
-    rows: dict[str, list[str]] = {}
-    for row in body:
-        cells = {name: cell.strip() for name, cell in zip(header, row, strict=True)}
-        key, names = cells["key"], [cells.get(level, "") for level in levels]
-        if key not in known:
-            raise SourceError(f"{file}: key {key}: expected a training image's key, got one that no training image has")
-        for level, name in zip(levels, names, strict=True):
-            if len(name.splitlines()) > 1:
-                raise SourceError(f"{file}: key {key}: expected a {level} of one line, got {name!r}")
-            expected = classes.names.get(level, ())
-            if name and expected and name not in expected:
-                raise SourceError(f"{file}: key {key}: expected a {level} among {some(expected)}, got {name!r}")
-        before = rows.setdefault(key, names)
-        if before != names:
-            raise SourceError(f"{file}: key {key}: expected one label, got {_differing(before, names)}")
-    try:
-        return Labels(levels, {key: names for key, names in rows.items() if any(names)}).completed(file)
-    except ArtifactError as error:
-        raise SourceError(str(error)) from error
+    usual = [level for level in level_names(len(rounds.levels)) if level in rounds.levels]
+    return joined(rounds, labels, levels=list(dict.fromkeys((*labels.levels, *usual))))
 
 
-def offer_template(file: Path, picks: Sequence[str], sources: Sources, labels: Labels) -> int:
-    """Writes the table to fill in, with the `labels` that there are, unless one lies there that holds others.
-
-    Gives the number of those others. A file that cannot be read as a table may be somebody's work too, and is kept: -1.
-    """
-    if file.exists():
-        try:
-            header, body = read_csv(file, ())
-        except ArtifactError:
-            return -1
-        if "label" not in header:
-            return -1
-        cells = [dict(zip(header, row, strict=True)) for row in body]
-        blank = [""] * len(labels.levels)
-        known = [
-            dict(zip(labels.levels, labels.rows.get(row.get("key", "").strip(), blank), strict=True)) for row in cells
-        ]
-        others = sum(
-            any(row.get(level, "").strip() not in ("", names[level]) for level in labels.levels)
-            for row, names in zip(cells, known, strict=True)
-        )
-        if others:
-            return others
-    blank = [""] * len(labels.levels)
-    rows = [(rank, key, sources.path.get(key, ""), *labels.rows.get(key, blank)) for rank, key in enumerate(picks)]
-    write_csv(file, (*COLUMNS, *labels.levels), rows)
-    return 0
-
-
-def render(
-    picks: Sequence[str],
-    own: Sequence[int],
-    manifest: Manifest,
-    index: Index,
-    sources: Sources,
-    classes: Classes,
-    labels: Labels,
-    reading: Reading | None = None,
-) -> str:
-    """A page that needs no other file: every pick with its picture and its label; fields, where one has none yet.
-
-    Where some picks are labelled at a coarser level only, the others have a field for that level too.
-    """
-    mode: Literal["shown", "asked"] = "asked" if without_label(picks, own, labels) else "shown"
-    shown = pictures(manifest, index, picks, SIDE, reading)
-    asked = labels.levels[: max(own, default=0) + 1]
-    cards = [
-        {
-            "rank": rank,
-            "key": key,
-            "path": sources.path.get(key, ""),
-            "picture": shown[key],
-            # Under this name the browser keeps what was typed: it must not be another data set's image of that key.
-            "store": f"{key}-{hashlib.sha256(shown[key].uri.encode()).hexdigest()[:16]}",
-            "label": " / ".join(name for name in labels.rows.get(key, ()) if name),
-            "fields": [
-                {"level": level, "value": value, "needed": at == own[rank]}
-                for at, (level, value) in enumerate(zip(asked, labels.rows.get(key, [""] * len(asked)), strict=False))
-                if at >= own[rank]
-            ],
-        }
-        for rank, key in enumerate(picks)
-    ]
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    names = {level: list(classes.names.get(level, ())) for level in asked}
-    columns = (*COLUMNS, *asked)
-    return template.render(cards=cards, mode=mode, names=names, columns=columns, source=manifest.source) + "\n"
-
-
-def orphans(labels: Labels) -> list[str]:
+def _classes_without_parent(labels: Labels) -> list[str]:
     """The finest classes of which no row says what is above them."""
-    above = {names[0] for names in labels.rows.values() if names[0] and names[1]}
-    return sorted({names[0] for names in labels.rows.values() if names[0]} - above)
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
-def _differing(before: Sequence[str], after: Sequence[str]) -> str:
-    return next(f"{one!r} and {other!r}" for one, other in zip(before, after, strict=True) if one != other)
+    with_parent = {names[0] for names in labels.rows.values() if names[0] and names[1]}
+    return sorted({names[0] for names in labels.rows.values() if names[0]} - with_parent)

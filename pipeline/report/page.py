@@ -11,15 +11,15 @@ import numpy as np
 from pipeline.evaluate import accuracy
 from pipeline.evaluate.metrics import absent, finest
 from pipeline.report import plots, tables
-from pipeline.report.run import Run
+from pipeline.report.inputs import Run
 from pipeline.shards.pictures import Picture
 
 PICTURE_SIDE = 112  # pixels of the longer side of a picture, at most
 
 
 @dataclass(frozen=True)
-class Guess:
-    """One test image: what the model says, what it is ("" is unknown), and how sure the model is, in [0, 1]."""
+class Prediction:
+    """One test image: its answer ("" is unknown), the predicted class, and the confidence in [0, 1]."""
 
     key: str
     answer: str
@@ -29,35 +29,35 @@ class Guess:
 
 @dataclass(frozen=True)
 class Shown:
-    """The images on the page: picks by rank; confident mistakes, surest first; right ones, evenly from sure to unsure.
+    """The images on the page: picks by rank; mistakes, the most confident first; right ones, evenly by confidence.
 
-    Where no test image has an answer, `sure` and `unsure` hold both ends of all predictions instead.
+    Where no test image has an answer, `most_confident` and `least_confident` are both ends of all predictions.
     """
 
     picks: Sequence[str]
-    mistakes: Sequence[Guess]
-    right: Sequence[Guess]
-    sure: Sequence[Guess]
-    unsure: Sequence[Guess]
+    mistakes: Sequence[Prediction]
+    right: Sequence[Prediction]
+    most_confident: Sequence[Prediction]
+    least_confident: Sequence[Prediction]
 
     @classmethod
     def choose(cls, run: Run, limit: int) -> "Shown":
         """At most `limit` picks, and half as many of each other kind."""
         p = run.predictions
         rows = zip(p.keys, p.answers, p.predictions, p.confidence.tolist(), strict=True)
-        guesses = sorted((Guess(*row) for row in rows), key=lambda guess: (-guess.confidence, guess.key))
-        told = [guess for guess in guesses if guess.answer]
-        right = [guess for guess in told if guess.answer == guess.prediction]
+        ordered = sorted((Prediction(*row) for row in rows), key=lambda one: (-one.confidence, one.key))
+        answered = [one for one in ordered if one.answer]
+        right = [one for one in answered if one.answer == one.prediction]
         half = max(1, limit // 2)
         spread = np.linspace(0, len(right) - 1, min(half, len(right))).round().astype(int)
-        ends = ([], []) if told else (guesses[:half], guesses[: -half - 1 : -1])
-        mistakes = [guess for guess in told if guess.answer != guess.prediction]
+        ends = ([], []) if answered else (ordered[:half], ordered[: -half - 1 : -1])
+        mistakes = [one for one in answered if one.answer != one.prediction]
         return cls(run.picks.keys[:limit], mistakes[:half], [right[i] for i in spread], *ends)
 
     def keys(self) -> set[str]:
         """Every image that is shown."""
-        guesses = [*self.mistakes, *self.right, *self.sure, *self.unsure]
-        return {*self.picks, *(guess.key for guess in guesses)}
+        predicted = [*self.mistakes, *self.right, *self.most_confident, *self.least_confident]
+        return {*self.picks, *(one.key for one in predicted)}
 
 
 def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int) -> str:
@@ -78,7 +78,7 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int) -
         seed=seed,
         m=run.metrics,
         label=label,
-        named={key: next((name for name in names if name), "") for key, names in run.labels.rows.items()},
+        any_label={key: next((name for name in names if name), "") for key, names in run.labels.rows.items()},
         readouts=tables.readouts(run.metrics),
         absent=absent(run.metrics),
         charts=charts(run),
@@ -90,18 +90,20 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int) -
 
 def charts(run: Run) -> dict[str, Any]:
     """The SVGs of the page by name; those that need what is unknown are absent."""
-    found: dict[str, Any] = {
-        stage: {name: plots.lines(curve["step"], y, name) for name, y in curve.items() if _drawn(name, y)}
+    by_name: dict[str, Any] = {
+        stage: {name: plots.lines(curve["step"], y, name) for name, y in curve.items() if _has_points(name, y)}
         for stage, curve in run.curves.items()
     }
     if run.draws and "probe_top1" in run.metrics:
-        found["strip"] = plots.strip(run.draws, run.metrics["probe_top1"])
-    told = np.array([answer != "" for answer in run.predictions.answers], dtype=bool)
-    if told.any():
-        right = np.array(run.predictions.answers) == np.array(run.predictions.predictions)
-        found["reliability"] = plots.reliability(accuracy.calibration(run.predictions.confidence[told], right[told]))
-    return found
+        by_name["strip"] = plots.strip(run.draws, run.metrics["probe_top1"])
+    answers, p = np.array(run.predictions.answers), run.predictions
+    answered = answers != ""
+    if answered.any():
+        right = answers == np.array(p.predictions)
+        bins = accuracy.calibration(p.confidence[answered], right[answered])
+        by_name["reliability"] = plots.reliability(bins)
+    return by_name
 
 
-def _drawn(name: str, y: Any) -> bool:
+def _has_points(name: str, y: Any) -> bool:
     return name != "step" and int(np.isfinite(y).sum()) > 1

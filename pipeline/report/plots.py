@@ -98,10 +98,10 @@ def lines(x: Float[ndarray, " s"], y: Float[ndarray, " s"], name: str) -> Markup
     return _svg(bottom + 30, f"{name} by step, from {y[0]:.4g} to {y[-1]:.4g}", parts, NARROW)
 
 
-def reliability(found: Calibration) -> Markup:
-    """Accuracy in each bin of confidence against the diagonal of an honest model; the thin bars beneath are counts."""
+def reliability(bins: Calibration) -> Markup:
+    """Accuracy in each bin of confidence, beside the diagonal of a calibrated model; the thin bars below are counts."""
     left, right, top, bottom, base = 74, WIDTH - 20, 14, 340, 420
-    m, most = len(found.count), int(found.count.max())
+    m, most = len(bins.count), int(bins.count.max())
     wide = (right - left) / m
     parts = []
     for t in (0, 0.25, 0.5, 0.75, 1):
@@ -110,11 +110,11 @@ def reliability(found: Calibration) -> Markup:
         parts.append(_text(left - 10, y + 7, percent(t, 0), "tick end"))
         parts.append(_text(left + (right - left) * t, base + 28, percent(t, 0), "tick"))
     for i in range(m):
-        at, count = left + i * wide + 2, int(found.count[i])
+        at, count = left + i * wide + 2, int(bins.count[i])
         if count:
-            said, right_share = float(found.confidence[i]), float(found.accuracy[i])
-            words = f"{count:,} images: {percent(said)} sure, {percent(right_share)} right"
-            tall = (bottom - top) * right_share
+            confidence, accuracy = float(bins.confidence[i]), float(bins.accuracy[i])
+            words = f"{count:,} images: confidence {percent(confidence)}, accuracy {percent(accuracy)}"
+            tall = (bottom - top) * accuracy
             parts.append(
                 tag("rect", tag("title", words), x=at, y=bottom - tall, width=wide - 4, height=tall, class_="bar")
             )

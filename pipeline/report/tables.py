@@ -10,8 +10,7 @@ from jaxtyping import Int64
 from numpy import ndarray
 
 from pipeline.evaluate import accuracy
-from pipeline.evaluate.metrics import encode
-from pipeline.report.run import Run
+from pipeline.report.inputs import Run
 
 SQUARES = 25  # classes, beyond which the confusion matrix gives way to the list of the most frequent mistakes
 ROWS = 50  # of the table of classes
@@ -30,17 +29,17 @@ class ClassRow:
 
 
 def class_rows(run: Run, label: Mapping[str, str]) -> list[ClassRow]:
-    """Every class in order or, of more than 50, those found least."""
+    """Every class in order or, of more than 50, those with the least recall."""
     counts = _confusion(run)
     recall = accuracy.recall(counts)
-    given, said = Counter(label.values()), Counter(run.predictions.predictions)
+    given, predicted = Counter(label.values()), Counter(run.predictions.predictions)
     rows = []
     for i, name in enumerate(run.classes):
         wrong = counts[i].copy()
         wrong[i] = 0
         share = None if np.isnan(recall[i]) else float(recall[i])
         taken_for = run.classes[int(wrong.argmax())] if wrong.any() else ""
-        rows.append(ClassRow(name, given[name], int(counts[i].sum()), said[name], share, taken_for))
+        rows.append(ClassRow(name, given[name], int(counts[i].sum()), predicted[name], share, taken_for))
     if len(rows) > ROWS:
         rows = sorted(rows, key=lambda row: 2.0 if row.recall is None else row.recall)[:ROWS]
     return rows
@@ -65,22 +64,22 @@ def mixups(run: Run, most: int = 12) -> list[tuple[str, str, int]]:
 
 
 def readouts(metrics: Mapping[str, float | int]) -> list[tuple[str, dict[str, float | int]]]:
-    """Coarser levels and other readouts of the model, each with what is known of it."""
+    """Coarser levels and other readouts of the model, each with those of its metrics that are known."""
     kinds = ("top1", "macro_f1", "ece", "consistency")
     apart = {"knn", "probe"}  # of vectors, not of the model
     names = dict.fromkeys(
         name.removesuffix(f"_{kind}") for name in metrics for kind in kinds if name.endswith(f"_{kind}")
     )
-    found = {
+    values = {
         name: {kind: metrics[f"{name}_{kind}"] for kind in kinds if f"{name}_{kind}" in metrics}
         for name in names
         if name not in apart
     }
-    return [(name, values) for name, values in found.items() if values]
+    return [(name, row) for name, row in values.items() if row]
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """A nested record as dotted names and short text; lists of more than eight values are told by their length."""
+    """A nested record as dotted names and short text; of a list with more than eight values, their number."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -97,7 +96,7 @@ def flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
 def _confusion(run: Run) -> Int64[ndarray, "k k"]:
     number = {name: i for i, name in enumerate(run.classes)}
     p = run.predictions
-    answers = encode(p.keys, {k: a for k, a in zip(p.keys, p.answers, strict=True) if a}, number)
-    said = np.array([number[name] for name in p.predictions], dtype=np.int64)
-    told = answers >= 0
-    return accuracy.confusion(answers[told], said[told], len(number))
+    answers = np.array([number[name] if name else -1 for name in p.answers], dtype=np.int64)
+    predicted = np.array([number[name] for name in p.predictions], dtype=np.int64)
+    answered = answers >= 0
+    return accuracy.confusion(answers[answered], predicted[answered], len(number))

@@ -6,49 +6,47 @@ import torch
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
-from pipeline.evaluate.guess import Guesses, _sums
-from pipeline.evaluate.levels import consistency, of_readout, parents_in
+from pipeline.evaluate.levels import class_sums, consistency, of_readout, parents_in
 from pipeline.evaluate.metrics import EvaluateParams, gather
+from pipeline.evaluate.predict import SplitPredictions
 
 ROWS = {"a": ["cat", "pet"], "b": ["dog", "pet"], "c": ["ant", "insect"], "d": ["", "insect"], "e": ["bee", ""]}
-PARENT = {"label": None, "kind": {"cat": "pet", "dog": "pet", "ant": "insect"}}
+KIND = {"cat": "pet", "dog": "pet", "ant": "insect"}
 
 
 def test_parents_are_what_stands_in_one_row():
-    assert parents_in(Labels(["label", "kind"], ROWS)) == {"kind": PARENT["kind"]}
+    assert parents_in(Labels(["label", "kind"], ROWS)) == {"kind": KIND}
     assert parents_in(Labels(["label"], {"a": ["cat"]})) == {}
 
 
 def test_a_coarser_class_is_as_probable_as_the_finest_below_it():
-    names, matrix = _sums(["ant", "bee", "cat", "dog"], PARENT["kind"])
+    names, matrix = class_sums(["ant", "bee", "cat", "dog"], KIND)
     assert names == ["insect", "pet"]
     p = torch.tensor([[0.4, 0.3, 0.2, 0.1]])
     torch.testing.assert_close(p @ matrix, torch.tensor([[0.4, 0.3]]))  # nothing is known above bee
 
 
 def test_figures_of_a_level_are_over_the_answers_that_are_known():
-    sure = np.array([0.9, 0.8, 0.7])
-    found = of_readout("kind", ["pet", "", "insect"], ["pet", "pet", "pet"], sure)
+    confidence = np.array([0.9, 0.8, 0.7])
+    found = of_readout("kind", ["pet", "", "insect"], ["pet", "pet", "pet"], confidence)
     assert found["kind_top1"] == 0.5
     assert found["kind_macro_f1"] == pytest.approx((2 / 3 + 0) / 2)
     assert found["kind_ece"] == pytest.approx((0.1 + 0.7) / 2)
-    assert of_readout("kind", ["", "", ""], ["pet"] * 3, sure) == {}
+    assert of_readout("kind", ["", "", ""], ["pet"] * 3, confidence) == {}
 
 
 def test_consistency_is_the_share_of_coarser_predictions_above_the_finest_ones():
-    assert consistency(["cat", "ant", "dog", "bee"], ["pet", "pet", "pet", "pet"], PARENT["kind"]) == pytest.approx(
-        2 / 3
-    )
-    assert consistency(["bee"], ["pet"], PARENT["kind"]) is None
+    assert consistency(["cat", "ant", "dog", "bee"], ["pet"] * 4, KIND) == pytest.approx(2 / 3)
+    assert consistency(["bee"], ["pet"], KIND) is None
 
 
-def run(said, answers):
+def run(predictions, answers):
     """Metrics of six training and two test images, k and l, whose answers are cat and ant."""
     vectors = np.eye(8, 4, dtype=np.float32) + np.eye(8, 4, -4, dtype=np.float32)
     train, test = Embeddings(list("abcdef"), vectors[:6]), Embeddings(["k", "l"], vectors[6:])
-    guesses = Guesses(["k", "l"], said, {readout: np.array([0.8, 0.6]) for readout in said})
+    split = SplitPredictions(["k", "l"], predictions, {readout: np.array([0.8, 0.6]) for readout in predictions})
     params = EvaluateParams(neighbours=2, random_draws=2, batch_size=4)
-    return gather(guesses, Labels(["label", "kind"], ROWS), answers, [], train, test, params, 0).values
+    return gather(split, Labels(["label", "kind"], ROWS), answers, [], train, test, params, 0).values
 
 
 def test_each_level_and_each_readout_has_its_metrics():

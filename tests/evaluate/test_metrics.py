@@ -7,8 +7,9 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.base.errors import ArtifactError
 from pipeline.evaluate.accuracy import calibration
-from pipeline.evaluate.guess import Guesses
-from pipeline.evaluate.metrics import EvaluateParams, absent, gather, predicted
+from pipeline.evaluate.metrics import EvaluateParams, absent, gather, with_answers
+from pipeline.evaluate.predict import SplitPredictions
+from pipeline.evaluate.probes import random_draws
 
 PARAMS = EvaluateParams(neighbours=5, random_draws=4, batch_size=100)
 OF_MODEL = {"n_test_answered", "top1", "top1_low", "top1_high", "macro_f1", "ece", "probe_top1"}
@@ -25,15 +26,14 @@ def run():
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     names = [("ant", "bee", "cat")[i] for i in y]
     train, test = (
-        Embeddings([f"a{i:02}" for i in range(60)], x[:60]),
-        Embeddings([f"b{i:02}" for i in range(20)], x[60:]),
+        Embeddings([f"{c}{i:02}" for i in range(len(own))], own) for c, own in (("a", x[:60]), ("b", x[60:]))
     )
-    said = [name if i % 4 else "ant" for i, name in enumerate(names[60:])]
+    predictions = [name if i % 4 else "ant" for i, name in enumerate(names[60:])]
     return {
-        "guesses": Guesses(test.keys, {"label": said}, {"label": np.linspace(0.4, 0.99, 20) ** 3}),
+        "split": SplitPredictions(test.keys, {"label": predictions}, {"label": np.linspace(0.4, 0.99, 20) ** 3}),
         "labels": Labels(["label"], {f"a{i:02}": [names[i]] for i in range(9) if names[i] != "cat"}),
         "answers": Labels(["label"], {key: [name] for key, name in zip([*train.keys, *test.keys], names, strict=True)}),
-        "unreached": ["cat"],
+        "classes_without_label": ["cat"],
         "train": train,
         "test": test,
         "params": PARAMS,
@@ -41,76 +41,78 @@ def run():
     }
 
 
-def keep(run, first_letter):
-    rows = {key: names for key, names in run["answers"].rows.items() if key[0] in first_letter}
-    return {**run, "answers": Labels(["label"], rows)}
+def only(run, table, keep):
+    """The run with those rows of a table whose key and names are kept."""
+    rows = {key: names for key, names in run[table].rows.items() if keep(key, names)}
+    return {**run, table: Labels(["label"], rows)}
+
+
+def answers_of(run):
+    p = with_answers(run["split"], run["answers"])
+    return np.array(p.answers), np.array(p.predictions), p.confidence
 
 
 def test_all_answers_give_all_metrics(run):
     found = gather(**run)
-    assert set(found.values) == ALWAYS | OF_MODEL | OF_DRAWS | {"knn_top1", "classes_total"}
-    assert absent(found.values) == []
-    p = predicted(run["guesses"], run["answers"])
-    assert found.values["top1"] == np.mean(np.array(p.answers) == np.array(p.predictions))
-    right = np.array(p.answers) == np.array(p.predictions)
-    assert found.values["ece"] == pytest.approx(calibration(p.confidence, right).ece)
-    assert found.values["n_labels"] == 6
-    assert (found.values["classes_covered"], found.values["classes_total"], found.values["classes_unreached"]) == (
-        2,
-        3,
-        1,
-    )
+    values = found.values
+    assert set(values) == ALWAYS | OF_MODEL | OF_DRAWS | {"knn_top1", "classes_total"}
+    assert absent(values) == []
+    answers, predictions, confidence = answers_of(run)
+    assert values["top1"] == np.mean(answers == predictions)
+    assert values["ece"] == pytest.approx(calibration(confidence, answers == predictions).ece)
+    counts = [values[name] for name in ("n_labels", "classes_covered", "classes_total", "classes_unreached")]
+    assert counts == [6, 2, 3, 1]
     shares = [draw.top1 for draw in found.draws]
     assert len(shares) == 4
-    assert found.values["random_probe_top1_mean"] == pytest.approx(np.mean(shares))
-    assert found.values["random_probe_top1_std"] == pytest.approx(np.std(shares, ddof=1))
+    assert values["random_probe_top1_mean"] == pytest.approx(np.mean(shares))
+    assert values["random_probe_top1_std"] == pytest.approx(np.std(shares, ddof=1))
 
 
-def test_a_class_that_no_label_reached_counts_as_wrong(run):
+def test_probes_learn_from_labels_neighbours_and_draws_from_answers(run):
     """The probe on the picks cannot say "cat", so of well-parted classes it finds just the other two."""
-    not_cats = np.mean(np.array(predicted(run["guesses"], run["answers"]).answers) != "cat")
-    assert gather(**run).values["probe_top1"] == not_cats < 1
+    answers, _, _ = answers_of(run)
+    found = gather(**run)
+    assert found.values["probe_top1"] == np.mean(answers != "cat") < 1
+    assert found.values["knn_top1"] == 1
+    no_cats = only(run, "answers", lambda key, names: key[0] == "b" or names != ["cat"])
+    assert gather(**no_cats).values["knn_top1"] == np.mean(answers != "cat")
+    x, queries, y = run["train"].vectors, run["test"].vectors, np.arange(80) % 3
+    assert found.draws == random_draws(x, y[:60], queries, y[60:], size=6, draws=4, seed=0)
+
+
+DRAWS = "they need answers for test images, and for at least as many training images as were labelled"
 
 
 def test_no_answers_leave_only_what_can_be_known(run):
-    found = gather(**keep(run, ""))
+    found = gather(**only(run, "answers", lambda *_: False))
     assert set(found.values) == ALWAYS
     assert found.draws == []
+    names = ["top1", "top1_low", "top1_high", "macro_f1", "ece", "n_test_answered", "probe_top1"]
     assert absent(found.values) == [
-        (
-            "no test image has an answer",
-            ["top1", "top1_low", "top1_high", "macro_f1", "ece", "n_test_answered", "probe_top1"],
-        ),
+        ("no test image has an answer", names),
         ("it needs answers for test images and for training images", ["knn_top1"]),
-        (
-            "they need answers for test images, and for at least as many training images as were labelled",
-            ["random_probe_top1_mean", "random_probe_top1_std", "random_probe_classes_covered_mean"],
-        ),
+        (DRAWS, ["random_probe_top1_mean", "random_probe_top1_std", "random_probe_classes_covered_mean"]),
         ("no image has an answer, so how many classes there are is not known", ["classes_total"]),
     ]
 
 
-def test_answers_for_test_images_alone_leave_no_draws_and_no_neighbours(run):
-    assert set(gather(**keep(run, "b")).values) == ALWAYS | OF_MODEL | {"classes_total"}
-
-
-def test_answers_for_fewer_training_images_than_labels_leave_no_draws(run):
-    rows = {key: names for key, names in run["answers"].rows.items() if key[0] == "b" or key < "a05"}
-    found = gather(**{**run, "answers": Labels(["label"], rows)}).values
-    assert set(found) == ALWAYS | OF_MODEL | {"classes_total", "knn_top1"}
-
-
-def test_answers_for_training_images_alone_measure_nothing(run):
-    assert set(gather(**keep(run, "a")).values) == ALWAYS | {"classes_total"}
+@pytest.mark.parametrize(
+    ("keep", "known"),
+    [
+        (lambda key, _: key[0] == "b", OF_MODEL),  # no draws and no neighbours
+        (lambda key, _: key[0] == "b" or key < "a05", OF_MODEL | {"knn_top1"}),  # fewer than labels: no draws
+        (lambda key, _: key[0] == "a", set()),
+    ],
+)
+def test_answers_for_a_part_of_the_images_leave_what_can_be_known(run, keep, known):
+    assert set(gather(**only(run, "answers", keep)).values) == ALWAYS | {"classes_total"} | known
 
 
 def test_a_part_of_the_test_images_is_measured_on_that_part(run):
-    rows = {key: names for key, names in run["answers"].rows.items() if key[0] == "a" or key < "b05"}
-    found = gather(**{**run, "answers": Labels(["label"], rows)}).values
-    p = predicted(run["guesses"], run["answers"])
-    assert found["n_test_answered"] == 5
-    assert found["n_test"] == 20
-    assert found["top1"] == np.mean(np.array(p.answers[:5]) == np.array(p.predictions[:5]))
+    found = gather(**only(run, "answers", lambda key, _: key[0] == "a" or key < "b05")).values
+    answers, predictions, _ = answers_of(run)
+    assert (found["n_test_answered"], found["n_test"]) == (5, 20)
+    assert found["top1"] == np.mean(answers[:5] == predictions[:5])
 
 
 def test_empty_finest_labels_are_no_labels(run):
@@ -119,22 +121,23 @@ def test_empty_finest_labels_are_no_labels(run):
 
 
 def test_labels_of_one_class_are_no_accident(run):
-    rows = {key: names for key, names in run["labels"].rows.items() if names == ["bee"]}
-    found = gather(**{**run, "labels": Labels(["label"], rows)}).values
-    assert found["probe_top1"] == np.mean(np.array(predicted(run["guesses"], run["answers"]).answers) == "bee")
+    found = gather(**only(run, "labels", lambda _, names: names == ["bee"])).values
+    assert found["probe_top1"] == np.mean(answers_of(run)[0] == "bee")
     assert (found["classes_covered"], found["label_balance"]) == (1, 1.0)
 
 
-def test_refusals(run):
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"labels": Labels(["label"], {})}, "labels.csv: expected at least one label, got none"),
+        ({"labels": Labels(["label"], {"zz": ["ant"], "a00": ["ant"]})},
+         "labels.csv: key zz: expected an embedded training image, found none of that key"),
+        ({"test": Embeddings([f"b{i:02}" for i in range(7)], np.eye(7, 4, dtype=np.float32))},
+         "embed/test: expected vectors of the 20 test images, got 7, 7 of them the same; "
+         "`dvc repro -f embed` makes them anew"),
+    ],
+)  # fmt: skip
+def test_refusals(run, changes, says):
     with pytest.raises(ArtifactError) as refused:
-        gather(**{**run, "labels": Labels(["label"], {})})
-    assert str(refused.value) == "labels.csv: expected at least one label, got none"
-    with pytest.raises(ArtifactError) as refused:
-        gather(**{**run, "labels": Labels(["label"], {"zz": ["ant"], "a00": ["ant"]})})
-    assert str(refused.value) == "labels.csv: expected keys of embedded training images, got zz"
-    with pytest.raises(ArtifactError) as refused:
-        gather(**{**run, "test": Embeddings(run["test"].keys[:7], run["test"].vectors[:7])})
-    assert str(refused.value) == (
-        "embed/test: expected vectors of the 20 test images, got 7, 7 of them the same; "
-        "`dvc repro -f embed` makes them anew"
-    )
+        gather(**{**run, **changes})
+    assert str(refused.value) == says

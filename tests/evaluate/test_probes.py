@@ -5,11 +5,10 @@ import logging
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 
 from pipeline.base import rng
 from pipeline.evaluate import probes
-from pipeline.evaluate.coverage import balance, covered
+from pipeline.evaluate.accuracy import balance, covered
 
 
 def unit(x):
@@ -18,7 +17,7 @@ def unit(x):
 
 @pytest.fixture
 def points():
-    """Four overlapping classes on the sphere: 400 with classes, 90 to be guessed."""
+    """Four overlapping classes on the sphere: 400 with classes, 90 to be predicted."""
     g = np.random.default_rng(3)
     centre, y = g.normal(size=(4, 6)), g.integers(0, 4, 490)
     x = unit(centre[y] + 1.2 * g.normal(size=(490, 6)))
@@ -41,14 +40,6 @@ def test_nearest_vote_is_a_slow_loop(points, neighbours, monkeypatch):
     assert probes.nearest_vote(x, y, queries, neighbours).tolist() == slow
     monkeypatch.setattr(probes, "BLOCK", 7 * len(x))  # thirteen blocks of queries give the same
     assert probes.nearest_vote(x, y, queries, neighbours).tolist() == slow
-
-
-def test_nearest_vote_agrees_with_scikit_learn_where_votes_do_not_tie(points):
-    x, y, queries, _ = points
-    peer = KNeighborsClassifier(9, metric="cosine", algorithm="brute").fit(x, y)
-    clear = np.sort(peer.predict_proba(queries), axis=1)[:, -2:] @ [-1, 1] > 0
-    assert clear.sum() > 40
-    assert np.array_equal(probes.nearest_vote(x, y, queries, 9)[clear], peer.predict(queries)[clear])
 
 
 def test_fewer_images_than_neighbours_all_vote(points):
@@ -82,19 +73,11 @@ def test_every_draw_is_kept_and_is_its_own_stream(points):
     assert len(draws) == 6
     for i, draw in enumerate(draws):
         rows = rng.stream(11, "evaluate", "draw", i).choice(400, 8, replace=False)
-        guess = LogisticRegression(C=10, max_iter=1000).fit(x[rows], y[rows]).predict(queries)
-        assert draw.top1 == np.mean(guess == answers)
+        predicted = LogisticRegression(C=10, max_iter=1000).fit(x[rows], y[rows]).predict(queries)
+        assert draw.top1 == np.mean(predicted == answers)
         assert draw.classes_covered == len(set(y[rows]))
     assert draws == probes.random_draws(x, y, queries, answers, size=8, draws=6, seed=11)
     assert draws != probes.random_draws(x, y, queries, answers, size=8, draws=6, seed=12)
-
-
-def test_draws_of_one_image_cover_one_class_each(points):
-    x, y, queries, answers = points
-    draws = probes.random_draws(x, y, queries, answers, size=1, draws=5, seed=0)
-    shares = {np.mean(answers == k) for k in range(4)}
-    assert [draw.classes_covered for draw in draws] == [1] * 5
-    assert {draw.top1 for draw in draws} <= shares
 
 
 def test_coverage_and_balance():

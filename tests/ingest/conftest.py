@@ -7,18 +7,28 @@ from click.testing import CliRunner
 from PIL import Image
 
 from stages.ingest import main
-
-PARAMS = Path(__file__).parents[2] / "params.yaml"
+from tests.graph import ROOT
+from tests.ingest.outcome import bytes_below
+from tests.shards.server import serving
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
-    """Every test runs in an empty folder of its own."""
+    """Every test runs in an empty folder of its own, and without a network: nothing listens there."""
     (tmp_path / "run").mkdir()
     monkeypatch.chdir(tmp_path / "run")
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 @pytest.fixture
+def server():
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
 def picture():
     """A function of a number: the bytes of a small image that is unlike that of any other number."""
 
@@ -40,31 +50,36 @@ def fill(picture):
         for name, data in named.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)
-        return folder
 
     return write
 
 
 @pytest.fixture
 def ingest():
-    """Runs the command with `dotted.key=value` laid over the repository's params; its result."""
+    """Runs the command with `dotted.key=value` laid over the repository's params; it must end well."""
 
-    def run(*sets):
-        return CliRunner().invoke(main, ["--params", str(PARAMS), *(word for item in sets for word in ("--set", item))])
+    def run(*sets, code=0):
+        words = [word for item in sets for word in ("--set", item)]
+        result = CliRunner().invoke(main, ["--params", str(ROOT / "params.yaml"), *words])
+        assert result.exit_code == code, result.output
+        return result
 
     return run
 
 
 @pytest.fixture
 def refusal(ingest):
-    """Runs the command, which must fail in one line and leave nothing behind but its lock; the line."""
+    """Runs the command, which must fail in one line and change no file but its lock and the cache; the line."""
 
     def run(*sets):
-        result = ingest(*sets)
-        assert result.exit_code == 1
-        assert {str(path) for path in Path().rglob("*") if path.is_file()} <= {"data/scratch/ingest.lock"}
-        line = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-        assert result.stderr.splitlines()[-1:] == line
-        return line[0].removeprefix("Error: ")
+        before, folder = bytes_below("."), Path("data/ingest").exists()
+        result = ingest(*sets, code=1)
+        after = bytes_below(".")
+        changed = {path for path in before.keys() | after if before.get(path) != after.get(path)}
+        assert {path for path in changed if not path.startswith("data/cache/")} <= {"data/scratch/ingest.lock"}
+        assert Path("data/ingest").exists() == folder
+        lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+        assert result.stderr.splitlines()[-1:] == lines
+        return lines[0].removeprefix("Error: ")
 
     return run

@@ -6,27 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import SourceError
 from pipeline.ingest.sources.remote_tars import expanded
 from pipeline.shards.reader import load
-from tests.shards.server import reading, serving
+from tests.ingest.outcome import OUT, index, manifest
+from tests.shards.server import reading
 
-OUT = Path("data/ingest")
 SHARDS = "ingest.source=shards"
-QUICK = ("reading.cache_dir=data/cache", "reading.wait_s=0.01", "reading.retries=1", "reading.timeout_s=1")
+QUICK = [f"machine.reading.{item}" for item in ("cache_dir=data/cache", "wait_s=0.01", "retries=1", "timeout_s=1")]
 TABLES = ("sources.csv", "answers.csv", "classes.json", "attributes.parquet")
 
 
 @pytest.fixture
-def server():
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
 def tars(server, picture):
-    """Writes the same tars to data/images and to the server: five images each with labels; the names."""
+    """Writes the same tars to data/images and to the server: five images each with labels; their URLs."""
 
     def write(*names, spoilt=()):
         for number, name in enumerate(names):
@@ -42,28 +35,28 @@ def tars(server, picture):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data.getvalue())
             server.files[f"/set/{name}"] = data.getvalue()
+        return [server.url(f"/set/{name}") for name in names]
 
     return write
 
 
-def both(ingest, url):
+def both(ingest, urls, *sets):
     """Manifest and index of the folder, then those of the URLs; all other files are the same."""
-    assert ingest(SHARDS).exit_code == 0
-    local = Manifest.read(OUT / "manifest.json"), Index.read(OUT / "index.parquet")
+    ingest(SHARDS)
+    local = manifest(), index()
     files = [(OUT / name).read_bytes() for name in TABLES]
-    result = ingest(SHARDS, f"ingest.shards.path={url}", *QUICK)
-    assert result.exit_code == 0, result.stderr
+    ingest(SHARDS, f"ingest.shards.path={urls}", *QUICK, *sets)
     assert [(OUT / name).read_bytes() for name in TABLES] == files
-    return local, (Manifest.read(OUT / "manifest.json"), Index.read(OUT / "index.parquet"))
+    return local, (manifest(), index())
 
 
 @pytest.mark.parametrize("small", [False, True])
 def test_the_same_index_as_that_of_a_folder(server, tars, ingest, small):
     tars("train-000.tar", "train-001.tar", "train-002.tar", "test-000.tar", "test-001.tar")
     urls = [server.url("/set/train-{000..002}.tar"), server.url("/set/test-{000..001}.tar")]
-    extra = [f"reading.cache_mb={len(server.files['/set/train-000.tar']) * 1.5 / 1e6}"] if small else []
-    run, server.troubles["/set/train-001.tar"] = ingest, ["cut"]
-    local, remote = both(lambda *sets: run(*sets, *extra), f"[{', '.join(map(repr, urls))}]")
+    extra = [f"machine.reading.cache_mb={len(server.files['/set/train-000.tar']) * 1.5 / 1e6}"] if small else []
+    server.troubles["/set/train-001.tar"] = ["cut"]
+    local, remote = both(ingest, urls, *extra)
     assert list(remote[1].key) == list(local[1].key)
     assert list(remote[1].split) == list(local[1].split)
     assert list(remote[1].shard) == [server.url(f"/set/{Path(path).name}") for path in local[1].shard]
@@ -78,35 +71,26 @@ def test_the_same_index_as_that_of_a_folder(server, tars, ingest, small):
     assert len(server.asked) == 6 + (3 if small else 0)  # the last one that came was none of these
 
 
-def test_an_image_that_cannot_be_read_is_listed_and_left_out(server, tars, ingest):
-    tars("train-0.tar", "test-0.tar", spoilt={("train-0.tar", 2)})
-    local, remote = both(ingest, f"[{server.url('/set/train-0.tar')}, {server.url('/set/test-0.tar')}]")
+def test_an_image_that_cannot_be_read_is_listed_and_left_out(tars, ingest):
+    urls = tars("train-0.tar", "test-0.tar", spoilt={("train-0.tar", 2)})
+    local, remote = both(ingest, urls)
     assert remote[0].bad == local[0].bad
     assert [row["path"] for row in remote[0].bad] == ["train-0.tar/0002"]
     assert remote[0].count("train") == 4
 
 
-def says(ingest, *sets):
-    result = ingest(SHARDS, *QUICK, *sets)
-    assert result.exit_code == 1
-    assert not OUT.exists()
-    return result.stderr.splitlines()[-1].removeprefix("Error: ")
+def test_refusals_name_the_url(server, tars, refusal):
+    def says(path):
+        return refusal(SHARDS, *QUICK, f"ingest.shards.path={path}")
 
-
-def test_refusals_name_the_url(server, tars, ingest):
-    tars("a.tar")
-    url = server.url("/set/{0..1}.tar")
-    assert says(ingest, f"ingest.shards.path='{url}'") == f"{server.url('/set/0.tar')}: expected a tar, got none"
+    (url,) = tars("a.tar")
+    assert says(f"'{server.url('/set/{0..1}.tar')}'") == f"{server.url('/set/0.tar')}: expected a tar, got none"
     server.files["/set/a.tar"] = server.files["/set/a.tar"][:700]
-    found = says(ingest, f"ingest.shards.path={server.url('/set/a.tar')}")
-    assert found.startswith(f"{server.url('/set/a.tar')}: ")
-    assert "/dev/fd" not in found
-    twice = f"[{server.url('/set/a.tar')}, {server.url('/set/a.tar')}]"
-    assert says(ingest, f"ingest.shards.path={twice}").endswith("expected each tar once, got 2 URLs of 1 tars")
-    mixed = f"[{server.url('/set/a.tar')}, 'pipe:touch ran']"
-    assert says(ingest, f"ingest.shards.path={mixed}").startswith(
-        "pipe:touch ran: expected a path or a URL that begins"
-    )
+    cut = says(url)
+    assert cut.startswith(f"{url}: ")
+    assert "/dev/fd" not in cut
+    assert says([url, url]).endswith("expected each tar once, got 2 URLs of 1 tars")
+    assert says([url, "pipe:touch ran"]).startswith("pipe:touch ran: expected a path or a URL that begins")
     assert not Path("ran").exists()
 
 
@@ -114,11 +98,12 @@ def test_ranges_in_braces():
     assert expanded("https://h/a-{08..11}.tar") == [f"https://h/a-{n}.tar" for n in ("08", "09", "10", "11")]
     assert expanded("s3://b/{0..1}/{5..6}") == ["s3://b/0/5", "s3://b/0/6", "s3://b/1/5", "s3://b/1/6"]
     assert expanded("gs://b/a.tar") == ["gs://b/a.tar"]
+    braces = "expected braces with a range of numbers, {000..099}, got others: nothing is listed"
     for url, why in (
         ("https://h/{9..1}", "expected a range that rises, of 1,000,000 at most, got 9..1"),
         ("https://h/{0..9999999}", "expected a range that rises, of 1,000,000 at most, got 0..9999999"),
-        ("https://h/{a,b}.tar", "expected braces with a range of numbers, {000..099}, got others: nothing is listed"),
-        ("https://h/*.tar", "expected braces with a range of numbers, {000..099}, got others: nothing is listed"),
+        ("https://h/{a,b}.tar", braces),
+        ("https://h/*.tar", braces),
         ("data/a.tar", "expected a URL beside the others, got a path"),
     ):
         with pytest.raises(SourceError) as error:

@@ -1,11 +1,14 @@
-"""Where images come from: the table of sources, and what makes shards and an index of any of them."""
+"""The table of sources: where images come from."""
 
+from pipeline.base.machine import Machine
+from pipeline.base.params import Params
 from pipeline.ingest.source import Source
 from pipeline.ingest.sources.cifar import Cifar10, Cifar100
 from pipeline.ingest.sources.digits import Digits
 from pipeline.ingest.sources.fashion_mnist import FashionMnist
 from pipeline.ingest.sources.folder import Folder
 from pipeline.ingest.sources.imagenet import ImageNet
+from pipeline.ingest.sources.remote_tars import RemoteTars
 from pipeline.ingest.sources.shards import Shards
 
 SOURCES: dict[str, type[Source]] = {
@@ -17,3 +20,12 @@ SOURCES: dict[str, type[Source]] = {
     "folder": Folder,
     "shards": Shards,
 }
+
+
+def source_of(params: Params) -> Source:
+    """The source that `ingest.source` names, with its own block; tars behind URLs are a source of their own."""
+    name = params.method("ingest.source", SOURCES)
+    source = params.block(f"ingest.{name}", SOURCES[name])
+    if isinstance(source, Shards) and source.behind_urls:
+        return RemoteTars(path=source.path, look=source.look, reading=params.block("machine", Machine).reading)
+    return source

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.torchvision_import import torchvision
-from pipeline.ingest.download import downloaded
+from pipeline.ingest.files import downloaded
 from pipeline.ingest.source import Item, Listing, Source
 
 # The 20 superclasses of CIFAR-100, in the data set's order.

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from pipeline.base.errors import SourceError
 from pipeline.base.torchvision_import import torchvision
-from pipeline.ingest.download import downloaded
+from pipeline.ingest.files import downloaded
 from pipeline.ingest.source import Item, Listing, Source
 
 COARSE = {  # the paper's names in the paper's order; the coarser level is ours

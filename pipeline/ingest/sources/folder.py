@@ -1,14 +1,16 @@
 """A folder of images: a folder for each class, or a flat one with `answers.csv` (path,label), or no answers at all."""
 
 from collections.abc import Iterable, Mapping
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 
 from pipeline.artifacts.labels import level_names
 from pipeline.base.errors import SourceError
 from pipeline.base.files import read_csv
+from pipeline.ingest.classes import refuse_two_parents
+from pipeline.ingest.files import entries, files_below
 from pipeline.ingest.source import Item, Listing, Source
-from pipeline.ingest.walk import entries, files_below, settle_splits, split_in
+from pipeline.ingest.split import split_word, splits_from_words
 
 ANSWERS = "answers.csv"
 
@@ -26,9 +28,9 @@ class Folder(Source):
         """Images by the names of files and folders; a file's content is not looked at."""
         root = Path(self.path)
         tops = [path for path in entries(root) if path.name != ANSWERS]
-        said = {str(top): split_in(top.name) if top.is_dir() else None for top in tops}
-        splits = settle_splits(said, "sub-folders")
-        parts = [top for top in tops if said[str(top)]] or [root]
+        words = {str(top): split_word(top.name) if top.is_dir() else None for top in tops}
+        splits = splits_from_words(words, "sub-folders")
+        parts = [top for top in tops if words[str(top)]] or [root]
         levels: tuple[str, ...] = ()
         items: list[Item] = []
         for part in parts:
@@ -36,10 +38,10 @@ class Folder(Source):
             if split == "unused":
                 continue
             files = [file for file in files_below(part) if file.name != ANSWERS]
-            own_levels, answers = _answers(root, part, files)
-            if levels and own_levels and levels != own_levels:
-                raise SourceError(f"{part}: expected the levels {','.join(levels)}, got {','.join(own_levels)}")
-            levels = levels or own_levels
+            part_levels, answers = _answers(root, part, files)
+            if levels and part_levels and levels != part_levels:
+                raise SourceError(f"{part}: expected the levels {','.join(levels)}, got {','.join(part_levels)}")
+            levels = levels or part_levels
             items += [Item(file.relative_to(root).as_posix(), split, answers.get(file), file) for file in files]
         if not items:
             raise SourceError(f"{root}: expected images, found none")
@@ -79,12 +81,12 @@ def _table(home: Path, files: list[Path], *, whole: bool) -> tuple[tuple[str, ..
     """`answers.csv`: a row for each image of which the class is known; a file without a row has no answer."""
     file = home / ANSWERS
     header, rows = read_csv(file, ("path", "label"))
-    known = set(files)
+    listed = set(files)
     answers: dict[Path, tuple[str, ...]] = {}
     for cell, *texts in rows:
-        path, names = cell if home / cell in known else cell.strip(), [text.strip() for text in texts]
+        path, names = cell if home / cell in listed else cell.strip(), [text.strip() for text in texts]
         image = home / path
-        if image not in known:
+        if image not in listed:
             if whole or not image.is_file():
                 raise SourceError(f"{file}: {path}: expected an image of that path, found none")
             continue  # an image of another split
@@ -95,9 +97,6 @@ def _table(home: Path, files: list[Path], *, whole: bool) -> tuple[tuple[str, ..
 
 def _check_tree(root: Path, answers: Iterable[tuple[str, ...]]) -> None:
     """A class belongs to one class of the level above it, where it names one."""
-    above: dict[tuple[int, str], str] = {}
+    parent: dict[tuple[int, str], str] = {}
     for answer in sorted(set(answers)):
-        for level, (name, coarser) in enumerate(pairwise(answer)):
-            if coarser and above.setdefault((level, name), coarser) != coarser:
-                both = f"{above[level, name]} and {coarser}"
-                raise SourceError(f"{root}: {name}: expected one class above it, got {both}")
+        refuse_two_parents(answer, parent, str(root))

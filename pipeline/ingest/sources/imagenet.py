@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pipeline.base.errors import SourceError
 from pipeline.base.files import read_csv, read_text
+from pipeline.ingest.files import entries
 from pipeline.ingest.source import Item, Listing, Source
-from pipeline.ingest.walk import entries
 
 WNID = re.compile(r"n\d{8}")  # a class: its number in WordNet
 KAGGLE = Path("ILSVRC/Data/CLS-LOC")  # where Kaggle's archive has the images
@@ -44,8 +44,8 @@ class ImageNet(Source):
         names = _names(root / NAMES, list(wnids))
         items = [
             Item(file.relative_to(home).as_posix(), split, (names[wnid],), file)
-            for split, own in (("train", train), ("test", val))
-            for file, wnid in own
+            for split, images in (("train", train), ("test", val))
+            for file, wnid in images
         ]
         return Listing(("label",), items, {"label": list(names.values())})
 
@@ -64,24 +64,24 @@ class ImageNet(Source):
         wanted = any(not WNID.fullmatch(line) for line in lines)
         if wanted and not self.numbers:
             raise SourceError(f"{truth}: expected wnids, or numbers and their wnids in ingest.imagenet.numbers")
-        meaning = _numbers(Path(self.numbers)) if wanted else {}
+        wnid_of = _numbers(Path(self.numbers)) if wanted else {}
         for line in lines:
-            if not WNID.fullmatch(line) and line not in meaning:
+            if not WNID.fullmatch(line) and line not in wnid_of:
                 raise SourceError(f"{truth}: expected a wnid or a number that {self.numbers} has, got {line!r}")
-        return [(file, meaning.get(line, line)) for file, line in zip(files, lines, strict=True)]
+        return [(file, wnid_of.get(line, line)) for file, line in zip(files, lines, strict=True)]
 
 
 def _in_folders(home: Path) -> list[tuple[Path, str]]:
     """All images below folders of wnids, with their wnid."""
-    found = []
+    images = []
     for folder in entries(home):
         if not WNID.fullmatch(folder.name):
             raise SourceError(f"{folder}: expected a folder named by a wnid, such as n01440764")
         files = entries(folder)
         if not files:
             raise SourceError(f"{folder}: expected a class folder with images, found it empty")
-        found += [(file, folder.name) for file in files]
-    return found
+        images += [(file, folder.name) for file in files]
+    return images
 
 
 def _solution(file: Path) -> dict[str, str]:
@@ -98,12 +98,12 @@ def _solution(file: Path) -> dict[str, str]:
 
 def _numbers(file: Path) -> dict[str, str]:
     """The wnid of each number, from lines that begin with both, in either order."""
-    meaning: dict[str, str] = {}
+    wnid_of: dict[str, str] = {}
     for line in filter(str.strip, read_text(file).splitlines()):
         wnid, number = sorted(line.split()[:2], reverse=True) if len(line.split()) > 1 else (line, "")
-        if not (WNID.fullmatch(wnid) and number.isdecimal()) or meaning.setdefault(number, wnid) != wnid:
+        if not (WNID.fullmatch(wnid) and number.isdecimal()) or wnid_of.setdefault(number, wnid) != wnid:
             raise SourceError(f"{file}: expected lines of a number and its wnid, each number once, got {line[:40]!r}")
-    return meaning
+    return wnid_of
 
 
 def _names(file: Path, wnids: Sequence[str]) -> dict[str, str]:

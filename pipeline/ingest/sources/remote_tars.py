@@ -1,6 +1,6 @@
-"""WebDataset tars behind URLs: each comes once, through the cache, and is indexed where it lies there.
+"""WebDataset tars behind URLs: each is fetched once, into the cache, and indexed there.
 
-All that ingest wants of an image is found while its tar is at hand: it may have left the cache before ingest has done.
+All facts of its images are read at once: the tar may have left the cache before ingest ends.
 """
 
 import math
@@ -17,14 +17,14 @@ from urllib.parse import urlsplit
 
 from pipeline.artifacts.shards import Shard, scheme
 from pipeline.base.errors import SourceError
+from pipeline.base.machine import Reading
+from pipeline.ingest.progress import Progress
 from pipeline.ingest.source import Item, Listing, Source, Span
-from pipeline.ingest.sources.shards import read_tar, seen, split_of
-from pipeline.ingest.walk import settle_splits
+from pipeline.ingest.sources.shards import facts_of, read_tar, split_of
+from pipeline.ingest.split import splits_from_words
 from pipeline.parallel.threads import map_in_order
-from pipeline.parallel.workers import Progress
 from pipeline.shards.decode import Facts
 from pipeline.shards.remote.cache import Cache
-from pipeline.shards.remote.download import Reading
 
 MOST = 1_000_000  # tars that braces may name
 
@@ -40,13 +40,13 @@ class RemoteTars(Source):
         """Images and answers by the names and label members in the tars, named as in a folder that holds them."""
         urls = [url for one in ([self.path] if isinstance(self.path, str) else self.path) for url in expanded(one)]
         names = _names(urls)
-        splits = settle_splits({url: split_of(Path(name)) for url, name in names.items()}, "folders or names")
+        splits = splits_from_words({url: split_of(Path(name)) for url, name in names.items()}, "folders or names")
         items, tars = list[Item](), dict[Path, Shard]()
         used = [url for url in urls if splits[url] != "unused"]
         with Progress("ingest: fetching", None, "MB") as progress:
             for url in used:
-                own, tars[Path(names[url])] = self._indexed(url, names[url], splits[url], progress)
-                items += own
+                inside, tars[Path(names[url])] = self._indexed(url, names[url], splits[url], progress)
+                items += inside
         return Listing(("label",), items, tars=tars)
 
     def _indexed(self, url: str, name: str, split: str | None, progress: Progress) -> tuple[list[Item], Shard]:
@@ -57,20 +57,16 @@ class RemoteTars(Source):
                 items = read_tar(file, name, split, lambda _: "", progress)[1]
             except SourceError as error:
                 raise SourceError(str(error).replace(str(file), url)) from error
-            found = map_in_order(lambda item: self._seen(handle, item.image), items)
-            tar = Path(name)
-            own = [
-                replace(item, image=replace(item.image, tar=tar, seen=facts))
-                for item, facts in zip(items, found, strict=True)
-                if isinstance(item.image, Span)
-            ]
-            return own, Shard(url, size, digest, len(own))
+            spans = [item.image for item in items if isinstance(item.image, Span)]
+            facts = map_in_order(lambda span: self._facts(handle, span), spans)
+            spans = [replace(span, tar=Path(name), facts=one) for span, one in zip(spans, facts, strict=True)]
+            items = [replace(item, image=span) for item, span in zip(items, spans, strict=True)]
+            return items, Shard(url, size, digest, len(items))
         finally:
             os.close(handle)
 
-    def _seen(self, handle: int, image: object) -> Facts | str:
-        assert isinstance(image, Span)
-        return seen(os.pread(handle, image.size, image.offset), whole=self.look == "decode")
+    def _facts(self, handle: int, span: Span) -> Facts | str:
+        return facts_of(os.pread(handle, span.size, span.offset), whole=self.look == "decode")
 
 
 def expanded(url: str) -> list[str]:

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from pipeline.artifacts.shards import REMOTE, Shard
-from pipeline.base.errors import SourceError
+from pipeline.base.errors import SourceError, first_names
+from pipeline.ingest.files import files_below
+from pipeline.ingest.progress import MB, Progress
 from pipeline.ingest.source import Item, Listing, Source, Span
-from pipeline.ingest.walk import SPLITS, files_below, settle_splits, split_in
-from pipeline.parallel.workers import MB, Progress, side_by_side
+from pipeline.ingest.split import SPLIT_WORDS, split_word, splits_from_words
+from pipeline.parallel.threads import map_in_order
 from pipeline.shards.decode import FORMATS, BadImage, Facts, probe
 
 IMAGES = tuple(extension for extensions in FORMATS.values() for extension in extensions)
-SHOWN = 10  # endings in a message, at most
 BLOCK = 512  # bytes; a tar ends with blocks of zeros
 BUFFER = 1 << 20  # bytes that are read at once
 LABELS = ("cls", "json")
@@ -50,40 +51,40 @@ class Shards(Source):
         tars = [file for file in files_below(root) if file.name.endswith(".tar")]
         if not tars:
             raise SourceError(f"{root}: expected .tar files, found none")
-        splits = settle_splits({str(tar): split_of(tar.relative_to(root)) for tar in tars}, "sub-folders or names")
+        splits = splits_from_words({str(tar): split_of(tar.relative_to(root)) for tar in tars}, "sub-folders or names")
         used = [tar for tar in tars if splits[str(tar)] != "unused"]
         with Progress("ingest: reading", sum(tar.stat().st_size for tar in used) / MB, "MB") as progress:
 
             def read(tar: Path) -> tuple[Shard, list[Item]]:
-                see = partial(seen, whole=self.look == "decode")
-                return read_tar(tar, tar.relative_to(root).as_posix(), splits[str(tar)], see, progress)
+                facts = partial(facts_of, whole=self.look == "decode")
+                return read_tar(tar, tar.relative_to(root).as_posix(), splits[str(tar)], facts, progress)
 
-            found = dict(zip(used, side_by_side(read, used, progress), strict=True))
-        items = [item for _, some in found.values() for item in some]
-        return Listing(("label",), items, tars={tar: shard for tar, (shard, _) in found.items()})
+            contents = dict(zip(used, map_in_order(read, used, chunk=1, stop=progress.stop), strict=True))
+        items = [item for _, inside in contents.values() for item in inside]
+        return Listing(("label",), items, tars={tar: shard for tar, (shard, _) in contents.items()})
 
 
 def split_of(tar: Path) -> str | None:
-    """What the sub-folders or, failing these, the name of a tar say: `train/a.tar`, `train-000000.tar`."""
-    start = re.match(f"({'|'.join(SPLITS)})(ing|id|idation)?(?![a-z])", tar.name.lower())
-    return next(filter(None, map(split_in, tar.parts[:-1])), start.group(1) if start else None)
+    """The split that the sub-folders or, without one there, a tar's name says: `train/a.tar`, `train-000000.tar`."""
+    start = re.match(f"({'|'.join(SPLIT_WORDS)})(ing|id|idation)?(?![a-z])", tar.name.lower())
+    return next(filter(None, map(split_word, tar.parts[:-1])), start.group(1) if start else None)
 
 
 @dataclass(slots=True)
 class _Member:
-    """A file in a tar, and what was made of its bytes when they were at hand: an image's facts, or a label's bytes."""
+    """A file in a tar, with the facts of an image or the bytes of a label."""
 
     name: str
     offset: int
     size: int
-    seen: Facts | str = ""
+    facts: Facts | str = ""
     data: bytes = b""
 
 
 def read_tar(
-    tar: Path, name: str, split: str | None, see: Callable[[bytes], Facts | str], progress: Progress
+    tar: Path, name: str, split: str | None, facts: Callable[[bytes], Facts | str], progress: Progress
 ) -> tuple[Shard, list[Item]]:
-    """The tar and its images, named below `name`, with what `see` says of their bytes and with their answers.
+    """The tar and its images, named below `name`, with the `facts` of their bytes and with their answers.
 
     Raises SourceError for a tar that is spoilt.
     """
@@ -103,12 +104,12 @@ def read_tar(
         if extension in LABELS:
             member.data = data
         elif _is_image(extension):
-            member.seen = see(data)
+            member.facts = facts(data)
             progress.add(1, 0)
     endings = {extension.rpartition(".")[2] for parts in samples.values() for extension in parts}
     if endings and not endings & {*IMAGES}:
-        found = ", ".join(sorted(endings)[:SHOWN])
-        raise SourceError(f"{tar}: expected images ({', '.join(IMAGES)}), got only members that end in {found}")
+        got = first_names(sorted(endings))
+        raise SourceError(f"{tar}: expected images ({', '.join(IMAGES)}), got only members that end in {got}")
     items = []
     for key, parts in samples.items():
         images = [member for extension, member in parts.items() if _is_image(extension)]
@@ -117,7 +118,7 @@ def read_tar(
         for image in images:
             label = _label(tar, parts)
             answer = None if label is None else (label,)
-            items.append(Item(f"{name}/{key}", split, answer, Span(tar, image.offset, image.size, image.seen)))
+            items.append(Item(f"{name}/{key}", split, answer, Span(tar, image.offset, image.size, image.facts)))
     return Shard(tar.as_posix(), tar.stat().st_size, digest.hexdigest(), len(items)), items
 
 
@@ -132,8 +133,8 @@ def _is_image(extension: str) -> bool:
     return extension.rpartition(".")[2] in IMAGES
 
 
-def seen(data: bytes, whole: bool) -> Facts | str:
-    """What an image says of itself, `whole` once it is decoded; or why it cannot be read."""
+def facts_of(data: bytes, whole: bool) -> Facts | str:
+    """An image's facts, or why it cannot be read; with `whole` it is decoded to the end."""
     try:
         return probe(data, whole=whole)
     except BadImage as error:
@@ -143,8 +144,8 @@ def seen(data: bytes, whole: bool) -> Facts | str:
 def _members(tar: Path, digest: "hashlib._Hash", progress: Progress) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     """All members, to the mark at the tar's end, with the bytes of images and labels; others are passed over.
 
-    Every byte of the file is read once, in order, and goes into `digest`. `tarfile` alone takes a cut or spoilt header
-    for the end.
+    Every byte of the file is read once, in order, and goes into `digest`. `tarfile` takes a header that is cut off
+    or spoilt for the end, so the end is checked here.
     """
     with tar.open("rb", buffering=BUFFER) as file:
         total = os.fstat(file.fileno()).st_size

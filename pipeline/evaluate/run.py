@@ -1,0 +1,57 @@
+"""The stage: a trained model's predictions for the test images, and all metrics."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.predictions import Predictions
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.files import read_json, whole_folder, write_csv, write_json
+from pipeline.base.log import write_log
+from pipeline.base.machine import Reading
+from pipeline.evaluate import accuracy, metrics, plots
+from pipeline.evaluate.levels import parents_in
+from pipeline.evaluate.metrics import EvaluateParams, Metrics
+from pipeline.evaluate.predict import predict_split
+from pipeline.nn.classifier import Classifier
+from pipeline.nn.device import Device
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(
+    ingest: Path, embed: Path, labels: Path, model: Path, out: Path, params: EvaluateParams, seed: int, reading: Reading
+) -> Metrics:
+    """Measures the `model` on the test split, and writes metrics, predictions, draws and plots as the folder `out`."""
+    manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet", "test")
+    answers, given = Labels.read(ingest / "answers.csv"), Labels.read(labels)
+    train, test = Embeddings.read(embed / "train"), Embeddings.read(embed / "test")
+    classes_without_label = read_json(model / "model.json").get("unreached", [])
+    net = Classifier.read(model).to(Device.choose("fp32").device)
+    parents = parents_in(answers, given)
+    with write_log(out.parent, "evaluate", {"images": len(test.keys)}):
+        split = predict_split(net, manifest, index, "test", parents, params.batch_size, reading)
+        measured = metrics.gather(split, given, answers, classes_without_label, train, test, params, seed)
+    predictions = metrics.with_answers(split, answers)
+    with whole_folder(out) as part:
+        write_json(part / "metrics.json", measured.values)
+        predictions.write(part / "predictions.csv")
+        draws = [(i, f"{draw.top1:.9g}", draw.classes_covered) for i, draw in enumerate(measured.draws)]
+        write_csv(part / "draws.csv", ("draw", "top1", "classes_covered"), draws)
+        (part / "plots").mkdir()
+        _plot_confusion(predictions, part / "plots/confusion.png")
+    for why, names in metrics.absent(measured.values):
+        log.info("absent: %s: %s", ", ".join(names), why)
+    return measured
+
+
+def _plot_confusion(predictions: Predictions, file: Path) -> None:
+    """Nothing is drawn where no image has an answer."""
+    pairs = [pair for pair in zip(predictions.answers, predictions.predictions, strict=True) if pair[0]]
+    if pairs:
+        names = sorted({name for pair in pairs for name in pair})
+        answers, predicted = (np.array([names.index(pair[side]) for pair in pairs]) for side in (0, 1))
+        plots.confusion(file, accuracy.confusion(answers, predicted, len(names)), names)

@@ -1,0 +1,113 @@
+"""Labels from a person's CSV, and the template for it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import field_validator
+
+from pipeline.artifacts.labels import Classes, Labels, Sources, level_names
+from pipeline.artifacts.shards import Index
+from pipeline.base.errors import ArtifactError, SourceError, first_names
+from pipeline.base.files import read_csv, write_csv
+from pipeline.base.params import Block
+from pipeline.label.wanted import Wanted
+
+TEMPLATE = "template.csv"  # the name of the table to fill in, beside the person's file
+COLUMNS = ("rank", "key", "path")  # of the template and of the file that the page saves, before those of the levels
+
+
+class FileParams(Block):
+    """The block `label.file`: a CSV with the columns key and label; columns that are no level are ignored."""
+
+    path: str
+
+    @field_validator("path")
+    @classmethod
+    def _no_template(cls, path: str) -> str:
+        if Path(path).name == TEMPLATE:
+            raise ValueError(f"a file of another name than {TEMPLATE}, which is written beside it")
+        return path
+
+
+def levels_to_ask(answer_levels: Sequence[str], classes: Classes, depth: int, where: Path) -> list[str]:
+    """The levels that a person's labels may have, finest first: those with known classes, in the order of the answers.
+
+    Where only the finest has known classes, there are `depth` levels with the usual names. Raises ArtifactError, naming
+    the file, where there are known coarser levels, but too few.
+    """
+    known = ("label", *classes.names)
+    levels = [level for level in dict.fromkeys(("label", *answer_levels, *known)) if level in known]
+    if 1 < len(levels) < depth:
+        raise ArtifactError(f"{where}: expected {depth} levels for label.coarse_budget, got {', '.join(levels)}")
+    return levels if len(levels) >= depth else list(level_names(depth))
+
+
+def read_labels(file: Path, index: Index, classes: Classes, levels: Sequence[str]) -> Labels:
+    """The labels in a person's CSV at these levels; a coarser one may be missing from the file.
+
+    A row without any label does not count. A coarser class that stands beside a class in one row holds for all rows of
+    that class. Images that are no picks may have a label, for instance of an earlier selection. Raises an error, by
+    key, for an image that is not in the `index` of training images, two labels for one image, a name of two lines, one
+    that `classes`, where it has names, has not, and a class that stands below two coarser ones.
+    """
+    header, body = read_csv(file, ())
+    if not {"key", "label"} <= set(header):
+        raise SourceError(f"{file}: expected the columns key and label, got {','.join(header) or 'nothing'}")
+    table = [{name: cell.strip() for name, cell in zip(header, row, strict=True)} for row in body]
+    index.rows_of([cells["key"] for cells in table], str(file))
+    rows: dict[str, list[str]] = {}
+    for cells in table:
+        key, names = cells["key"], [cells.get(level, "") for level in levels]
+        for level, name in zip(levels, names, strict=True):
+            if len(name.splitlines()) > 1:
+                raise SourceError(f"{file}: key {key}: expected a {level} of one line, got {name!r}")
+            expected = classes.names.get(level, ())
+            if name and expected and name not in expected:
+                raise SourceError(f"{file}: key {key}: expected a {level} among {first_names(expected)}, got {name!r}")
+        before = rows.setdefault(key, names)
+        if before != names:
+            both = next(f"{one!r} and {other!r}" for one, other in zip(before, names, strict=True) if one != other)
+            raise SourceError(f"{file}: key {key}: expected one label, got {both}")
+    return Labels(levels, {key: names for key, names in rows.items() if any(names)}).completed(file)
+
+
+def offer_template(file: Path, picks: Sequence[str], sources: Sources, labels: Labels) -> str:
+    """Writes the table to fill in, with the `labels` that there are; the reason, if it is left as it is.
+
+    A table that holds other labels is somebody's work, and so may be a file that is no table.
+    """
+    blank = [""] * len(labels.levels)
+    if file.exists():
+        try:
+            header, body = read_csv(file, ())
+        except ArtifactError:
+            header = []
+        if "label" not in header:
+            return "it is no table with a column label"
+        others = 0
+        for row in body:
+            cells = dict(zip(header, row, strict=True))
+            names = labels.rows.get(cells.get("key", "").strip(), blank)
+            cells_and_names = zip(labels.levels, names, strict=True)
+            others += any(cells.get(level, "").strip() not in ("", name) for level, name in cells_and_names)
+        if others:
+            return f"{others} labels of its own are filled in"
+    rows = [(rank, key, sources.path.get(key, ""), *labels.rows.get(key, blank)) for rank, key in enumerate(picks)]
+    write_csv(file, (*COLUMNS, *labels.levels), rows)
+    return ""
+
+
+def refuse_missing(
+    file: Path, wanted: Wanted, missing: Sequence[str], labels: Labels, sources: Sources, picks: Path, page: Path
+) -> None:
+    """Raises SourceError, which says where to type the missing labels; writes the template for them first."""
+    template = file.with_name(TEMPLATE)
+    reason = offer_template(template, wanted.keys, sources, labels)
+    kept = f" (kept as it is: {reason})" if reason else ""
+    coarse = sum(level > 0 for level in wanted.levels)
+    least = f" (for the last {coarse} at least one in the column {labels.levels[1]})" if coarse else ""
+    found = f"got none for {len(missing)} of them, such as {missing[0]}" if file.is_file() else "found no file"
+    raise SourceError(
+        f"{file}: expected labels for the {len(wanted.keys)} picks in {picks}{least}, {found}; "
+        f"type them into {page}, or fill in {template}{kept}, and save as {file}"
+    )

@@ -1,0 +1,48 @@
+"""The labels that are wanted, and their look-up in the answers that came with the images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.artifacts.labels import Labels
+from pipeline.base.errors import ArtifactError, first_names
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The picks, best first, and for each the finest level that its label has; level 0 is the finest of all."""
+
+    keys: Sequence[str]
+    levels: Sequence[int]
+
+    @property
+    def depth(self) -> int:
+        """The number of levels, from the finest to the coarsest that a pick is labelled at."""
+        return max(self.levels, default=0) + 1
+
+    def labels_in(self, labels: Labels) -> Labels:
+        """Those labels that are a pick's."""
+        return Labels(labels.levels, {key: labels.rows[key] for key in self.keys if key in labels.rows})
+
+    def without_label(self, labels: Labels) -> list[str]:
+        """The picks that have no label at their own level or a finer one."""
+        picks = zip(self.keys, self.levels, strict=True)
+        return [key for key, level in picks if not any(labels.rows.get(key, ())[: level + 1])]
+
+
+def look_up(wanted: Wanted, answers: Labels, where: Path) -> Labels:
+    """The picks' answers, without what is finer than the level of each. Raises ArtifactError where one is missing."""
+    if wanted.depth > len(answers.levels):
+        raise ArtifactError(
+            f"{where}: expected {wanted.depth} levels for label.coarse_budget, got {', '.join(answers.levels)}"
+        )
+    level_of = dict(zip(wanted.keys, wanted.levels, strict=True))
+    rows = {
+        key: [*[""] * level_of[key], *names[level_of[key] :]] for key, names in wanted.labels_in(answers).rows.items()
+    }
+    labels = Labels(answers.levels, rows)
+    missing = wanted.without_label(labels)
+    if missing:
+        hint = "where there are no answers, set label.source=file"
+        raise ArtifactError(f"{where}: expected an answer for every pick, got none for {first_names(missing)}; {hint}")
+    return labels

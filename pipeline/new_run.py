@@ -1,0 +1,68 @@
+"""A folder of its own for a run: a copy of the code and the graphs, and its own params.yaml."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline.base.errors import ParamsError
+from pipeline.base.files import whole_file
+from pipeline.base.params import overlay, parse_yaml
+
+HOME = Path(__file__).resolve().parent.parent
+MARK = ".run"  # an empty file that says that a folder was laid out here
+WHOLE = ("second",)  # blocks that are replaced, not laid over: any of another block's values may be in them
+BROUGHT = ("data/images", "data/annotations", "data/rounds", "data/teacher")  # folders for what a person brings
+
+
+def new_run(folder: Path, presets: Sequence[Path], sets: Sequence[str]) -> None:
+    """Lays out the folder, or lays it out again: then it takes the new code and params, and keeps its data.
+
+    Presets are laid over params.yaml in order, then the `sets`, each a key=value. Raises ParamsError for a folder that
+    holds anything else, and for a key that params.yaml does not have.
+    """
+    if folder.resolve() in (HOME, *HOME.parents, HOME / "pipeline", HOME / "stages"):
+        raise ParamsError(f"{folder}: expected a folder for a run, got one of the code's own")
+    if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
+        raise ParamsError(f"{folder}: expected a new folder or one laid out before, found other files in it")
+    yaml = YAML()  # keeps the comments
+    yaml.width = 1000
+    params = yaml.load((HOME / "params.yaml").read_text(encoding="utf-8"))
+    for preset in presets:
+        merge(params, parse_yaml(preset.read_text(encoding="utf-8"), str(preset)), str(preset))
+    for item in sets:
+        overlay(params, item)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
+    for package in ("pipeline", "stages"):
+        shutil.rmtree(folder / package, ignore_errors=True)
+        shutil.copytree(HOME / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in BROUGHT:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for name in ("dvc.yaml", ".dvcignore"):
+        shutil.copy(HOME / name, folder / name)
+    for file in sorted((HOME / "experiments").glob("*/*.yaml")):
+        copy = folder / file.relative_to(HOME)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if file.name == "dvc.yaml" or not copy.exists():  # an experiment's params are the run's, once they are there
+            shutil.copy(file, copy)
+    with whole_file(folder / "params.yaml") as part:
+        yaml.dump(params, part)
+    if not (folder / ".dvc").is_dir():
+        subprocess.run(["dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)
+
+
+def merge(params: dict[str, Any], preset: object, where: str) -> None:
+    """Lays a preset's values over the params in place; a key that params.yaml does not have is refused."""
+    if not isinstance(preset, dict):
+        raise ParamsError(f"{where}: expected a block, got {preset!r}")
+    for key, value in preset.items():
+        if key not in params:
+            raise ParamsError(f"{where}: {key}: expected a key of params.yaml, found none of that name")
+        if isinstance(params[key], dict) and key not in WHOLE:
+            merge(params[key], value, f"{where}: {key}")
+        else:
+            params[key] = value

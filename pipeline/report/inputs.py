@@ -1,0 +1,62 @@
+"""The files of a run that the page shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from numpy import ndarray
+
+from pipeline.artifacts.curve import read_rows
+from pipeline.artifacts.labels import Classes, Labels, Sources
+from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.predictions import Predictions
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.files import number, read_csv, read_json
+
+Curve = Mapping[str, Float[ndarray, " s"]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The artifacts of one run; `about` holds the records that pretrain, select and train wrote."""
+
+    manifest: Manifest
+    index: Index
+    sources: Sources
+    classes: Sequence[str]  # of the finest level, in the order of classes.json, then those that only labels name
+    picks: Selection
+    labels: Labels
+    predictions: Predictions
+    metrics: Mapping[str, float | int]
+    draws: Sequence[float]  # top-1 of the linear probe on each random draw
+    curves: Mapping[str, Curve]
+    about: Mapping[str, Mapping[str, Any]]
+    pseudo_labels: int
+
+    @classmethod
+    def read(cls, data: Path) -> "Run":
+        """Reads what lies below `data`; raises ArtifactError for what is missing, curves aside."""
+        labels = Labels.read(data / "label/labels.csv")
+        predictions = Predictions.read(data / "evaluate/predictions.csv")
+        named = Classes.read(data / "ingest/classes.json").names.get("label", [])
+        others = {names[0] for names in labels.rows.values()} | {*predictions.answers, *predictions.predictions}
+        curves = {stage: data / stage / "curve.csv" for stage in ("pretrain", "train")}
+        draws = data / "evaluate/draws.csv"
+        pseudo_labels = data / "train/pseudo_labels.csv"
+        records = {"pretrain": "backbone.json", "select": "record.json", "train": "model.json"}
+        return cls(
+            manifest=Manifest.read(data / "ingest/manifest.json"),
+            index=Index.read(data / "ingest/index.parquet"),
+            sources=Sources.read(data / "ingest/sources.csv"),
+            classes=[*named, *sorted(others - {*named, ""})],
+            picks=Selection.read(data / "select/picks.csv"),
+            labels=labels,
+            predictions=predictions,
+            metrics=read_json(data / "evaluate/metrics.json"),
+            draws=[number(draws, row[1]) for row in read_csv(draws, ("draw", "top1"))[1]],
+            curves={stage: read_rows(file) for stage, file in curves.items() if file.is_file()},
+            about={stage: read_json(data / stage / name) for stage, name in records.items()},
+            pseudo_labels=len(read_csv(pseudo_labels, ("key", "prediction"))[1]) if pseudo_labels.is_file() else 0,
+        )

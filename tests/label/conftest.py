@@ -1,0 +1,10 @@
+import pytest
+
+from tests.label.small_set import small_set
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    """Every test runs in a folder of its own, with a small set."""
+    monkeypatch.chdir(tmp_path)
+    small_set()

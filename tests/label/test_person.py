@@ -1,0 +1,173 @@
+"""Labels from a person's file: what is taken, every refusal word for word, and the template."""
+
+import csv
+import html
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.label.small_set import (
+    COARSE,
+    FILE,
+    FROM_FILE,
+    NAMES,
+    PICKS,
+    TEMPLATE,
+    classes,
+    labelled,
+    labels,
+    nothing_known,
+    page,
+    pick,
+    refusal,
+)
+
+MISSING = (
+    f"{FILE}: expected labels for the 3 picks in data/select/picks.csv, {{}}; "
+    f"type them into data/label/page.html, or fill in {TEMPLATE}, and save as {FILE}"
+)
+
+
+def path_of(key):
+    return f'some, "odd" <b>/{key}.png'
+
+
+def template():
+    with TEMPLATE.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_without_labels_it_says_where_everything_lies_and_takes_the_template_filled_in():
+    assert refusal(*FROM_FILE) == MISSING.format("found no file")
+    assert [p.name for p in Path("data/label").iterdir()] == ["page.html"]
+    header, *rows = template()
+    assert header == ["rank", "key", "path", "label"]
+    assert rows == [[str(rank), key, path_of(key), ""] for rank, key in enumerate(PICKS)]
+    labelled(TEMPLATE.read_text().replace('png",\n', 'png",dog\n'))
+    assert labels(*FROM_FILE) == ("key,label\nkey1,dog\nkey3,dog\nkey4,dog\n", "file: 3 labels\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("rank,key,path,label\n0,key9,a.png,cat\n1,key2,b.png,\n", "1 labels of its own are filled in"),
+        ("my notes\n", "it is no table with a column label"),
+    ],
+)
+def test_a_template_with_somebodys_work_is_never_overwritten(text, why):
+    refusal(*FROM_FILE)
+    TEMPLATE.write_text(text)
+    assert f"fill in {TEMPLATE} (kept as it is: {why}), and save" in refusal(*FROM_FILE)
+    assert TEMPLATE.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "filled"),
+    [
+        ("key,label\nkey1,dog\nkey3,cat\n", "1 of them, such as key4", ["", "dog", "cat"]),
+        ("key,label\nkey1,dog\nkey3, \nkey4,ant & bee\n", "1 of them, such as key3", ["ant & bee", "dog", ""]),
+        ("key,label\nkey0,dog\n", "3 of them, such as key4", ["", "", ""]),
+    ],
+)
+def test_labels_for_a_part_of_the_picks_are_filled_in_on_page_and_template(text, found, filled):
+    labelled(text)
+    assert refusal(*FROM_FILE) == MISSING.format(f"got none for {found}")
+    assert FILE.read_text() == text
+    assert [p.name for p in Path("data/label").iterdir()] == ["page.html"]
+    assert [html.unescape(value) for value in re.findall(r'<input [^>]*value="([^"]*)"', page())] == filled
+    assert [(row[1], row[3]) for row in template()[1:]] == list(zip(PICKS, filled, strict=True))
+
+
+def test_a_template_filled_in_from_the_file_follows_the_picks_and_keeps_coarser_levels():
+    classes(label=NAMES, group=["pet"])
+    labelled("key,label,group\nkey1,dog,pet\n")
+    for picks in (["key4", "key1"], ["key1", "key0"], ["key0"]):  # the label of key1 is in the file still
+        pick(*picks)
+        refusal(*FROM_FILE)
+        header, *rows = template()
+        assert header == ["rank", "key", "path", "label", "group"]
+        names = [["dog", "pet"] if key == "key1" else ["", ""] for key in picks]
+        assert rows == [[str(rank), key, path_of(key), *names[rank]] for rank, key in enumerate(picks)]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("\ufeffnote,label,key\nx, dog ,key1\nx,cat,key3\n,cat,key4\nold,cat,key0\n,,key2\nx,dog,key1\n",
+         "key,label\nkey1,dog\nkey3,cat\nkey4,cat\n"),
+        ("key,group,label\nkey1,,dog\nkey3,,cat\nkey4,pet,cat\n",  # once a class is enough
+         "key,label,group\nkey1,dog,\nkey3,cat,pet\nkey4,cat,pet\n"),
+    ],
+    ids=["other columns, orders, marks and images", "a coarser level that classes.json knows"],
+)  # fmt: skip
+def test_a_persons_file_is_read(text, written):
+    if "group" in text:
+        classes(label=NAMES, group=["pet", "insect"])
+    labelled(text)
+    assert labels(*FROM_FILE)[0] == written
+
+
+def test_a_person_labels_the_last_picks_coarsely():
+    """Without known classes: the template has a coarser column, the page a field for each level that is asked for."""
+    nothing_known()
+    refusal(*FROM_FILE, *COARSE)
+    assert template()[0] == ["rank", "key", "path", "label", "coarse"]
+    fields = re.findall(r'data-key="(\w+)" .*? data-level="(\w+)" data-needed="(1?)"', page())
+    assert fields == [
+        ("key4", "label", "1"), ("key4", "coarse", ""), ("key1", "label", "1"), ("key1", "coarse", ""),
+        ("key3", "coarse", "1"),
+    ]  # fmt: skip
+    labelled("key,label\nkey4,cat\nkey1,cat\n")  # the column that is missing is asked for all the same
+    assert "got none for 1 of them, such as key3" in refusal(*FROM_FILE, *COARSE)
+    assert len(re.findall(r"<input ", page())) == len(fields)
+    assert template()[0] == ["rank", "key", "path", "label", "coarse"]
+    for last, said in ((",insect", ", 1 of them coarse"), ("ant,", "")):  # a finer label than asked for is welcome
+        labelled(f"key,label,coarse\nkey4,cat,pet\nkey1,cat,\nkey3,{last}\n")
+        written = f"key,label,coarse\nkey1,cat,pet\nkey3,{last}\nkey4,cat,pet\n"
+        assert labels(*FROM_FILE, *COARSE) == (written, f"file: 3 labels{said}\n")
+
+
+def test_classes_of_which_no_row_says_what_is_above_them_are_named(caplog):
+    nothing_known()
+    labelled("key,label,coarse\nkey4,cat,pet\nkey1,ant,\nkey3,,insect\n")
+    with caplog.at_level("WARNING"):
+        labels(*FROM_FILE, *COARSE)
+    assert caplog.messages == ["no row says which coarse is above ant: write it once for each class"]
+
+
+LONG = [f"c{i}" for i in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("key,label\nkey1,dog\nkey9,cat\n", "key key9: expected a training image, found none of that key"),
+        ("key,label\nkey1,dog\nkey6,cat\n", "key key6: expected a training image, found none of that key"),
+        ("key,label\nkey1,dog\nkey1,cat\nkey3,cat\n", "key key1: expected one label, got 'dog' and 'cat'"),
+        ("key,label\nkey1,Dog\n", "key key1: expected a label among ant & bee, cat, dog, got 'Dog'"),
+        ("key,label,group\nkey1,dog,bird\n", "key key1: expected a group among pet, insect, got 'bird'"),
+        ("key,label,many\nkey1,dog,x\n",
+         f"key key1: expected a many among {', '.join(LONG[:10])} and 90 more, got 'x'"),
+        ("key,label,group\nkey1,dog,pet\nkey3,dog,insect\n",
+         "key key3: expected one class above 'dog', got 'pet' and 'insect'"),
+        ('key,label\nkey1,"a\nb"\n', "key key1: expected a label of one line, got 'a\\nb'"),
+        ("key,label,label\nkey1,dog,cat\n", "expected each column once, got label twice"),
+        ("key;label\nkey1;dog\n", "expected the columns key and label, got key;label"),
+        ("", "expected the columns key and label, got nothing"),
+        ("key,label\nkey1\n", "line 2: expected 2 values, got 1"),
+    ],
+)  # fmt: skip
+def test_a_persons_file_is_refused(text, message):
+    classes(label=NAMES, group=["pet", "insect"], many=LONG)
+    labelled(text)
+    assert refusal(*FROM_FILE) == f"{FILE}: {message}"
+    assert not Path("data/label").exists()
+    assert FILE.read_text() == text
+
+
+def test_the_file_cannot_have_the_template_s_name():
+    assert refusal(*FROM_FILE, "--set", "label.file.path=a/template.csv") == (
+        "params.yaml: label.file.path: expected a file of another name than template.csv, which is written beside it, "
+        "got 'a/template.csv'"
+    )
