@@ -10,7 +10,7 @@ export GOMP_SPINCOUNT ?= 0
 FASHION_FILES := /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: $(READY)  ## the whole chain on scikit-learn's digits: nothing to download, under 3 minutes
 	dvc repro
@@ -28,8 +28,11 @@ replicate: $(READY)  ## train and evaluate again under several seeds, over what 
 	cd $(RUN) && dvc repro experiments/replicate/dvc.yaml
 	@echo "mean, deviation, interval: $(RUN)/experiments/replicate/summary.csv"
 
-test: $(READY)  ## all tests
-	python -m pytest
+test: $(READY)  ## the tests that take seconds: under 5 minutes on 2 cores
+	python -m pytest -n auto -m "not slow"
+
+test-all: $(READY)  ## all tests, those of whole chains and several processes too: under 20 minutes on 2 cores
+	python -m pytest -n auto
 
 check: $(READY)  ## format, lint, types, import contracts
 	ruff format --check .
@@ -47,7 +50,7 @@ setup: $(READY)  ## the environment alone
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),fast,timm,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,test]'
 	touch $(READY)
 
-.PHONY: help demo fashion replicate test check bench setup
+.PHONY: help demo fashion replicate test test-all check bench setup

@@ -22,7 +22,7 @@ from pipeline.nn.classifier import read_backbone
 from pipeline.shards.reader import load
 
 LIMIT, ROUNDS, HOME = 1.7, 3, Path(__file__).parent.parent
-SETS = ("ingest.source=fashion-mnist", "ingest.shard_images=2000", "pretrain.steps=1", "embed.precision=fp32")
+SETS = ("ingest.source=fashion-mnist", "ingest.shard_images=2000", "pretrain.steps=1", "machine.precision=fp32")
 SETS += ("pretrain.backbones.small_resnet.stem_stride=2",)
 
 

@@ -23,7 +23,7 @@ from pipeline.base.errors import first_line
 from pipeline.base.params import Params
 from pipeline.embed.run import embed
 from pipeline.nn.backbones import BACKBONES, Backbone, fresh
-from pipeline.nn.cost import cheaper
+from pipeline.nn.compute import reduce_cost
 from pipeline.nn.device import Device
 from pipeline.pretrain.feed import Feed
 from pipeline.pretrain.recipe import Recipe
@@ -47,7 +47,7 @@ def pretraining(pixels: Tensor, device: Device, batch_size: int, *, compiled: bo
     recipe = Recipe.read(Params.read(Path("params.yaml"), (f"pretrain.batch_size={batch_size}",)))
     net, floor = network(pixels), network(pixels).to(device.device)
     method = recipe.learner(net, len(pixels), (pixels.shape[2], pixels.shape[3]), device)
-    cheaper(method, compiled=compiled, recompute=False)
+    reduce_cost(method, compiled=compiled, recompute=False)
     feed = Feed(pixels, recipe.common.views, None, batch_size, 0)
     limit = bare(floor, passes(method, feed(0)), device)
     times, (ratio,) = medians(trained(method, feed, recipe.common.optim, device), limit)
@@ -119,7 +119,7 @@ def main() -> int:
     if not tiny:
         steps += [
             lambda: pretraining(pixels, device, batch_size, compiled=True),
-            lambda: fixmatch(pixels, device, few, "train.compile=true"),
+            lambda: fixmatch(pixels, device, few, "machine.compile=true"),
         ]
     failed = 0
     for step in steps:

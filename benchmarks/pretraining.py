@@ -31,11 +31,11 @@ from pipeline.embed.run import embed
 from pipeline.evaluate.probes import nearest_vote
 from pipeline.fit import fit
 from pipeline.ingest.sources.fashion_mnist import read_idx
+from pipeline.new_run import merge
 from pipeline.nn.classifier import read_backbone, to_arrays
 from pipeline.nn.device import Device
 from pipeline.pretrain.feed import Feed
 from pipeline.pretrain.recipe import Recipe
-from stages.new_run import merge
 
 IMAGES, VIEWS, NEIGHBOURS = 20_000, 800_000, 20
 PRESETS = Path("presets/fashion-mnist")

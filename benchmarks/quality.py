@@ -21,8 +21,7 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.base import rng
 from pipeline.base.params import Params
-from pipeline.evaluate.accuracy import top1
-from pipeline.evaluate.coverage import balance, covered
+from pipeline.evaluate.accuracy import balance, covered, top1
 from pipeline.evaluate.metrics import encode, finest
 from pipeline.evaluate.probes import linear_probe
 from pipeline.select.methods import SELECTORS

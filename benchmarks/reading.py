@@ -29,7 +29,7 @@ from sklearn.datasets import load_sample_images
 from pipeline.artifacts.shards import Index, Manifest, Shard
 from pipeline.base.params import Params
 from pipeline.base.torchvision_import import torchvision
-from pipeline.shards.decode import cut, quiet
+from pipeline.shards.decode import crop_and_resize, quiet
 from pipeline.shards.reader import Reader
 from pipeline.views.augment import Chance
 from pipeline.views.kinds import ContrastiveView, Crops
@@ -68,7 +68,7 @@ def loops(folder: Path, manifest: Manifest, index: Index) -> dict[str, Callable[
     transform = transforms.Compose(alike)
 
     def view_of(crops: Crops, i: int, jpeg: bytes) -> list[np.ndarray]:
-        return cut(jpeg, 3, lambda width, height: [crops.box(i, width, height)], [(CROP, CROP)])
+        return crop_and_resize(jpeg, 3, lambda width, height: [crops.box(i, width, height)], [(CROP, CROP)])
 
     def ours() -> int:
         rows = order.batch(0, len(reader)).tolist()

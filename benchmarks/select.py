@@ -24,9 +24,9 @@ import numpy as np
 from pipeline.artifacts.on_disk import Parts
 from pipeline.base import rng
 from pipeline.base.params import Params
-from pipeline.select.clustering import Lloyd, learn
+from pipeline.select import by_cluster
+from pipeline.select.clustering import KMeansParams, learn
 from pipeline.select.methods import SELECTORS
-from pipeline.select.methods import kmeans as by_clusters
 from pipeline.select.params import SelectParams
 from pipeline.select.pool import Outputs, Pool
 from pipeline.select.selector import Picks
@@ -41,7 +41,7 @@ LARGE_SECONDS, LARGE_MB = 900, 4_000
 GROWTH_N, GROWTH_BUDGET = (20_000, 60_000, 200_000, 600_000), 400
 STORED_N, STORED_D, STORED_PARTS, STORED_BUDGET = 5_000_000, 64, 20, 1_000
 STORED_MB, STORED_FLOORS, STORED_MEMORY = 1_000, 1.5, ["select.search.memory_mb=256"]
-TIGHT_N, TIGHT_K, TIGHT = 500_000, 250, Lloyd(iterations=20, restarts=1, spherical=True)
+TIGHT_N, TIGHT_K, TIGHT = 500_000, 250, KMeansParams(iterations=20, restarts=1, spherical=True)
 IMAGENET = ["select.usl.horizon={kind: nearest, value: 128}", "select.usl.momentum=0", "select.usl.rounds=2"]
 IMAGENET += ["select.usl.weight=1.5", "select.usl.iterations=10", "select.usl.restarts=1"]
 
@@ -80,9 +80,9 @@ def select_stored(folder: str) -> dict:
 
         return inner
 
-    by_clusters.learn = timed("sample and training", by_clusters.learn)
-    by_clusters.nearest_rows = timed("assignment", by_clusters.nearest_rows)
-    by_clusters.covering = timed("order of the picks", by_clusters.covering)
+    by_cluster.learn = timed("sample and training", by_cluster.learn)
+    by_cluster.representatives = timed("assignment", by_cluster.representatives)
+    by_cluster.covering = timed("order of the picks", by_cluster.covering)
     parts = timed("checks", Parts.open)(Path(folder))
     pool = Pool.of(parts, params.stage("select", SelectParams, SELECTORS).search)
     picks: Picks = params.block("select.auto", SELECTORS["auto"]).select(pool, STORED_BUDGET, 0)
@@ -111,7 +111,7 @@ def tightness(folder: str) -> dict:
     found = {}
     for name, x, memory_mb in (("sample", parts, 64), ("all", parts[:], 4_000)):
         centroids = learn(x, TIGHT_K, TIGHT, 0, memory_mb)
-        found[name] = sum(float(gap.sum(dtype=float)) for _, _, gap in centroids.nearest(parts)) / len(parts)
+        found[name] = sum(float(gap.sum(dtype=float)) for _, _, gap in centroids.assign(parts)) / len(parts)
     return found
 
 
@@ -156,7 +156,7 @@ def run(case: str, n: int, budget: int, sets: list[str]) -> dict:
     found: dict = {}
     started = time.perf_counter()
     if case == FLOOR[0]:
-        for _ in pool.space.near(20).nearest(20):
+        for _ in pool.space.neighbours(20).knn(20):
             pass
     elif case.startswith("faiss.knn"):
         faiss.knn(x, x, 20)

@@ -26,8 +26,8 @@ from scipy import stats
 
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.shards import Index, Manifest
-from pipeline.evaluate.guess import guess_split
 from pipeline.evaluate.levels import consistency, of_readout, parents_in
+from pipeline.evaluate.predict import predict_split
 from pipeline.nn.classifier import Classifier
 
 HOME = Path(__file__).parent.parent
@@ -158,13 +158,13 @@ class Run:
             Manifest.read(data / "ingest/manifest.json"),
             Index.read(data / "ingest/index.parquet", "test"),
         )
-        found = guess_split(Classifier.read(model), manifest, index, "test", parents, 500)
+        split = predict_split(Classifier.read(model), manifest, index, "test", parents, 500)
         measured: dict[str, float] = {}
-        for readout, said in found.said.items():
+        for readout, predictions in split.predictions.items():
             level = answers.levels.index(readout) if readout in answers.levels else 0
-            truth = [answers.rows[key][level] for key in found.keys]
-            measured |= of_readout(readout, truth, said, found.sure[readout])
-            share = consistency(found.said["label"], said, parents.get(readout, {}))
+            truth = [answers.rows[key][level] for key in split.keys]
+            measured |= of_readout(readout, truth, predictions, split.confidence[readout])
+            share = consistency(split.predictions["label"], predictions, parents.get(readout, {}))
             measured |= {} if share is None else {f"{readout}_consistency": share}
         return {name.removeprefix("label_"): value for name, value in measured.items()}
 

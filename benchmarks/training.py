@@ -22,10 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import peers
+from pipeline.base.machine import Machine
 from pipeline.base.params import Params
 from pipeline.fit import fit
 from pipeline.nn.backbones import BACKBONES, Backbone, SmallResNet, fresh
-from pipeline.nn.cost import cheaper
+from pipeline.nn.compute import reduce_cost
 from pipeline.nn.device import Device
 from pipeline.nn.optim import OptimParams
 from pipeline.nn.primitives import unit
@@ -42,7 +43,7 @@ from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
 from pipeline.pretrain.recipe import Recipe
 from pipeline.train.methods import METHODS as SEMISUP
-from pipeline.train.methods import learner
+from pipeline.train.methods import Chosen
 from pipeline.train.pixels import Resident
 from pipeline.train.targets import Targets
 from pipeline.train.task import Task, TrainParams
@@ -204,8 +205,8 @@ def beside_usb(_name: str, pixels: Tensor, device: Device) -> bool:
     speed = 0.0
     for name, sets in {
         "fixmatch, WRN-10-1": (),
-        "compiled": ("train.compile=true",),
-        "compiled, split": ("train.compile=true", "train.batch_norm=split"),
+        "compiled": ("machine.compile=true",),
+        "compiled, split": ("machine.compile=true", "train.batch_norm=split"),
     }.items():
         torch.compiler.reset()
         nets = [fresh("wide_resnet10_1", BACKBONES["wide_resnet10_1"](), pixels.cpu()) for _ in range(2)]
@@ -222,9 +223,8 @@ def few_labels(
     targets = Targets({"label": [str(i) for i in range(10)]}, torch.arange(40), (torch.arange(40) % 10)[:, None])
     size = (pixels.shape[2], pixels.shape[3])
     task = Task(targets, len(pixels), size, params.stage("train", TrainParams, SEMISUP), 0)
-    block = params.block(f"train.{name}", SEMISUP[name].Params)
-    method = learner(name, net, task, block).to(device.device)
-    cheaper(method, compiled=task.common.compile, recompute=task.common.recompute)
+    method = Chosen.read(params).build(net, task).to(device.device)
+    reduce_cost(method, compiled=params.block("machine", Machine).compile, recompute=False)
     feed = method.feed(Resident(pixels))
     floor = bare(floor_net.to(device.device), passes(method, feed(0)), device)
     times, (ratio,) = medians(trained(method, feed, task.common.optim, device), floor)

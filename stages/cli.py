@@ -2,9 +2,7 @@
 
 import functools
 import logging
-import resource
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 import click
 
 from pipeline.base.errors import PipelineError
-from pipeline.base.files import write_json
 from pipeline.base.params import Params
 
 DATA = Path("data")  # each stage's folder below it bears the stage's name
@@ -58,13 +55,6 @@ save_seconds_option = click.option(
 )
 
 
-@contextmanager
-def write_log(data: Path, stage: str, about: Mapping[str, Any]) -> Iterator[None]:
-    """Writes `logs/<stage>.json` when the block ends well: its seconds, images a second, peak memory, and `about`."""
-    started = time.perf_counter()
-    yield
-    seconds = time.perf_counter() - started
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    speed = {"images_per_second": round(about["images"] / seconds, 1)} if "images" in about else {}
-    record = {"seconds": round(seconds, 2), "peak_mb": round(peak_mb), **speed, **about}
-    write_json(data / "logs" / f"{stage}.json", record)
+def path_option(name: str, default: Path) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option that names a file or folder of the chain."""
+    return click.option(name, type=click.Path(path_type=Path), default=default, show_default=True)

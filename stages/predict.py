@@ -4,17 +4,13 @@ Hidden files are passed over, every other file counts as an image. One that cann
 reason; the others are labelled all the same, but the exit code is 1 if there are more of them than --max-bad allows.
 """
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
 from pipeline.base.errors import SourceError
-from pipeline.base.files import write_csv
-from pipeline.evaluate.guess import guess_files
-from pipeline.ingest.walk import files_below
+from pipeline.evaluate.predict import predict_files
+from pipeline.ingest.files import files_below
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
 from stages.cli import DATA, one_line_errors
@@ -27,32 +23,15 @@ from stages.cli import DATA, one_line_errors
 @click.option("--max-bad", type=click.IntRange(0), default=0, show_default=True, help="Unreadable images, at most.")
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
 def main(images: Path, out: Path, model: Path, max_bad: int, batch_size: int) -> None:
-    """See the module's docstring, which is the command's help."""
     with one_line_errors():
         files = [file for file in files_below(images) if file.resolve() != out.resolve()]
         if not files:
             raise SourceError(f"{images}: expected images, found none")
         net = Classifier.read(model).to(Device.choose("fp32").device)
-        bad: list[Path] = []
-
-        def refuse(file: Path, reason: str) -> None:
-            bad.append(file)
-            tqdm.write(f"{file}: {reason}", file=sys.stderr)
-
-        def rows() -> Iterator[tuple[str, str, str]]:
-            with tqdm(total=len(files), desc="predict", disable=None, unit=" images") as bar:
-                for file, name, sure in guess_files(net, files, batch_size, refuse):
-                    yield file.relative_to(images).as_posix(), name, f"{sure:.9g}"
-                    bar.update()
-            if len(bad) == len(files):
-                raise SourceError(f"{images}: expected images, none of the {len(files)} files can be read")
-
-        write_csv(out, ("path", "prediction", "confidence"), rows())
-        if len(bad) > max_bad:
-            raise SourceError(
-                f"{images}: expected at most {max_bad} files that cannot be read (--max-bad), got {len(bad)}; "
-                f"{out} holds the other {len(files) - len(bad)}"
-            )
+        bad = predict_files(net, files, images, out, batch_size)
+        if bad > max_bad:
+            expected = f"expected at most {max_bad} files that cannot be read (--max-bad)"
+            raise SourceError(f"{images}: {expected}, got {bad}; {out} holds the other {len(files) - bad}")
 
 
 if __name__ == "__main__":

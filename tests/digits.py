@@ -13,11 +13,13 @@ import torch
 from sklearn.datasets import load_digits
 
 from pipeline.nn.backbones import Backbone, SmallResNet, fresh
-from pipeline.nn.optim import OptimParams
+from pipeline.nn.classifier import Classifier
+from pipeline.nn.heads import Levels
+from pipeline.nn.optim import LarsParams, OptimParams
 from pipeline.pretrain.feed import Feed as SelfsupFeed
 from pipeline.pretrain.methods import METHODS as SELFSUP
 from pipeline.train.methods import METHODS as SEMISUP
-from pipeline.train.methods import learner as semisup_learner
+from pipeline.train.methods import Chosen
 from pipeline.train.pixels import Resident
 from pipeline.train.targets import Targets
 from pipeline.train.task import Task, TrainParams
@@ -42,17 +44,16 @@ OPTIM = OptimParams(
     schedule="cosine",
     final_learning_rate=0.0,
     bias_scale=1.0,
-    trust=1e-3,
-    clip=False,
+    lars=LarsParams(trust=1e-3, clip=False),
 )
 # What each method's block holds in these tests; a method without a line here fails the contract tests.
 PARAMS = {
     "moco": {
-        "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "keep_start": 0.9, "keep_end": 1.0,
+        "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "momentum_start": 0.9, "momentum_end": 1.0,
         "bn_groups": 2, "symmetric": True,
     },
     "simclr": {"dim": 8, "hidden_dim": 16, "head_layers": 2, "temperature": 0.5},
-    "byol": {"dim": 8, "hidden_dim": 16, "keep_start": 0.9, "keep_end": 1.0},
+    "byol": {"dim": 8, "hidden_dim": 16, "momentum_start": 0.9, "momentum_end": 1.0},
     "simsiam": {"dim": 8, "hidden_dim": 16, "projector_layers": 2, "predictor_dim": 4},
     "swav": {
         "dim": 8, "hidden_dim": 16, "prototypes": 12, "temperature": 0.1, "epsilon": 0.05, "iterations": 3,
@@ -60,41 +61,37 @@ PARAMS = {
         "local": LocalCrops(count=2, side=0.5, crop_min=0.1, crop_max=0.4),
     },
     "barlow_twins": {"dim": 8, "hidden_dim": 16, "off_diagonal": 0.0051, "scale": 0.1},
-    "npid": {"dim": 8, "head_norm": False, "temperature": 0.1, "negatives": 30, "bank_keep": 0.5},
+    "npid": {"dim": 8, "head_norm": False, "temperature": 0.1, "negatives": 30, "bank_momentum": 0.5},
     "pirl": {
-        "dim": 8, "head_norm": True, "temperature": 0.1, "negatives": 0, "bank_keep": 0.5, "grid": 2, "patch": 0.75,
+        "dim": 8, "head_norm": True, "temperature": 0.1, "negatives": 0, "bank_momentum": 0.5, "grid": 2, "patch": 0.75,
     },
-    "msf": {"dim": 8, "hidden_dim": 16, "queue_size": 50, "neighbours": 3, "keep_start": 0.9, "keep_end": 1.0},
+    "msf": {"dim": 8, "hidden_dim": 16, "queue_size": 50, "neighbours": 3, "momentum_start": 0.9, "momentum_end": 1.0},
     "cmsf": {
-        "dim": 8, "hidden_dim": 16, "queue_size": 50, "neighbours": 3, "constrained": 3, "keep_start": 0.9,
-        "keep_end": 1.0,
+        "dim": 8, "hidden_dim": 16, "queue_size": 50, "neighbours": 3, "constrained": 3, "momentum_start": 0.9,
+        "momentum_end": 1.0,
     },
 }  # fmt: skip
-_GUESSES = {"ratio": 2, "weight": 1.0, "align": "none", "align_keep": 0.9, "keep": 0.9}
-_FIXMATCH = {**_GUESSES, "threshold": 0.12}
-_MIXMATCH = {**_GUESSES, "views": 2, "sharpen": 0.5, "alpha": 0.75, "weight": 3.0, "ramp": 0.5}
+_PSEUDO = {"ratio": 2, "weight": 1.0, "align": "none"}
 SEMISUP_PARAMS = {
-    "fixmatch": _FIXMATCH,
-    "flexmatch": _FIXMATCH,
-    "freematch": {**_GUESSES, "threshold_keep": 0.9, "fairness": 0.1},
-    "softmatch": {**_GUESSES, "align": "uniform", "confidence_keep": 0.9, "n_sigma": 2.0},
-    "mixmatch": _MIXMATCH,
-    "hiermatch": {"base": "mixmatch", "fixmatch": _FIXMATCH, "mixmatch": _MIXMATCH},
+    "fixmatch": {**_PSEUDO, "threshold": 0.12},
+    "flexmatch": {**_PSEUDO, "threshold": 0.12},
+    "freematch": {**_PSEUDO, "threshold_momentum": 0.9, "fairness": 0.1},
+    "softmatch": {**_PSEUDO, "align": "uniform", "confidence_momentum": 0.9, "n_sigma": 2.0},
+    "mixmatch": {**_PSEUDO, "views": 2, "sharpen": 0.5, "alpha": 0.75, "weight": 3.0, "ramp": 0.5},
+    "hiermatch": {"base": "mixmatch"},
     "paws": {
         "per_class": 2, "classes": 10, "num_unlabelled": 8, "dim": 8, "hidden_dim": 16, "predictor_dim": 4,
-        "temperature": 0.1, "smoothing": 0.1, "sharpen": 0.25, "me_max": 1.0, "keep": 0.9, "view": CONTRASTIVE,
+        "temperature": 0.1, "smoothing": 0.1, "sharpen": 0.25, "me_max": 1.0, "view": CONTRASTIVE,
         "local": LocalCrops(count=2, side=0.5, crop_min=0.1, crop_max=0.4),
     },
     "cmsf": {
         "ratio": 2, "dim": 8, "hidden_dim": 16, "queue_size": 50, "neighbours": 3, "confidence": 0.15,
-        "supervised": 0.5, "finetune": 0.25, "target_keep": 0.9, "keep": 0.9,
+        "supervised": 0.5, "finetune": 0.25, "target_momentum": 0.9,
     },
-    "distill": {
-        "teacher": "", "backbone": "same", "options": {}, "ratio": 2, "alpha": 0.5, "temperature": 1.0, "keep": 0.9,
-    },
-    "supervised": {"keep": 0.9},
-    "finetune": {"head_share": 0.5, "backbone_scale": 0.5, "keep": 0.9},
-    "linear": {"keep": 0.9},
+    "distill": {"backbone": "same", "options": {}, "ratio": 2, "alpha": 0.5, "temperature": 1.0},
+    "supervised": {},
+    "finetune": {"head_share": 0.5, "backbone_scale": 0.5},
+    "linear": {},
 }  # fmt: skip
 
 
@@ -116,9 +113,33 @@ def teacher(channels: int) -> str:
     """A folder with a model as `train` leaves it."""
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder)
-    params = SEMISUP["supervised"].Params(**SEMISUP_PARAMS["supervised"])
-    semisup_learner("supervised", backbone(1, channels), task(), params).net.write(Path(folder), {})
+    head = Levels(64, {"label": [str(i) for i in range(10)]})
+    Classifier(backbone(1, channels), head, (8, 8)).write(Path(folder), {})
     return folder
+
+
+def self_supervised(name: str, channels: int = 1, batch_size: int = 8, num_images: int = 300, **changes: Any):
+    """A self-supervised method with fresh weights and its feed, on the first digits."""
+    params = SELFSUP[name].Params(**{**PARAMS[name], **changes})
+    method = SELFSUP[name](backbone(channels=channels), params, num_images, torch.Generator().manual_seed(0))
+    pixels = digits()[0][:num_images].expand(-1, channels, -1, -1)
+    return method, SelfsupFeed(pixels, (CONTRASTIVE, CONTRASTIVE), params.local_crops(), batch_size, seed=0)
+
+
+def chosen(name: str, channels: int = 1, **changes: Any) -> Chosen:
+    """A method of `train` with small values; those of hiermatch beside `base` are its base's."""
+    if name == "hiermatch":
+        base = changes.pop("base", SEMISUP_PARAMS[name]["base"])
+        return Chosen(name, SEMISUP[name].Params(base=base), chosen(base, **changes))
+    if name == "distill":
+        changes = {"teacher": teacher(channels), **changes}
+    return Chosen(name, SEMISUP[name].Params(**{**SEMISUP_PARAMS[name], **changes}))
+
+
+def semi(name: str, of: Task | None = None, channels: int = 1, **changes: Any):
+    """A method of `train` with fresh weights and the function that gives its batches, from the first 300 digits."""
+    method = chosen(name, channels, **changes).build(backbone(channels=channels), of or task())
+    return method, method.feed(Resident(digits()[0][:300].expand(-1, channels, -1, -1)))
 
 
 def learner(
@@ -128,18 +149,10 @@ def learner(
     changes: Mapping[str, Any] = {},
     of: Task | None = None,
 ):
-    """A method with fresh weights and the function that gives its batches, eight (labelled) images a step."""
-    pixels = digits()[0].expand(-1, channels, -1, -1)
-    if name not in SEMISUP_NAMES:
-        params = SELFSUP[name].Params(**{**PARAMS[name], **changes})
-        method = SELFSUP[name](backbone(channels=channels), params, 300, torch.Generator().manual_seed(0))
-        local = getattr(params, "local", None)
-        return method, SelfsupFeed(pixels[:300], (CONTRASTIVE, CONTRASTIVE), local, batch_size, seed=0)
-    name = SEMISUP_NAMES[name]
-    more = {"teacher": teacher(channels)} if name == "distill" else {}
-    params = SEMISUP[name].Params(**{**SEMISUP_PARAMS[name], **more, **changes})
-    method = semisup_learner(name, backbone(channels=channels), of or task(batch_size), params)
-    return method, method.feed(Resident(pixels[:300]))
+    """A method of either kind with fresh weights and the function that gives its batches, eight images a step."""
+    if name in SEMISUP_NAMES:
+        return semi(SEMISUP_NAMES[name], of or task(batch_size), channels, **changes)
+    return self_supervised(name, channels, batch_size, **changes)
 
 
 def task(batch_size: int = 8, labels: Sequence[Sequence[int]] | None = None, **changes: Any) -> Task:
@@ -154,8 +167,8 @@ def task(batch_size: int = 8, labels: Sequence[Sequence[int]] | None = None, **c
     )
     common = {
         "method": "fixmatch", "start": "pretrained", "head": "random", "steps": 12, "batch_size": batch_size,
-        "sampling": "images", "batch_norm": "joint", "sync_bn": True, "precision": "fp32", "compile": False,
-        "recompute": False, "resident_mb": 8000, "window_shards": 1, "weak": WEAK, "strong": STRONG,
+        "sampling": "images", "batch_norm": "joint", "sync_bn": True,
+        "ema_momentum": 0.9, "align_momentum": 0.9, "weak": WEAK, "strong": STRONG,
         "optim": OPTIM,
     }  # fmt: skip
     return Task(targets, 300, (8, 8), TrainParams(**{**common, **changes}), 0)

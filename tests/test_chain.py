@@ -18,6 +18,8 @@ from pipeline.base.params import STAGES, Params
 from stages.new_run import main as new_run
 from tests.graph import ROOT
 
+pytestmark = pytest.mark.slow
+
 # Small, but with every stage real.
 SMALL = ("pretrain.steps=30", "pretrain.batch_size=64", "train.steps=20", "train.batch_size=8", "select.budget=20")
 ENV = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
@@ -64,17 +66,21 @@ def test_every_output_is_there_and_the_metrics_are_shown(chain):
         assert plot in page
 
 
-def test_nothing_runs_twice_and_an_unused_block_runs_nothing(chain):
+def test_nothing_runs_twice_nor_for_an_unused_block_or_method(chain):
     assert stage_lines(run(chain, "dvc", "repro")) == []
-    params = chain / "params.yaml"
+    params, mine = chain / "params.yaml", chain / "pipeline/train/methods/mine.py"
     text = params.read_text()
     try:
-        params.write_text(text.replace("resnet50:\n      small_stem: false", "resnet50:\n      small_stem: true"))
-        assert params.read_text() != text
+        for old, new in (("temperature: 0.07", "temperature: 0.08"), ("resident_mb: 8000", "resident_mb: 7000")):
+            params.write_text(text.replace(old, new))
+            assert params.read_text() != text
+            assert stage_lines(run(chain, "dvc", "repro")) == []
+        mine.write_text("# a method that is not in use\n")
         assert stage_lines(run(chain, "dvc", "repro")) == []
         params.write_text(text.replace("pictures: ", "pictures: 1"))
         assert stage_lines(run(chain, "dvc", "repro")) == ["Running stage 'report':"]
     finally:
+        mine.unlink(missing_ok=True)
         params.write_text(text)
         run(chain, "dvc", "repro")
 
@@ -168,8 +174,8 @@ def test_each_stage_reads_the_params_that_the_graph_names(chain, tmp_path, monke
         result = CliRunner().invoke(command, ["--out", str(tmp_path / name)], catch_exceptions=False)
         assert result.exit_code == 0, result.output
         named = {filled(param, tree) for param in graph[name]["params"]}
-        # A stage's own block is named by its leaves; `reading` says how shards come here, and changes no result.
-        whole_stage = {read for read in reads - {name} if read.split(".")[0] != "reading"}
+        # A stage's own block is named by its leaves; `machine` changes no result.
+        whole_stage = {read for read in reads - {name} if read.split(".")[0] != "machine"}
         assert {r for r in whole_stage if not any(r == p or r.startswith(f"{p}.") for p in named)} == set(), name
         assert {p for p in named if not any(r == p or r.startswith(f"{p}.") for r in whole_stage)} == set(), name
 

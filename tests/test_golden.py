@@ -1,8 +1,8 @@
 """The first losses and the first picks of each method on digits, as they have always been.
 
-They change only in a commit that says why; `python -m tests.test_golden` writes them anew. Networks are of float64 and
-runs of four steps: in float32, and after ten steps, the losses of two kinds of processor differ by more than one part in
-a hundred. Picks are by the values of params.yaml.
+They change only in a commit that says why; `python -m tests.test_golden` writes them anew. Networks are of float64, and
+a run has four steps: in float32 or after ten steps two kinds of processor differ by more than one per cent.
+Picks are by the values of params.yaml.
 """
 
 import csv

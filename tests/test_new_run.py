@@ -17,12 +17,16 @@ def dvc_on_path(monkeypatch):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
+def new_run(*arguments, code=0):
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert result.exit_code == code, result.output
+    return result.output
+
+
 def test_presets_and_values_are_laid_over_in_order_and_data_stays(tmp_path):
     (tmp_path / "preset.yaml").write_text("seed: 5\nselect: {budget: 7, usl: {alpha: 1.0}}\n")
     for _ in range(2):
-        arguments = [str(tmp_path / "run"), "--preset", str(tmp_path / "preset.yaml"), "--set", "seed=6"]
-        result = CliRunner().invoke(main, arguments)
-        assert result.exit_code == 0, result.output
+        new_run(tmp_path / "run", "--preset", tmp_path / "preset.yaml", "--set", "seed=6")
         (tmp_path / "run/data/mine").write_text("stays")
     text = (tmp_path / "run/params.yaml").read_text()
     params = YAML(typ="safe").load(text)
@@ -40,16 +44,13 @@ def test_the_code_and_other_peoples_folders_are_refused(tmp_path):
     own = "expected a folder for a run, got one of the code's own"
     other = "expected a new folder or one laid out before, found other files in it"
     for folder, why in ((ROOT, own), (ROOT.parent, own), (ROOT / "stages", own), (tmp_path / "mine", other)):
-        result = CliRunner().invoke(main, [str(folder)])
-        assert result.exit_code == 1
-        assert result.output == f"Error: {folder}: {why}\n"
+        assert new_run(folder, code=1) == f"Error: {folder}: {why}\n"
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize("preset", sorted((ROOT / "presets").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_preset_fits(preset, tmp_path):
-    result = CliRunner().invoke(main, [str(tmp_path / "run"), "--preset", str(preset)])
-    assert result.exit_code == 0, result.output
+    new_run(tmp_path / "run", "--preset", preset)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,6 @@ def test_every_preset_fits(preset, tmp_path):
 )
 def test_refusals(content, message, tmp_path):
     (tmp_path / "preset.yaml").write_text(content)
-    result = CliRunner().invoke(main, [str(tmp_path / "run"), "--preset", str(tmp_path / "preset.yaml")])
-    assert result.exit_code == 1
-    assert result.output == f"Error: {tmp_path}/{message}\n"
+    says = new_run(tmp_path / "run", "--preset", tmp_path / "preset.yaml", code=1)
+    assert says == f"Error: {tmp_path}/{message}\n"
     assert not (tmp_path / "run").exists()

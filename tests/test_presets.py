@@ -1,14 +1,17 @@
 """Every preset lies over params.yaml and makes blocks that are accepted."""
 
+import re
+
 import pytest
 
 from pipeline.base.params import Params, parse_yaml
 from pipeline.label.run import LABELLERS, LabelParams
+from pipeline.new_run import merge
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.recipe import Recipe
 from pipeline.train.methods import METHODS as SEMISUP
+from pipeline.train.methods import Chosen
 from pipeline.train.task import TrainParams
-from stages.new_run import merge
 from tests.graph import ROOT
 
 PRESETS = sorted((ROOT / "presets").glob("*/*.yaml"))
@@ -27,17 +30,27 @@ def test_a_preset_is_accepted(file):
     params, preset = laid_over(file)
     recipe = Recipe.read(params)
     train = params.stage("train", TrainParams, SEMISUP)
-    params.block(f"train.{train.method}", SEMISUP[train.method].Params)
+    Chosen.read(params)
     published = file.parent.name in ("cifar10", "cifar100", "imagenet")
     if published and "method" in preset.get("train", {}):
         assert train.method == file.stem.split("-")[0]
         assert train.start == "scratch"
-        assert params.stage("label", LabelParams, LABELLERS).own_levels(preset["select"]["budget"])
+        assert params.stage("label", LabelParams, LABELLERS).levels(preset["select"]["budget"])
     elif published:
         assert recipe.common.method == file.stem.split("-")[0]
         assert recipe.common.backbone == {"imagenet": "resnet50"}.get(file.parent.name, "resnet18")
         images = {"imagenet": 1_281_167}.get(file.parent.name, 50_000)
         assert 90 <= recipe.common.steps * recipe.common.batch_size / images <= 1000
+
+
+@pytest.mark.parametrize("file", PRESETS, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_a_preset_begins_with_its_command_its_cost_and_the_figure_to_expect(file):
+    lines = file.read_text().splitlines()[:3]
+    assert all(re.fullmatch(r"# \S.*\.?", line) for line in lines)
+    assert f"--preset {file.relative_to(ROOT)}" in lines[0]
+    assert "dvc repro" in lines[0]
+    assert re.search(r"hour|day|minute|second|not known", lines[1])
+    assert re.search(r"%|not recorded here|No figure is known", lines[2])
 
 
 def test_every_method_has_its_published_settings():

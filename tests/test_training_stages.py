@@ -100,7 +100,7 @@ def test_images_labelled_at_a_coarse_level_alone(run, caplog):
         with caplog.at_level("INFO"):
             result = call(train, f"train.method={method}", out=f"data/{method}")
         assert result.exit_code == 0, result.output
-        dropped = f"{len(table) - 20} images have a coarse label only, of which {method} makes no use"
+        dropped = f"{len(table) - 20} images have a coarse label only, which {method} does not use"
         assert (dropped in caplog.messages) is (method == "fixmatch")
         guessed = {row[0] for row in read_csv(run / method / "pseudo_labels.csv", ("key", "prediction"))[1]}
         assert guessed & set(rows) == {key for key, names in table.items() if not names[0]}
@@ -207,7 +207,7 @@ def test_pretrain_none_is_the_fresh_network(run):
 def test_images_that_do_not_fit_in_memory_are_read_for_each_batch(run, method):
     sets = (f"pretrain.method={method}", "pretrain.swav.local.count=2")
     for name, mb in (("resident", 8000), ("streamed", 0)):
-        result = call(pretrain, f"pretrain.resident_mb={mb}", *sets, out=f"data/{name}/pretrain")
+        result = call(pretrain, f"machine.resident_mb={mb}", *sets, out=f"data/{name}/pretrain")
         assert result.exit_code == 0, result.output
         assert json.loads((run / name / "logs/pretrain.json").read_text())["streamed"] is (mb == 0)
     resident, streamed = (read_backbone(run / name / "pretrain").state_dict() for name in ("resident", "streamed"))
@@ -256,7 +256,7 @@ def test_picks_are_the_same_where_the_vectors_stay_on_disk(run):
     (run / "rounds").mkdir()
     Attributes(keys, [""] * len(keys), None).write(run / "ingest/attributes.parquet")
     for mb, out in ((4000, "data/a/select"), (0, "data/b/select")):
-        result = call(select, f"select.resident_mb={mb}", out=out)
+        result = call(select, f"machine.vectors_mb={mb}", out=out)
         assert result.exit_code == 0, result.output
     assert (run / "a/select/picks.csv").read_bytes() == (run / "b/select/picks.csv").read_bytes()
 
@@ -265,7 +265,7 @@ def test_picks_are_the_same_where_the_vectors_stay_on_disk(run):
 def test_local_crops_of_no_pixels_are_refused_whatever_reads_them():
     for mb in (0, 8000):
         sets = ("pretrain.method=swav", "pretrain.swav.local.count=2", "pretrain.swav.local.side=0.01")
-        assert refusal(call(pretrain, *sets, f"pretrain.resident_mb={mb}")) == (
+        assert refusal(call(pretrain, *sets, f"machine.resident_mb={mb}")) == (
             "pretrain.swav.local.side: expected at least 0.250 for images of 8 x 8, 2 pixels, got 0.01"
         )
 
@@ -291,14 +291,14 @@ def test_a_refusal_to_one_process_is_one_line_of_each(run):
         result = torchrun("pretrain.method=simclr", out="data/two/pretrain")
     assert result.returncode != 0
     lines = [line for line in result.stderr.splitlines() if "Error: " in line and "elastic" not in line]
-    assert all("expected no other pretrain at work here, found one that holds the lock" in line for line in lines[:2])
+    assert all("expected no other pretrain to run here, found one that holds the lock" in line for line in lines[:2])
     assert "Traceback" not in result.stderr.split("torch/distributed/elastic")[0]
     assert not (run / "two/pretrain").exists()
 
 
 def test_two_processes_are_one_run(run):
-    """Both resident and streamed: one writer, one log, and the weights of a single process."""
-    sets = ("pretrain.resident_mb=0", "pretrain.method=simclr", "pretrain.optim.learning_rate=0.01")
+    """Streamed: one writer, one log, and the weights of a single process after two steps; rounding grows with each."""
+    sets = ("machine.resident_mb=0", "pretrain.method=simclr", "pretrain.optim.learning_rate=0.01", "pretrain.steps=2")
     assert call(pretrain, *sets, out="data/one").exit_code == 0
     result = torchrun(*sets, out="data/two/pretrain")
     assert result.returncode == 0, result.stderr
@@ -328,7 +328,7 @@ def test_embed_gives_each_image_once_as_a_unit_vector(run):
 def test_embed_goes_on_after_the_shards_that_are_done(run, tmp_path):
     """A part that is there is taken as it is, and its shard is not read again: here it is gone."""
     manifest, index = Manifest.read(run / "ingest/manifest.json"), Index.read(run / "ingest/index.parquet")
-    device, params = Device(torch.device("cpu"), bf16=False), EmbedParams(batch_size=50, precision="fp32")
+    device, params = Device(torch.device("cpu"), bf16=False), EmbedParams(batch_size=50)
     net = read_backbone(run / "pretrain").eval()
     (tmp_path / "parts").mkdir()
     files = embed_split(net, manifest, index, "train", params, device, tmp_path / "parts")

@@ -20,10 +20,10 @@ def constrained(v, u, label, memory, memory_label, k):
 
 
 def known(rows, true, logits, confidence):
-    """The class of each image: the true one where there is one, else a guess of at least this probability, or None."""
+    """The class of each image: its label, else a pseudo-label of at least this confidence, or None."""
     found = []
     for row, values in zip(rows, logits, strict=True):
         best = max(range(len(values)), key=lambda c: values[c])
-        sure = 1 / sum(math.exp(value - values[best]) for value in values)
-        found.append(true.get(row, best if sure >= confidence else None))
+        best_p = 1 / sum(math.exp(value - values[best]) for value in values)
+        found.append(true.get(row, best if best_p >= confidence else None))
     return found

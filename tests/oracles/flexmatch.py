@@ -2,34 +2,27 @@
 
 import math
 
-
-def softmax(logits):
-    norm = sum(math.exp(value) for value in logits)
-    return [math.exp(value) / norm for value in logits]
+from tests.oracles.losses import softmax
 
 
 def thresholds(last, num_classes, tau):
-    """Sections 3.1 to 3.3; `last` has each image's last sure guess, -1 where it never had one."""
-    counts = [sum(1 for guess in last if guess == c) for c in range(num_classes)]
-    unused = sum(1 for guess in last if guess == -1)
-    found = []
-    for count in counts:
-        beta = count / max(max(counts), unused)
-        found.append(tau * beta / (2 - beta))
-    return found
+    """Sections 3.1 to 3.3; `last` has each image's last confident pseudo-label, -1 where it never had one."""
+    counts = [last.count(c) for c in range(num_classes)]
+    betas = [count / max(*counts, last.count(-1)) for count in counts]
+    return [tau * beta / (2 - beta) for beta in betas]
 
 
 def loss(weak, strong, last, tau):
     """The unlabelled loss and the share of images that count."""
     limits = thresholds(last, len(weak[0]), tau)
-    total, kept = 0.0, 0
+    total, count = 0.0, 0
     for w, s in zip(weak, strong, strict=True):
         p = softmax(w)
-        guess = p.index(max(p))
-        if max(p) >= limits[guess]:
-            kept += 1
-            total -= math.log(softmax(s)[guess])
-    return total / len(weak), kept / len(weak)
+        pseudo_label = p.index(max(p))
+        if max(p) >= limits[pseudo_label]:
+            count += 1
+            total -= math.log(softmax(s)[pseudo_label])
+    return total / len(weak), count / len(weak)
 
 
 def remember(weak, rows, last, tau):

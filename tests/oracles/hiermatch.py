@@ -15,7 +15,7 @@ def fixmatch(known, weak, strong, labels, threshold, weight):
 
 
 def mixmatch(logits, own, views, labels, order, draws, temperature, weight):
-    """`logits[level]` are those of the mixed images; `own` and `views` those that the guesses come from."""
+    """`logits[level]` are those of the mixed images; `own` and `views` those that the predictions come from."""
     total = 0.0
     for level in range(len(labels)):
         copies = len(views[level])

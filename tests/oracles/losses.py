@@ -13,6 +13,11 @@ def moco(q, k, queue, temperature):
     return total / len(q)
 
 
+def softmax(logits, temperature=1.0):
+    powers = [math.exp(value / temperature) for value in logits]
+    return [power / sum(powers) for power in powers]
+
+
 def cross_entropy(logits, target):
     """-log softmax(logits)[target]."""
     return -logits[target] + math.log(sum(math.exp(value) for value in logits))
@@ -20,12 +25,10 @@ def cross_entropy(logits, target):
 
 def fixmatch(weak, strong, threshold):
     """Sohn et al. 2020, eq. 4: the mean is over all unlabelled images, those below the threshold adding nothing."""
-    total, kept = 0.0, 0
+    total, count = 0.0, 0
     for w, s in zip(weak, strong, strict=True):
-        norm = sum(math.exp(value) for value in w)
-        probabilities = [math.exp(value) / norm for value in w]
-        best = max(range(len(w)), key=lambda c: probabilities[c])
-        if probabilities[best] >= threshold:
-            kept += 1
-            total += cross_entropy(s, best)
-    return total / len(weak), kept / len(weak)
+        p = softmax(w)
+        if max(p) >= threshold:
+            count += 1
+            total += cross_entropy(s, p.index(max(p)))
+    return total / len(weak), count / len(weak)

