@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -45,11 +46,12 @@ def _photographs(fill, slow):
 
 
 def start(*sets):
-    """The command as a process of its own, with one thread."""
+    """The command as a process of its own, with one thread. It heeds SIGINT, which a shell's background jobs ignore."""
     words = [word for item in (*SETS, *sets) for word in ("--set", item)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "SLURM_CPUS_PER_TASK": "1"}
     command = [sys.executable, "-m", "stages.ingest", "--params", str(ROOT / "params.yaml"), *words]
-    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
 
 
 def finish(process, code=0):
