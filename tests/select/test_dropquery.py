@@ -74,3 +74,10 @@ def test_the_most_uncertain_leave_copies_of_picks_and_of_labelled_images_for_the
     assert found[:8] == [6, 9, 12, 15, 18, 21, 24, 27]
     assert sorted([0, 4, *found]) == list(range(30))
     assert most_uncertain(given, value, np.array([4]), 0).tolist() == []
+
+
+def test_an_image_whose_class_half_of_the_masks_change_is_no_candidate():
+    given = replace(pool(cloud(60)), outputs=outputs())
+    count = changes(outputs(), 2, 0.75, 0)
+    assert 0 < (count == 2).sum() < (count >= 1).sum()
+    assert DropQuery(**{**PARAMS, "masks": 2}).select(given, 5, 0).about == {"candidates": (count == 2).sum()}
