@@ -54,10 +54,7 @@ class PreactBlock(nn.Module):
 
 
 class SmallResNet(Architecture):
-    """Three basic blocks behind one 3x3 convolution: 307,000 parameters at width 32, made for small images on a CPU.
-
-    Features have 4 * width.
-    """
+    """Three basic blocks behind one 3x3 convolution, for small images on a CPU: 307,000 parameters at width 32."""
 
     width: int = Field(ge=16)  # below 10, torch's 1x1 convolutions of stride 2 were seen to corrupt memory on a CPU
     stem_stride: Literal[1, 2]
@@ -70,10 +67,7 @@ class SmallResNet(Architecture):
 
 
 class WideResNet(Architecture):
-    """WRN-depth-times: three groups of (depth - 4) / 6 blocks, `times` as wide as a CIFAR ResNet's.
-
-    Features have 64 * times.
-    """
+    """WRN-depth-times: three groups of (depth - 4) / 6 blocks, `times` as wide as a CIFAR ResNet's."""
 
     depth: ClassVar[int]
     times: ClassVar[int]

@@ -22,7 +22,7 @@ from pipeline.pretrain.method import MethodParams, SelfSupervised
 
 
 class InstanceParams(MethodParams):
-    """The values that both methods have."""
+    """The block `pretrain.npid`, and the start of `pretrain.pirl`."""
 
     dim: int = Field(ge=1)
     head_norm: bool  # batch norm after the linear head; not in the papers

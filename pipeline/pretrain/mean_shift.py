@@ -22,7 +22,7 @@ from pipeline.pretrain.method import MethodParams, SelfSupervised
 
 
 class MeanShiftParams(MethodParams):
-    """The values that both methods have."""
+    """The block `pretrain.msf`, and the start of `pretrain.cmsf`."""
 
     dim: int = Field(ge=1)
     hidden_dim: int = Field(ge=1)  # of the projector and of the predictor

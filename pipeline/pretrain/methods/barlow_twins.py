@@ -49,13 +49,7 @@ class BarlowTwins(SelfSupervised[BarlowTwinsParams]):
 
     Params = BarlowTwinsParams
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        params: BarlowTwinsParams,
-        num_images: int,
-        chance: torch.Generator,
-    ) -> None:
+    def __init__(self, backbone: Backbone, params: BarlowTwinsParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)
         self.encoder = Encoder(
             backbone, mlp([backbone.dim, params.hidden_dim, params.hidden_dim, params.dim], norm=True)

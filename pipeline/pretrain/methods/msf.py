@@ -13,10 +13,6 @@ from pipeline.pretrain.feed import Views
 from pipeline.pretrain.mean_shift import MeanShift, MeanShiftParams
 
 
-class MsfParams(MeanShiftParams):
-    """The block `pretrain.msf`."""
-
-
 def msf_loss(
     v: Float[Tensor, "b d"], u: Float[Tensor, "b d"], memory: Float[Tensor, "m d"], k: int
 ) -> Float[Tensor, ""]:
@@ -28,13 +24,13 @@ def msf_loss(
     return regress(v, memory[nearest_rows(u, memory, k)])
 
 
-class Msf(MeanShift[MsfParams]):
+class Msf(MeanShift[MeanShiftParams]):
     """The method around `msf_loss`.
 
     Departure: the teacher's batch norm sees the batch unshuffled, for one device has no other order.
     """
 
-    Params = MsfParams
+    Params = MeanShiftParams
     block = "pretrain.msf"
 
     def pull(self, v: Float[Tensor, "b d"], u: Float[Tensor, "b d"], _: Views) -> Float[Tensor, ""]:

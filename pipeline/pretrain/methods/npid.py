@@ -15,20 +15,16 @@ from pipeline.pretrain.feed import Views
 from pipeline.pretrain.instance_bank import InstanceDiscrimination, InstanceParams
 
 
-class NpidParams(InstanceParams):
-    """The block `pretrain.npid`."""
-
-
-class Npid(InstanceDiscrimination[NpidParams]):
+class Npid(InstanceDiscrimination[InstanceParams]):
     """The method around `softmax_loss` and `nce_loss`.
 
     Departures: two views of each image are told from the bank, which moves by the mean of their projections, where the
     paper has one; its proximal term (eq. 9), which its code does not use either, is left out.
     """
 
-    Params = NpidParams
+    Params = InstanceParams
 
-    def __init__(self, backbone: Backbone, params: NpidParams, num_images: int, chance: torch.Generator) -> None:
+    def __init__(self, backbone: Backbone, params: InstanceParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)
         head = mlp([backbone.dim, params.dim], norm=False, last_norm=params.head_norm, affine=False)
         self.encoder = Encoder(backbone, head)

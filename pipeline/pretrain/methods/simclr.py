@@ -50,13 +50,7 @@ class Simclr(SelfSupervised[SimclrParams]):
 
     Params = SimclrParams
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        params: SimclrParams,
-        num_images: int,
-        chance: torch.Generator,
-    ) -> None:
+    def __init__(self, backbone: Backbone, params: SimclrParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)
         dims = [backbone.dim, *[params.hidden_dim] * (params.head_layers - 1), params.dim]
         self.encoder = Encoder(backbone, mlp(dims, norm=True))
