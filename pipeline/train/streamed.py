@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 
 import numpy as np
 import torch
@@ -43,14 +43,13 @@ class Streamed(Pixels):
         self._reader = Reader(manifest, index, split, reading)
         self._kept: dict[int, UInt8[np.ndarray, "c h w"]] = {}
         self._prefetcher = Prefetcher(self._reader, threads)
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(self.close)
             self.order(0)  # refuses a cache that is too small before anything is fetched
             walk = self._reader.walk()
             wanted = walk[np.isin(walk, kept.numpy())].tolist()
             self._kept = dict(zip(wanted, self._prefetcher.map(self._read, wanted), strict=True))
-        except BaseException:
-            self.close()
-            raise
+            on_failure.pop_all()
 
     def __len__(self) -> int:
         return len(self._reader)
