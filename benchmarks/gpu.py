@@ -27,10 +27,10 @@ from pipeline.nn.compute import reduce_cost
 from pipeline.nn.device import Device
 from pipeline.pretrain.feed import Feed
 from pipeline.pretrain.recipe import Recipe
-from pipeline.select import clustering
 from pipeline.select.methods import SELECTORS
 from pipeline.select.params import SelectParams
 from pipeline.select.pool import Pool
+from pipeline.vectors import clustering
 
 
 def network(pixels: Tensor) -> Backbone:

@@ -25,11 +25,11 @@ from pipeline.artifacts.on_disk import Parts
 from pipeline.base import rng
 from pipeline.base.params import Params
 from pipeline.select import by_cluster
-from pipeline.select.clustering import KMeansParams, learn
 from pipeline.select.methods import SELECTORS
 from pipeline.select.params import SelectParams
 from pipeline.select.pool import Outputs, Pool
 from pipeline.select.selector import Picks
+from pipeline.vectors.clustering import KMeansParams, learn
 
 N, D, GAUSSIANS, CLASSES = 60_000, 128, 1_000, 10
 BUDGETS = (40, 400)

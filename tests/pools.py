@@ -8,9 +8,9 @@ import numpy as np
 
 from pipeline.base.params import Params
 from pipeline.select.methods import SELECTORS
-from pipeline.select.neighbours import Search
 from pipeline.select.pool import Outputs, Pool
 from pipeline.select.selector import Selector
+from pipeline.vectors.neighbours import Search
 from tests.graph import ROOT
 
 SEARCH = Search(memory_mb=256, exact_most=100_000, recall=0.95, probes=64)

@@ -5,13 +5,13 @@ from jaxtyping import Bool, Float, Float32, Int64
 from numpy import ndarray
 
 from pipeline.base import rng
-from pipeline.select import geometry
-from pipeline.select.clustering import Centroids, KMeansParams, learn
-from pipeline.select.geometry import left_factor, right_factor
 from pipeline.select.pool import Pool
-from pipeline.select.rows import blocks
 from pipeline.select.selector import Picks
 from pipeline.select.taken import filled_up, min_sq_dist
+from pipeline.vectors import geometry
+from pipeline.vectors.clustering import Centroids, KMeansParams, learn
+from pipeline.vectors.geometry import left_factor, right_factor
+from pipeline.vectors.rows import blocks
 
 
 def kmeans_picks(pool: Pool, budget: int, params: KMeansParams, seed: int) -> Picks:

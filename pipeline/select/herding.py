@@ -6,14 +6,14 @@ from numpy import ndarray
 from pydantic import Field
 
 from pipeline.base.params import Block
-from pipeline.select import geometry
-from pipeline.select.geometry import left_factor
 from pipeline.select.greedy import lazy_greedy
 from pipeline.select.pool import Pool
-from pipeline.select.rows import sample, spans
 from pipeline.select.selector import Picks
 from pipeline.select.sphere import Sphere
 from pipeline.select.taken import filled_up
+from pipeline.vectors import geometry
+from pipeline.vectors.geometry import left_factor
+from pipeline.vectors.rows import sample, spans
 
 
 class Herding(Block):

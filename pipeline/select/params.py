@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from pipeline.base.params import Block
-from pipeline.select.neighbours import Search
 from pipeline.select.rules import Rules
+from pipeline.vectors.neighbours import Search
 
 
 class SelectParams(Block):

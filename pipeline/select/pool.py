@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Float32, Int64
 from numpy import ndarray
 
 from pipeline.artifacts.on_disk import Parts
-from pipeline.select.geometry import centred, resolution
-from pipeline.select.neighbours import InvertedLists, NeighbourSearch, Search
+from pipeline.vectors.geometry import centred, resolution
+from pipeline.vectors.neighbours import InvertedLists, NeighbourSearch, Search
 
 
 @dataclass(frozen=True)

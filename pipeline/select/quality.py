@@ -5,10 +5,10 @@ from jaxtyping import Int64
 from numpy import ndarray
 
 from pipeline.base import rng
-from pipeline.select.clustering import KMeansParams, kmeans
 from pipeline.select.pool import Space
-from pipeline.select.rows import sample
 from pipeline.select.taken import min_sq_dist
+from pipeline.vectors.clustering import KMeansParams, kmeans
+from pipeline.vectors.rows import sample
 
 DISTANCES = 50_000  # images whose distance to the picks is measured, at most
 DENSITIES = 2_000  # images, and picks, whose densities are compared, at most

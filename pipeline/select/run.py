@@ -18,13 +18,13 @@ from pipeline.base.files import sha256, whole_folder, write_json
 from pipeline.base.log import write_log
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
-from pipeline.select import clustering
 from pipeline.select.inputs import GroupsAndCosts, labelled_rows, read_embeddings, read_matrix
 from pipeline.select.methods import SELECTORS
 from pipeline.select.params import SelectParams
 from pipeline.select.pool import Outputs, Pool
 from pipeline.select.quality import quality
 from pipeline.select.rules import choose
+from pipeline.vectors import clustering
 
 INGESTED = Path("data/ingest/attributes.parquet")
 FROM_ATTRIBUTES = "come from ingest.attributes, with --vectors from --attributes"

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 from numpy import ndarray
 
-from pipeline.select import geometry
-from pipeline.select.geometry import centred, left_factor, resolution, right_factor, unit
 from pipeline.select.pool import Pool, Space
-from pipeline.select.rows import spans
+from pipeline.vectors import geometry
+from pipeline.vectors.geometry import centred, left_factor, resolution, right_factor, unit
+from pipeline.vectors.rows import spans
 
 FLOAT16_ROUNDING = 1e-3  # by which the squared length of a unit row that was kept as float16 may differ from 1
 

@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float, Float32, Int64
 from numpy import ndarray
 
 from pipeline.artifacts.on_disk import Parts
-from pipeline.select import geometry
-from pipeline.select.geometry import left_factor, right_factor, sq_dists
 from pipeline.select.pool import Pool
-from pipeline.select.rows import spans
 from pipeline.select.selector import Picks
+from pipeline.vectors import geometry
+from pipeline.vectors.geometry import left_factor, right_factor, sq_dists
+from pipeline.vectors.rows import spans
 
 TOGETHER = 1024  # rows that are compared with the taken ones together, before each is compared alone
 

@@ -12,8 +12,8 @@ from numpy import ndarray
 
 from pipeline.base.errors import ParamsError
 from pipeline.select.pool import Outputs, Pool
-from pipeline.select.rows import CACHED_NUMBERS, blocks
 from pipeline.select.selector import Picks
+from pipeline.vectors.rows import CACHED_NUMBERS, blocks
 
 DIGITS = 12  # of an uncertainty that count: the rest is rounding, which must not decide between two copies
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from pipeline.base import rng
-from pipeline.select import rows
 from pipeline.select.methods.activeft import images_of, loss_and_gradient, trained
 from pipeline.select.sphere import Sphere
+from pipeline.vectors import rows
 from tests.oracles import activeft as oracle
 from tests.pools import cloud, pool, selector
 

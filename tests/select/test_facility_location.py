@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.base.errors import ParamsError
 from pipeline.select.methods.facility_location import Graph
-from pipeline.select.neighbours import Search
+from pipeline.vectors.neighbours import Search
 from tests.oracles import facility_location as oracle
 from tests.pools import LABELLED_AND_BARRED, cloud, pool, selector
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from pipeline.select.geometry import centred
 from pipeline.select.methods.kmedoids import KMedoids, distances, medoids
-from pipeline.select.neighbours import Search
 from pipeline.select.taken import min_sq_dist
+from pipeline.vectors.geometry import centred
+from pipeline.vectors.neighbours import Search
 from tests.oracles import kmedoids as oracle
 from tests.pools import cloud, pool
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from pipeline.select import geometry
 from pipeline.select.herding import Herding, herd
 from pipeline.select.methods.maxherding import MaxHerding
+from pipeline.vectors import geometry
 from tests.oracles import herding as oracle
 from tests.pools import cloud
 from tests.pools import pool as pooled

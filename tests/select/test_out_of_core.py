@@ -5,19 +5,19 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from pipeline.artifacts.on_disk import Parts
-from pipeline.select import clustering
 from pipeline.select.by_cluster import best_of_each, representatives, uncovered
-from pipeline.select.clustering import KMeansParams, kmeans, learn
 from pipeline.select.methods import SELECTORS
 from pipeline.select.methods.kmeans import KMeans
-from pipeline.select.neighbours import Search
 from pipeline.select.pool import Pool
 from pipeline.select.quality import quality
+from pipeline.vectors import clustering
+from pipeline.vectors.clustering import KMeansParams, kmeans, learn
+from pipeline.vectors.neighbours import Search
 from tests.pools import SEARCH, peak_bytes, selector
 
 SMALL = Search.model_construct(memory_mb=1, exact_most=100_000, recall=0.95, probes=64)  # 1024 rows of 64 numbers
 KMEANS = KMeansParams(iterations=5, restarts=1, spherical=True)
-BLOCK_BYTES, BLOCK_NUMBERS = "pipeline.artifacts.matrix_files.BLOCK_BYTES", "pipeline.select.rows.BLOCK_NUMBERS"
+BLOCK_BYTES, BLOCK_NUMBERS = "pipeline.artifacts.matrix_files.BLOCK_BYTES", "pipeline.vectors.rows.BLOCK_NUMBERS"
 ON_DISK = pytest.mark.parametrize("name", [name for name, made in SELECTORS.items() if made.out_of_core])
 
 
@@ -123,7 +123,7 @@ def test_quality_is_that_in_memory_but_for_the_density(tmp_path):
 def test_memory_is_that_of_blocks_and_the_sample(tmp_path, monkeypatch):
     monkeypatch.setattr(BLOCK_BYTES, 1 << 18)
     monkeypatch.setattr(BLOCK_NUMBERS, 1 << 16)
-    monkeypatch.setattr("pipeline.select.geometry.CACHED_NUMBERS", 1 << 16)
+    monkeypatch.setattr("pipeline.vectors.geometry.CACHED_NUMBERS", 1 << 16)
     for number in range(4):
         np.save(tmp_path / f"{number}.npy", cloud(10_000, 64, number))  # 10 MB as float32; the sample has 0.3
     assert peak_bytes(lambda: selector("auto").select(Pool.of(Parts.open(tmp_path), SMALL), 20, 0)) < 5e6

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.select.methods.probcover import count_within, cover, pure_radius
-from pipeline.select.neighbours import Search
+from pipeline.vectors.neighbours import Search
 from tests.oracles import probcover as oracle
 from tests.pools import LABELLED_AND_BARRED, cloud, pool, selector
 

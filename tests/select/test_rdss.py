@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from pipeline.select.geometry import sq_dists
 from pipeline.select.methods.rdss import Rdss, median_sq_dist
 from pipeline.select.sphere import Sphere
+from pipeline.vectors.geometry import sq_dists
 from tests.oracles import herding as oracle
 from tests.pools import cloud
 from tests.pools import pool as pooled

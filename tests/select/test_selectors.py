@@ -8,10 +8,11 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import pipeline.select.methods
-from pipeline.select import geometry, rows, uncertainty
+from pipeline.select import uncertainty
 from pipeline.select.methods import SELECTORS
 from pipeline.select.selector import Picks
 from pipeline.select.taken import min_sq_dist
+from pipeline.vectors import geometry, rows
 from tests.pools import SEARCH, cloud, pool, selector
 
 WITHOUT_COVER = ("random", "margin", "entropy", "badge", "dropquery")  # labelled images push nothing away

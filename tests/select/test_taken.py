@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.select.geometry import unit
 from pipeline.select.sphere import on_sphere
 from pipeline.select.taken import Taken, farthest
+from pipeline.vectors.geometry import unit
 from tests.pools import cloud, pool
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.select.methods.typiclust import in_turns, most_typical
-from pipeline.select.neighbours import Search
+from pipeline.vectors.neighbours import Search
 from tests.oracles import typiclust as oracle
 from tests.pools import cloud, pool, selector
 

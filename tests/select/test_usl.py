@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from pipeline.select import clustering
 from pipeline.select.by_cluster import best_of_each
-from pipeline.select.clustering import KMeansParams
-from pipeline.select.geometry import centred
 from pipeline.select.methods.usl import Usl, closeness, regularised
+from pipeline.vectors import clustering
+from pipeline.vectors.clustering import KMeansParams
+from pipeline.vectors.geometry import centred
 from tests.oracles import usl as oracle
 from tests.pools import pool
 

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from pipeline.base import rng
-from pipeline.select.geometry import sq_dists
 from pipeline.select.methods import uslt
 from pipeline.select.methods.uslt import centroids, drawn_neighbours, loss_and_mean, predictions, trained
 from pipeline.select.pool import Space
+from pipeline.vectors.geometry import sq_dists
 from tests.oracles import activeft
 from tests.oracles import uslt as oracle
 from tests.pools import SEARCH, cloud, selector
@@ -82,7 +82,7 @@ def test_training_lowers_the_loss_and_follows_the_gradient():
 
 
 def test_predictions_are_those_of_a_loop(monkeypatch):
-    monkeypatch.setattr("pipeline.select.rows.BLOCK_NUMBERS", 5 * 7)
+    monkeypatch.setattr("pipeline.vectors.rows.BLOCK_NUMBERS", 5 * 7)
     x, weight = cloud(30), cloud(5, seed=1) * 3
     cluster, confidence = predictions(x, weight, 10.0)
     each = np.array([oracle.softmax(oracle.logits(weight, row, 10.0)) for row in x])

@@ -13,11 +13,11 @@ from pydantic import Field
 
 from pipeline.base import rng
 from pipeline.select.by_cluster import from_clusters
-from pipeline.select.geometry import assign, unit
 from pipeline.select.pool import Pool
-from pipeline.select.rows import blocks, sample
 from pipeline.select.selector import Picks, Selector
 from pipeline.select.sphere import Sphere
+from pipeline.vectors.geometry import assign, unit
+from pipeline.vectors.rows import blocks, sample
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,9 +6,9 @@ It is what was left after some seventy ideas were held against it on five sets o
 from pydantic import Field
 
 from pipeline.select.by_cluster import kmeans_picks
-from pipeline.select.clustering import KMeansParams, Lloyd
 from pipeline.select.pool import Pool
 from pipeline.select.selector import Picks, Selector
+from pipeline.vectors.clustering import KMeansParams, Lloyd
 
 
 class Auto(Lloyd, Selector):

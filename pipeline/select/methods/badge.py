@@ -13,10 +13,10 @@ from numpy import ndarray
 
 from pipeline.base import rng
 from pipeline.select.pool import Outputs, Pool
-from pipeline.select.rows import sample
 from pipeline.select.selector import Picks, Selector
 from pipeline.select.taken import filled_up
 from pipeline.select.uncertainty import blocks_of, outputs_of, probabilities
+from pipeline.vectors.rows import sample
 
 RESOLUTION = 1e-6  # of |g_i|^2 + |g_j|^2: a sq_dist below that is float32's rounding
 NO_GRADIENT = 1e-30  # of the largest |g|^2: a gradient below that counts as 0

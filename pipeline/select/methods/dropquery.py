@@ -10,12 +10,12 @@ from pydantic import Field
 
 from pipeline.base import rng
 from pipeline.select.by_cluster import best_of_each, coverage_order
-from pipeline.select.clustering import KMeansParams, kmeans
-from pipeline.select.geometry import unit
 from pipeline.select.pool import Outputs, Pool
 from pipeline.select.selector import Picks, Selector
 from pipeline.select.taken import Taken, farthest
 from pipeline.select.uncertainty import blocks_of, logits, margin_uncertainty, of_all_images, outputs_of
+from pipeline.vectors.clustering import KMeansParams, kmeans
+from pipeline.vectors.geometry import unit
 
 
 class DropQuery(KMeansParams, Selector):

@@ -1,9 +1,9 @@
 """The image nearest to each k-means centroid."""
 
 from pipeline.select.by_cluster import kmeans_picks
-from pipeline.select.clustering import KMeansParams
 from pipeline.select.pool import Pool
 from pipeline.select.selector import Picks, Selector
+from pipeline.vectors.clustering import KMeansParams
 
 
 class KMeans(KMeansParams, Selector):

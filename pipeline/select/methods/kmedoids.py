@@ -9,10 +9,10 @@ from pydantic import Field
 
 from pipeline.base import rng
 from pipeline.select.by_cluster import best_of_each, from_clusters, uncovered
-from pipeline.select.geometry import assign, sq_dists
 from pipeline.select.pool import Pool
-from pipeline.select.rows import blocks
 from pipeline.select.selector import Picks, Selector
+from pipeline.vectors.geometry import assign, sq_dists
+from pipeline.vectors.rows import blocks
 
 LEAST_GAIN = 1e-9  # share of the sum of distances that a swap must gain
 

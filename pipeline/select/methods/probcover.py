@@ -12,13 +12,13 @@ from numpy import ndarray
 from pydantic import Field
 
 from pipeline.base import rng
-from pipeline.select.clustering import KMeansParams, kmeans
-from pipeline.select.neighbours import NeighbourSearch
 from pipeline.select.pool import Pool
-from pipeline.select.rows import spans
 from pipeline.select.selector import Picks, Selector
 from pipeline.select.sphere import on_sphere
 from pipeline.select.taken import filled_up, min_sq_dist
+from pipeline.vectors.clustering import KMeansParams, kmeans
+from pipeline.vectors.neighbours import NeighbourSearch
+from pipeline.vectors.rows import spans
 
 RADIUS_IMAGES = 2000  # images whose balls are looked at to find δ
 COUNTED_IMAGES = 500  # images whose balls are counted to choose how many lists are probed

@@ -9,12 +9,12 @@ from numpy import ndarray
 from pydantic import Field
 
 from pipeline.base import rng
-from pipeline.select.geometry import sq_dists
 from pipeline.select.pool import Pool
-from pipeline.select.rows import sample
 from pipeline.select.selector import Picks, Selector
 from pipeline.select.sphere import Sphere
 from pipeline.select.taken import filled_up
+from pipeline.vectors.geometry import sq_dists
+from pipeline.vectors.rows import sample
 
 MEDIAN_IMAGES = 1000  # between which the median of the distances is taken, at most
 

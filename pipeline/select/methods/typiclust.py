@@ -10,13 +10,13 @@ from numpy import ndarray
 from pydantic import Field
 
 from pipeline.base import rng
-from pipeline.select.clustering import KMeansParams, kmeans
-from pipeline.select.geometry import k_smallest
-from pipeline.select.neighbours import InvertedLists
 from pipeline.select.pool import Pool, Space
 from pipeline.select.selector import Picks, Selector
 from pipeline.select.sphere import on_sphere
 from pipeline.select.taken import Taken, filled_up
+from pipeline.vectors.clustering import KMeansParams, kmeans
+from pipeline.vectors.geometry import k_smallest
+from pipeline.vectors.neighbours import InvertedLists
 
 
 class TypiClust(KMeansParams, Selector):

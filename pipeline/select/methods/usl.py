@@ -13,11 +13,11 @@ from pydantic import Field, model_validator
 from pipeline.base import rng
 from pipeline.base.params import Block
 from pipeline.select.by_cluster import best_of_each, from_clusters, uncovered
-from pipeline.select.clustering import KMeansParams, kmeans
-from pipeline.select.geometry import sq_dists
 from pipeline.select.pool import Pool, Space
-from pipeline.select.rows import blocks
 from pipeline.select.selector import Picks, Selector
+from pipeline.vectors.clustering import KMeansParams, kmeans
+from pipeline.vectors.geometry import sq_dists
+from pipeline.vectors.rows import blocks
 
 AROUND = 4  # times the horizon: the picks that an image is compared with, where they are very many
 

@@ -14,12 +14,12 @@ from pydantic import Field
 from pipeline.base import rng
 from pipeline.base.errors import TrainingError
 from pipeline.select.by_cluster import best_of_each, from_clusters, uncovered
-from pipeline.select.clustering import KMeansParams, kmeans
-from pipeline.select.geometry import unit
 from pipeline.select.pool import Pool, Space
-from pipeline.select.rows import blocks
 from pipeline.select.selector import Picks, Selector
 from pipeline.select.taken import Taken
+from pipeline.vectors.clustering import KMeansParams, kmeans
+from pipeline.vectors.geometry import unit
+from pipeline.vectors.rows import blocks
 
 if TYPE_CHECKING:
     from torch import Tensor

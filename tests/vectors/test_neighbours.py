@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.select import geometry
-from pipeline.select.neighbours import InvertedLists, Search
+from pipeline.vectors import geometry
+from pipeline.vectors.neighbours import InvertedLists, Search
 from tests.pools import SEARCH, cloud, peak_bytes, sq_dist
 
 

@@ -19,8 +19,8 @@ from tqdm import tqdm
 from pipeline.artifacts.on_disk import Parts
 from pipeline.base import rng
 from pipeline.base.params import Block
-from pipeline.select.geometry import assign, sq_dists, unit
-from pipeline.select.rows import blocks, sample, spans
+from pipeline.vectors.geometry import assign, sq_dists, unit
+from pipeline.vectors.rows import blocks, sample, spans
 
 log = logging.getLogger(__name__)
 GPU_MOST = 2048  # neighbours that FAISS can find on a GPU

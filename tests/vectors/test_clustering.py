@@ -5,11 +5,11 @@ import logging
 import numpy as np
 import pytest
 
-from pipeline.select import clustering
 from pipeline.select.by_cluster import best_of_each, coverage_order, from_clusters
-from pipeline.select.clustering import KMeansParams
 from pipeline.select.methods.kmeans import KMeans
 from pipeline.select.methods.random import Random
+from pipeline.vectors import clustering
+from pipeline.vectors.clustering import KMeansParams
 from tests.pools import pool, sq_dist
 
 KMEANS = KMeansParams(iterations=10, restarts=2, spherical=False)

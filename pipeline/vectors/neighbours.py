@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from pipeline.base import rng
 from pipeline.base.params import Block
-from pipeline.select import clustering, geometry
-from pipeline.select.geometry import k_smallest, left_factor, right_factor
-from pipeline.select.rows import sample, spans
+from pipeline.vectors import clustering, geometry
+from pipeline.vectors.geometry import k_smallest, left_factor, right_factor
+from pipeline.vectors.rows import sample, spans
 
 log = logging.getLogger(__name__)
 RECALL_QUERIES = 1000  # images whose recall is measured

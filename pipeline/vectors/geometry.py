@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from pipeline.select.rows import CACHED_NUMBERS, blocks, spans
+from pipeline.vectors.rows import CACHED_NUMBERS, blocks, spans
 
 QUERIES, POINTS = 1024, 8192  # rows and columns of a block of distances: 32 MB
 
