@@ -11,10 +11,12 @@ from stages.cli import DATA, command, path_option, save_seconds_option
 @path_option("--ingest", DATA / "ingest")
 @path_option("--labels", DATA / "label/labels.csv")
 @path_option("--backbone", DATA / "pretrain")
+@path_option("--embed", DATA / "embed")
+@path_option("--graph", DATA / "graph")
 @path_option("--out", DATA / "train")
 @save_seconds_option
-def main(params: Params, ingest: Path, labels: Path, backbone: Path, out: Path, save_seconds: float) -> None:
-    run(params, ingest, labels, backbone, out, save_seconds)
+def main(params: Params, save_seconds: float, **paths: Path) -> None:
+    run(params, **paths, save_seconds=save_seconds)
 
 
 if __name__ == "__main__":

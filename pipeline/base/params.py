@@ -17,7 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.base.errors import ParamsError
 
-STAGES = ("ingest", "pretrain", "embed", "select", "label", "train", "evaluate", "report")
+STAGES = ("ingest", "pretrain", "embed", "graph", "select", "label", "train", "evaluate", "report")
 RENAMED = (  # what a key was called, and what it is called now
     (r"reading", "machine.reading"),
     (r"(?:pretrain|train|embed)\.(precision|compile|recompute|resident_mb|window_shards)", r"machine.\1"),
@@ -108,7 +108,7 @@ class Params:
             values = {key: value for key, value in values.items() if key not in methods}
         return self._check(name, values, model)
 
-    def method(self, dotted: str, table: Mapping[str, Any]) -> str:
+    def method(self, dotted: str, table: Collection[str]) -> str:
         """The name at `dotted` (such as `select.method`), refused unless it stands in the table."""
         name = self.lookup(dotted)
         if not isinstance(name, str) or name not in table:

@@ -1,5 +1,6 @@
 """A backbone with a head that names classes, and the files that both travel in."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,9 +12,11 @@ from pipeline.artifacts.model import Weights
 from pipeline.base.errors import ArtifactError
 from pipeline.nn.backbones import BACKBONES, Backbone
 from pipeline.nn.device import channels_last
-from pipeline.nn.heads import Head, build_head, describe
+from pipeline.nn.heads import Head, Levels, Nearest, describe
+from pipeline.nn.neighbour_vote import NeighbourVote
 
 M = TypeVar("M", bound=nn.Module)
+HEADS: dict[str, Callable[..., Head]] = {head.name: head for head in (Levels, Nearest, NeighbourVote)}
 INFERENCE_BATCH = 500  # images of a pass without gradient, where no parameter says how many
 
 
@@ -70,6 +73,11 @@ class Classifier(nn.Module):
                 f"{folder / 'model.json'}: expected a model written by train, got: {error!r}"
             ) from error
         return from_arrays(model, weights, folder / "model.safetensors").eval()
+
+
+def build_head(about: Mapping[str, Any], dim: int) -> Head:
+    """A fresh head from the description that travels with a model."""
+    return HEADS[about["name"]](dim, dict(about["names"]), **about["options"])
 
 
 def build(about: dict[str, Any]) -> Backbone:

@@ -1,7 +1,7 @@
 """What stands on a backbone in a classifier and says the classes of its features, at each level or in several ways."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -130,15 +130,7 @@ def soft_nearest(
         return (similar / temperature).softmax(dim=1) @ answers.to(exact.dtype)
 
 
-HEADS: dict[str, Callable[..., Head]] = {"levels": Levels, "nearest": Nearest}
-
-
-def build_head(about: Mapping[str, Any], dim: int) -> Head:
-    """A fresh head from the description that travels with a model."""
-    return HEADS[about["name"]](dim, dict(about["names"]), **about["options"])
-
-
 def describe(head: Head) -> dict[str, Any]:
-    """What `build_head` needs, less the number of features."""
+    """What a classifier needs to build the head again, less the number of features."""
     # Pairs, as the keys of our JSON are sorted and levels have an order.
     return {"name": head.name, "names": [list(pair) for pair in head.names.items()], "options": head.options}

@@ -1,7 +1,6 @@
 """The stage `train`: a classifier from the few labels and all the other images."""
 
 import logging
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from pipeline.artifacts.curve import write_rows
-from pipeline.artifacts.labels import Classes, Labels
 from pipeline.artifacts.predictions import PseudoLabels
-from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base import rng
 from pipeline.base.files import sha256
 from pipeline.base.machine import Machine
@@ -24,8 +21,8 @@ from pipeline.nn.device import Device, channels_last
 from pipeline.nn.norm import synchronised
 from pipeline.parallel import dist
 from pipeline.parallel.work import resumable
-from pipeline.train.match import match
-from pipeline.train.methods import METHODS, Chosen
+from pipeline.train.inputs import Inputs
+from pipeline.train.methods import METHODS, PROPAGATE, Chosen, propagate
 from pipeline.train.pixels import Pixels, for_all_images
 from pipeline.train.streamed import Streamed, training_images
 from pipeline.train.targets import Targets
@@ -34,64 +31,75 @@ from pipeline.train.task import Task, TrainParams
 log = logging.getLogger(__name__)
 
 
-def run(params: Params, ingest: Path, labels: Path, backbone: Path, out: Path, save_seconds: float) -> None:
+def run(
+    params: Params, ingest: Path, labels: Path, backbone: Path, embed: Path, graph: Path, out: Path, save_seconds: float
+) -> None:
     """Writes the model, its curve and pseudo-labels for all images without a label; goes on after an interruption."""
-    chosen = Chosen.read(params)
-    common, machine = params.stage("train", TrainParams, METHODS), params.block("machine", Machine)
+    common = params.stage("train", TrainParams, (*METHODS, PROPAGATE))
     with dist.processes():
-        manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet", "train")
-        classes = Classes.read(ingest / "classes.json")
-        targets = match(Labels.read(labels), classes, partial(index.rows_of, where="labels.csv"))
-        if dist.rank() == 0:
-            log_labels(targets, chosen)
-        torch.manual_seed(rng.number(params.seed, "train", "init"))
-        start = read_backbone(backbone) if common.start == "pretrained" else untrained(read_backbone(backbone))
-        device = Device.choose(machine.precision)
-        resident = machine.resident_mb, machine.window_shards
-        with training_images(manifest, index, targets.rows, *resident, device.device, machine.reading) as images:
-            task = Task(targets, len(images), manifest.size, common, params.seed)
-            method = channels_last(chosen.build(start, task).to(device.device))
-            if common.start == "pretrained":
-                method.start(images)
-            dist.as_first(method)
-            if common.sync_bn:
-                method = synchronised(method, "train")
-            reduce_cost(method, compiled=machine.compile, recompute=machine.recompute)
-            feed = method.feed(images)
-            num_images = common.steps * feed(0).num_images * dist.world()
-            inputs = [ingest / "manifest.json", ingest / "index.parquet", labels]
-            inputs += [backbone / "backbone.safetensors", backbone / "backbone.json", *method.files]
-            values = [params.seed, common.model_dump(), chosen.values, targets.names, device.about()]
-            about = {"images": num_images, "streamed": isinstance(images, Streamed), **device.about()}
-            with resumable("train", out, params=values, inputs=inputs, log=about) as (state, folder):
-                rows = fit(
-                    method,
-                    feed,
-                    common.optim,
-                    num_steps=common.steps,
-                    seed=params.seed,
-                    device=device,
-                    state=state,
-                    save_seconds=save_seconds,
-                )
-                model = method.result(images)
-                dist.as_first(model)
-                confidence, prediction = predict(model, images)
-                if folder is not None:
-                    facts = {
-                        "method": chosen.name,
-                        "unreached": targets.unlabelled_classes,
-                        "labels_sha256": sha256(labels),
-                    }
-                    model.write(folder, facts)
-                    write_rows(folder / "curve.csv", rows)
-                    rest = np.setdiff1d(np.arange(len(index.key)), targets.finest().rows.numpy())
-                    names = [model.classes[i] for i in prediction[rest].tolist()]
-                    pseudo_labels = PseudoLabels(index.keys_of(rest), names, confidence[rest].double().numpy())
-                    pseudo_labels.write(folder / "pseudo_labels.csv")
+        if params.method("train.method", (*METHODS, PROPAGATE)) == PROPAGATE:
+            given = Inputs.read(ingest, labels)
+            if dist.rank() == 0:
+                log_labels(given.targets, PROPAGATE, every_level=False)
+            propagate.run(params, given, backbone, embed, graph, out)
+        else:
+            train(params, common, Inputs.read(ingest, labels), backbone, out, save_seconds)
 
 
-def log_labels(targets: Targets, chosen: Chosen) -> None:
+def train(params: Params, common: TrainParams, given: Inputs, backbone: Path, out: Path, save_seconds: float) -> None:
+    """The same of a method that trains a network."""
+    chosen, machine = Chosen.read(params), params.block("machine", Machine)
+    targets = given.targets
+    if dist.rank() == 0:
+        log_labels(targets, chosen.name, every_level=chosen.every_level)
+    torch.manual_seed(rng.number(params.seed, "train", "init"))
+    start = read_backbone(backbone) if common.start == "pretrained" else untrained(read_backbone(backbone))
+    device = Device.choose(machine.precision)
+    resident = machine.resident_mb, machine.window_shards
+    ingested = given.manifest, given.index, targets.rows
+    with training_images(*ingested, *resident, device.device, machine.reading) as images:
+        task = Task(targets, len(images), given.manifest.size, common, params.seed)
+        method = channels_last(chosen.build(start, task).to(device.device))
+        if common.start == "pretrained":
+            method.start(images)
+        dist.as_first(method)
+        if common.sync_bn:
+            method = synchronised(method, "train")
+        reduce_cost(method, compiled=machine.compile, recompute=machine.recompute)
+        feed = method.feed(images)
+        num_images = common.steps * feed(0).num_images * dist.world()
+        inputs = [*given.files, backbone / "backbone.safetensors", backbone / "backbone.json", *method.files]
+        values = [params.seed, common.model_dump(), chosen.values, targets.names, device.about()]
+        about = {"images": num_images, "streamed": isinstance(images, Streamed), **device.about()}
+        with resumable("train", out, params=values, inputs=inputs, log=about) as (state, folder):
+            rows = fit(
+                method,
+                feed,
+                common.optim,
+                num_steps=common.steps,
+                seed=params.seed,
+                device=device,
+                state=state,
+                save_seconds=save_seconds,
+            )
+            model = method.result(images)
+            dist.as_first(model)
+            confidence, prediction = predict(model, images)
+            if folder is not None:
+                facts = {
+                    "method": chosen.name,
+                    "unreached": targets.unlabelled_classes,
+                    "labels_sha256": sha256(given.labels),
+                }
+                model.write(folder, facts)
+                write_rows(folder / "curve.csv", rows)
+                rest = np.setdiff1d(np.arange(len(given.index.key)), targets.finest().rows.numpy())
+                names = [model.classes[i] for i in prediction[rest].tolist()]
+                pseudo_labels = PseudoLabels(given.index.keys_of(rest), names, confidence[rest].double().numpy())
+                pseudo_labels.write(folder / "pseudo_labels.csv")
+
+
+def log_labels(targets: Targets, method: str, *, every_level: bool) -> None:
     """Logs what the user should know about the labels."""
     unlabelled = targets.unlabelled_classes
     if unlabelled:
@@ -99,8 +107,8 @@ def log_labels(targets: Targets, chosen: Chosen) -> None:
     if len(targets.classes) - len(unlabelled) == 1:
         log.info("all labels are of one class: the model will know no other")
     coarse = int((targets.labels[:, 0] < 0).sum())
-    if coarse and not chosen.every_level:
-        log.info("%d images have a coarse label only, which %s does not use", coarse, chosen.name)
+    if coarse and not every_level:
+        log.info("%d images have a coarse label only, which %s does not use", coarse, method)
 
 
 def predict(model: Classifier, images: Pixels) -> tuple[Float[Tensor, " n"], Int64[Tensor, " n"]]:

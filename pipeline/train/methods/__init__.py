@@ -33,6 +33,7 @@ METHODS: dict[str, type[TrainMethod]] = {
     "softmatch": SoftMatch,
     "supervised": Supervised,
 }
+PROPAGATE = "propagate"  # beside these: it trains no network, so it has a run of its own
 
 
 @dataclass(frozen=True)

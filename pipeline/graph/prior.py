@@ -1,0 +1,63 @@
+"""How frequent each class is assumed to be, from the labels and from how many images each label stands for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64
+from numpy import ndarray
+
+from pipeline.base.errors import ArtifactError
+from pipeline.base.files import number, read_csv
+from pipeline.vectors.geometry import assign
+
+PRIORS = ("uniform", "clusters", "mixed")  # any other name is that of a CSV
+
+
+def masses(x: Float32[ndarray, "n d"], rows: Int64[ndarray, " m"]) -> Float[ndarray, " m"]:
+    """How many images each labelled row stands for: those that are nearest to it, itself among them."""
+    nearest = assign(x, x[rows])[0]
+    nearest[rows] = np.arange(len(rows))  # of copies with a label each stands for itself
+    return np.bincount(nearest, minlength=len(rows)).astype(np.float64)
+
+
+def class_shares(
+    prior: str,
+    labels: Int64[ndarray, " m"],
+    mass: Float[ndarray, " m"],
+    num_classes: int,
+    known: Float[ndarray, " k"] | None,
+) -> Float[ndarray, " k"]:
+    """Shares of the classes, in sum 1; a class without a label has 0, since nothing can be spread from it.
+
+    `uniform` over the classes with a label; `clusters`: the mass of a class's labels; `mixed`: half of each; `known`
+    are the shares of a CSV.
+    """
+    present = np.bincount(labels, minlength=num_classes) > 0
+    uniform = present / present.sum()
+    clusters = np.bincount(labels, weights=mass, minlength=num_classes) / mass.sum()
+    if known is not None:
+        shares = np.where(present, known, 0)
+    else:
+        shares = {"uniform": uniform, "clusters": clusters, "mixed": (uniform + clusters) / 2}[prior]
+    return shares / shares.sum()
+
+
+def read_shares(file: Path, classes: Sequence[str]) -> Float[ndarray, " k"]:
+    """The shares in a CSV `label,share`, in the order of `classes`, in any unit.
+
+    Raises ArtifactError for a class that is missing, unknown or there twice, and for a share that is not above 0.
+    """
+    rows = read_csv(file, ("label", "share"))[1]
+    shares: dict[str, float] = {}
+    for row in rows:
+        name, share = row[0].strip(), number(file, row[1])
+        if name not in classes or name in shares:
+            raise ArtifactError(f"{file}: expected each class once, got {name!r}{' twice' if name in shares else ''}")
+        if not 0 < share < np.inf:
+            raise ArtifactError(f"{file}: {name}: expected a share above 0, got {row[1]}")
+        shares[name] = share
+    missing = [name for name in classes if name not in shares]
+    if missing:
+        raise ArtifactError(f"{file}: expected a share of each class, got none of {missing[0]!r}")
+    return np.array([shares[name] for name in classes])

@@ -1,0 +1,106 @@
+"""Propagate: labels spread through the graph of all images; no network is trained (Zhou et al. 2004).
+
+docs/methods/propagate.md has the formulas, what was changed and what was measured.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from numpy import ndarray
+
+from pipeline.artifacts.curve import write_rows
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.neighbours import Neighbours
+from pipeline.artifacts.predictions import PseudoLabels
+from pipeline.base.errors import ArtifactError
+from pipeline.base.files import sha256
+from pipeline.base.params import Params
+from pipeline.graph.affinity import Affinity
+from pipeline.graph.prior import PRIORS, read_shares
+from pipeline.graph.propagation import PropagateParams, Propagation, propagate
+from pipeline.nn.classifier import Classifier, read_backbone
+from pipeline.nn.device import Device
+from pipeline.nn.embedder import Embedder
+from pipeline.nn.heads import LINEAR, Head, Levels
+from pipeline.nn.neighbour_vote import NeighbourVote
+from pipeline.parallel.work import resumable
+from pipeline.train.inputs import Inputs
+
+log = logging.getLogger(__name__)
+UNREACHED = ""  # the pseudo-label of an image that no label reaches
+
+
+def run(params: Params, given: Inputs, backbone: Path, embed: Path, graph: Path, out: Path) -> None:
+    """Writes the model, pseudo-labels and an empty curve. Of several processes the first does all the work."""
+    block = params.block("train.propagate", PropagateParams)
+    targets = given.targets.finest()
+    train, neighbours = Embeddings.read(embed / "train"), Neighbours.read(graph)
+    if list(train.keys) != list(given.index.key) or len(neighbours) != len(train.keys):
+        raise ArtifactError(
+            f"{graph}: expected neighbours and vectors of the {len(given.index.key)} training images, got "
+            f"{len(neighbours)} and {len(train.keys)}; `dvc repro -f embed graph` makes them anew"
+        )
+    known = [Path(block.prior)] if block.prior not in PRIORS else []
+    shares = read_shares(known[0], targets.classes) if known else None
+    files = [*given.files, embed / "train/vectors.npy", graph / "rows.npy", graph / "sq_dist.npy", *known]
+    about = {"images": len(neighbours), **Device.choose("fp32").about()}
+    with resumable("train", out, params=[block.model_dump(), targets.names], inputs=files, log=about) as (_, folder):
+        if folder is None:
+            return
+        affinity = Affinity.of(neighbours, Device.choose("fp32").device)
+        rows, labels = targets.rows.numpy(), targets.labels[:, 0].numpy()
+        result = propagate(train.vectors, affinity, rows, labels, len(targets.classes), block, shares)
+        embedder = Embedder.read(embed, read_backbone(backbone))
+        head = head_of(result, train.vectors[:, : embedder.dim], targets.classes, neighbours.rows.shape[1])
+        number, confidence = result.best(train.vectors)
+        rest = np.setdiff1d(np.arange(len(number)), rows)
+        reached = result.reached[rest]
+        if not reached.all():
+            log.info("no label reaches %d images: their pseudo-label is empty", (~reached).sum())
+        facts = {
+            "method": "propagate",
+            "unreached": targets.unlabelled_classes,
+            "labels_sha256": sha256(given.labels),
+            "unreached_images": int((~result.reached).sum()),
+            "share_of_spreading": result.share,
+            "temperature": result.temperature,
+            "class_shares": class_shares(result, number, targets.classes),
+        }
+        Classifier(embedder, head, given.manifest.size).write(folder, facts)
+        write_rows(folder / "curve.csv", [])
+        names = [targets.classes[i] if seen else UNREACHED for i, seen in zip(number[rest], reached, strict=True)]
+        sure = np.where(reached, confidence[rest], 0).astype(np.float64)
+        PseudoLabels(given.index.keys_of(rest), names, sure).write(folder / "pseudo_labels.csv")
+
+
+def head_of(result: Propagation, x: Float32[ndarray, "n d"], classes: Sequence[str], neighbours: int) -> Head:
+    """The head that classifies new images by their vectors as `result` does the training images."""
+    head: Levels | NeighbourVote
+    if result.readout == "linear":
+        head = Levels(x.shape[1], {"label": classes})
+        layer = head.layer(0)
+    else:
+        top, names = result.scores.classes.shape[1], {"label": classes, LINEAR: classes}
+        head = NeighbourVote(x.shape[1], names, num_images=len(x), top=top, neighbours=neighbours)
+        length = np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        head.vectors.copy_(torch.from_numpy(x / length))
+        head.classes.copy_(result.scores.classes)
+        head.amounts.copy_(result.scores.share)
+        head.share.fill_(result.share)
+        head.temperature.fill_(result.temperature)
+        layer = head.layer
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(result.weight[:, : x.shape[1]]))
+        layer.bias.copy_(torch.from_numpy(result.bias))
+    return head
+
+
+def class_shares(result: Propagation, number: ndarray, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Of each class the share of the images that was assumed, and the share that was predicted."""
+    found = np.bincount(number, minlength=len(classes)) / len(number)
+    shares = np.stack([result.prior, found], axis=1).round(6).tolist()
+    return {name: {"assumed": pair[0], "predicted": pair[1]} for name, pair in zip(classes, shares, strict=True)}
