@@ -32,7 +32,8 @@ from pipeline.evaluate.probes import nearest_vote
 from pipeline.fit import fit
 from pipeline.ingest.sources.fashion_mnist import read_idx
 from pipeline.new_run import merge
-from pipeline.nn.classifier import read_backbone, to_arrays
+from pipeline.nn.arrays import to_arrays
+from pipeline.nn.classifier import read_backbone
 from pipeline.nn.device import Device
 from pipeline.pretrain.feed import Feed
 from pipeline.pretrain.recipe import Recipe

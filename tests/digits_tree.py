@@ -16,8 +16,9 @@ from pipeline.artifacts.model import Weights
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.shards import Index, Manifest, Shard
 from pipeline.base.files import sha256, write_json
+from pipeline.nn.arrays import to_arrays
 from pipeline.nn.backbones import Backbone, SmallResNet
-from pipeline.nn.classifier import Classifier, to_arrays
+from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Levels
 from pipeline.shards.decode import encode
 

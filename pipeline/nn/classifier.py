@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from pipeline.artifacts.model import Weights
 from pipeline.base.errors import ArtifactError
+from pipeline.nn.arrays import from_arrays, to_arrays
 from pipeline.nn.backbones import BACKBONES, Backbone
 from pipeline.nn.device import channels_last
 from pipeline.nn.heads import Head, Levels, Nearest, describe
 from pipeline.nn.neighbour_vote import NeighbourVote
 
-M = TypeVar("M", bound=nn.Module)
 HEADS: dict[str, Callable[..., Head]] = {head.name: head for head in (Levels, Nearest, NeighbourVote)}
 INFERENCE_BATCH = 500  # images of a pass without gradient, where no parameter says how many
 
@@ -102,21 +102,4 @@ def untrained(backbone: Backbone) -> Backbone:
     net = build(backbone.about)
     net.mean.copy_(backbone.mean)
     net.std.copy_(backbone.std)
-    return channels_last(net)
-
-
-def to_arrays(net: nn.Module) -> dict[str, Any]:
-    """The network's parameters and buffers as NumPy arrays, float32 where they are floats."""
-    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in net.state_dict().items()}
-
-
-def from_arrays(net: M, weights: Weights, where: Path) -> M:
-    """Fills the network; tensors that are missing, left over or of another shape are refused."""
-    state = {name: torch.from_numpy(array) for name, array in weights.arrays.items()}
-    wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    odd = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-    if odd:
-        raise ArtifactError(f"{where}: {odd[0]}: expected shape {wanted.get(odd[0])}, got {found.get(odd[0])}")
-    net.load_state_dict(state)
     return channels_last(net)

@@ -7,7 +7,7 @@ from pipeline.artifacts.model import Weights
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.params import Params
 from pipeline.fit import Method, fit
-from pipeline.nn.classifier import to_arrays
+from pipeline.nn.arrays import to_arrays
 from pipeline.nn.compute import reduce_cost
 from pipeline.nn.device import Device
 from pipeline.parallel import dist

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from pipeline.artifacts.model import Weights
 from pipeline.base.errors import ArtifactError, ParamsError, first_line
 from pipeline.base.torchvision_import import torchvision
+from pipeline.nn.arrays import from_arrays
 from pipeline.nn.backbones import Backbone
-from pipeline.nn.classifier import from_arrays
 from pipeline.nn.timm_models import create
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision's and timm's

@@ -10,8 +10,9 @@ from torch import nn
 from pipeline.artifacts.model import Weights
 from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.base.torchvision_import import torchvision
+from pipeline.nn.arrays import from_arrays, to_arrays
 from pipeline.nn.backbones import BACKBONES, SmallResNet, fresh
-from pipeline.nn.classifier import build, from_arrays, read_backbone, to_arrays, untrained
+from pipeline.nn.classifier import build, read_backbone, untrained
 from tests.digits import backbone, digits
 
 torchvision()  # these two here, so that no single test waits for them

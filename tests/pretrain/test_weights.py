@@ -10,8 +10,8 @@ import torch
 from pipeline.artifacts.model import Weights
 from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.base.torchvision_import import torchvision
+from pipeline.nn.arrays import to_arrays
 from pipeline.nn.backbones import BACKBONES, Backbone, ResNet18, fresh
-from pipeline.nn.classifier import to_arrays
 from pipeline.nn.timm_models import TimmModel, create
 from pipeline.pretrain.weights import TORCHVISION, fill
 from tests.digits import backbone, digits
