@@ -13,6 +13,7 @@ from pipeline.base.errors import ArtifactError
 from pipeline.nn.arrays import from_arrays, to_arrays
 from pipeline.nn.backbones import BACKBONES, Backbone
 from pipeline.nn.device import channels_last
+from pipeline.nn.embedder import Embedder, View
 from pipeline.nn.heads import Head, Levels, Nearest, describe
 from pipeline.nn.neighbour_vote import NeighbourVote
 
@@ -21,9 +22,12 @@ INFERENCE_BATCH = 500  # images of a pass without gradient, where no parameter s
 
 
 class Classifier(nn.Module):
-    """Logits for images from each readout of the head; `size` is the (height, width) that it was trained on."""
+    """Logits for images from each readout of the head; `size` is the (height, width) that it was trained on.
 
-    def __init__(self, backbone: Backbone, head: Head, size: tuple[int, int]) -> None:
+    The head stands on the backbone's features, or on the vectors that join several views (`Embedder`).
+    """
+
+    def __init__(self, backbone: Backbone | Embedder, head: Head, size: tuple[int, int]) -> None:
         super().__init__()
         self.backbone, self.head, self.size = backbone, head, size
 
@@ -80,18 +84,18 @@ def build_head(about: Mapping[str, Any], dim: int) -> Head:
     return HEADS[about["name"]](dim, dict(about["names"]), **about["options"])
 
 
-def build(about: dict[str, Any]) -> Backbone:
-    """A backbone with fresh weights from the description that travels with it."""
-    options = BACKBONES[about["name"]](**about["options"])
-    unset = torch.zeros(about["channels"]), torch.ones(about["channels"])
-    return Backbone(about["name"], options, *unset)
+def build(about: dict[str, Any]) -> Backbone | Embedder:
+    """A backbone with fresh weights, or an embedder around one, from the description that travels with it."""
+    if "views" in about:
+        return Embedder(_backbone(about["backbone"]), [View(**view) for view in about["views"]])
+    return _backbone(about)
 
 
 def read_backbone(folder: Path) -> Backbone:
     """The backbone that `pretrain` wrote."""
     weights = Weights.read(folder, "backbone")
     try:
-        backbone = build(dict(weights.about["backbone"]))
+        backbone = _backbone(weights.about["backbone"])
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{folder / 'backbone.json'}: expected what pretrain wrote, got: {error!r}") from error
     return from_arrays(backbone, weights, folder / "backbone.safetensors")
@@ -99,7 +103,13 @@ def read_backbone(folder: Path) -> Backbone:
 
 def untrained(backbone: Backbone) -> Backbone:
     """The same network with fresh weights (torch's own chance) and the same normalisation."""
-    net = build(backbone.about)
+    net = _backbone(backbone.about)
     net.mean.copy_(backbone.mean)
     net.std.copy_(backbone.std)
     return channels_last(net)
+
+
+def _backbone(about: Mapping[str, Any]) -> Backbone:
+    options = BACKBONES[about["name"]](**about["options"])
+    unset = torch.zeros(about["channels"]), torch.ones(about["channels"])
+    return Backbone(about["name"], options, *unset)

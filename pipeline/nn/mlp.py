@@ -6,8 +6,6 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pipeline.nn.backbones import Backbone
-
 
 def mlp(
     dims: Sequence[int], *, norm: bool, last_norm: bool = False, affine: bool = True, last_bias: bool = True
@@ -32,7 +30,7 @@ def mlp(
 class Encoder(nn.Module):
     """A backbone with a projection head on top."""
 
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
 
