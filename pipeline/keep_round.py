@@ -12,7 +12,8 @@ from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import ArtifactError
 from pipeline.base.files import read_json, sha256
 from pipeline.base.machine import Machine
-from pipeline.embed.run import EmbedParams, embed_split, join
+from pipeline.embed.run import EmbedParams, embed_split
+from pipeline.embed.tables import join
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from click.testing import CliRunner
 from filelock import FileLock
 
@@ -23,6 +24,7 @@ from pipeline.embed.run import EmbedParams, embed_split
 from pipeline.nn.backbones import BACKBONES
 from pipeline.nn.classifier import Classifier, read_backbone
 from pipeline.nn.device import Device
+from pipeline.nn.embedder import Embedder
 from pipeline.pretrain.methods import METHODS
 from pipeline.shards.reader import load
 from pipeline.train.methods import METHODS as SEMISUP
@@ -310,25 +312,74 @@ def test_two_processes_are_one_run(run):
         torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4)
 
 
-def test_embed_gives_each_image_once_as_a_unit_vector(run):
-    result = call(embed, "embed.batch_size=7", out="data/again")
+def test_embed_gives_each_image_once_as_the_embedder_beside_it_does(run, caplog):
+    with caplog.at_level("INFO"):
+        result = call(embed, "embed.batch_size=7", out="data/again")
     assert result.exit_code == 0, result.output
     manifest, index = Manifest.read(run / "ingest/manifest.json"), Index.read(run / "ingest/index.parquet")
-    net = read_backbone(run / "pretrain").eval()
+    net = Embedder.read(run / "again", read_backbone(run / "pretrain"))
+    weights = {view["name"]: view["weight"] for view in net.about["views"]}
+    assert weights["backbone"] == weights["pixels"] == 1  # digits are their pixels
+    assert f"views: backbone 1.00, pixels 1.00, hog {weights['hog']:.2f}" in caplog.messages
     for split in ("train", "test"):
         table = Embeddings.read(run / "again" / split)
         images = load(manifest, index, split, "")
         assert list(table.keys) == list(images.keys)
         with torch.inference_mode():
-            features = net(images.pixels)
-        expected = features / features.norm(dim=1, keepdim=True)
-        np.testing.assert_allclose(table.vectors, expected.numpy(), atol=1e-5)
+            np.testing.assert_allclose(table.vectors, net(images.pixels).numpy(), atol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(table.vectors, axis=1), np.ones(len(table.keys)), rtol=1e-5)
+
+
+def test_the_backbone_alone_is_its_centred_vector(run):
+    result = call(embed, "embed.views=[backbone]", out="data/again")
+    assert result.exit_code == 0, result.output
+    manifest, index = Manifest.read(run / "ingest/manifest.json"), Index.read(run / "ingest/index.parquet")
+    net = read_backbone(run / "pretrain").eval()
+    with torch.inference_mode():
+        train, test = (F.normalize(net(load(manifest, index, split, "").pixels)) for split in ("train", "test"))
+    for split, x in (("train", train), ("test", test)):
+        expected = F.normalize(x - train.mean(dim=0)).numpy()
+        np.testing.assert_allclose(Embeddings.read(run / "again" / split).vectors, expected, atol=1e-5)
+
+
+def test_own_vectors_are_one_more_view(run):
+    keys = Index.read(run / "ingest/index.parquet").key
+    assert call(embed, out="data/plain").exit_code == 0
+    dim = Embeddings.read(run / "plain/train").vectors.shape[1]
+    own = {key: row for split in ("train", "test") for key, row in zip(
+        Embeddings.read(run / "plain" / split).keys, Embeddings.read(run / "plain" / split).vectors[:, :9], strict=True
+    )}  # fmt: skip
+    np.save("mine.npy", np.stack([own[key] for key in reversed(keys)]))
+    Path("mine.txt").write_text("".join(f"{key}\n" for key in reversed(keys)))
+    result = call(embed, "embed.own=mine.npy", out="data/again")
+    assert result.exit_code == 0, result.output
+    weight = json.loads((run / "again/embedder.json").read_text())["own"]["weight"]
+    assert weight > 0
+    for split in ("train", "test"):
+        plain, found = (Embeddings.read(run / name / split).vectors for name in ("plain", "again"))
+        assert found.shape[1] == dim + 9
+        np.testing.assert_allclose(F.normalize(torch.from_numpy(found[:, :dim])).numpy(), plain, atol=1e-5)
+    assert Embedder.read(run / "again", read_backbone(run / "pretrain")).dim == dim
+    Path("mine.txt").write_text("".join(f"{key}\n" for key in ["other", *keys[1:]]))
+    says = f"mine.txt: key {keys[0]}: expected a vector for each image, found none of that key"
+    assert refusal(call(embed, "embed.own=mine.npy", out="data/again")) == says
+    assert refusal(call(embed, "embed.own=no.npy", out="data/again")) == "no.npy: expected a .npy file, found none"
+
+
+@pytest.mark.usefixtures("run")
+def test_the_backbone_is_the_first_view():
+    for views in ("[pixels, backbone]", "[]", "[backbone, hog, hog]"):
+        message = refusal(call(embed, f"embed.views={views}", out="data/again"))
+        assert message.startswith("params.yaml: embed.views: expected backbone first, and each view once, got ")
 
 
 def test_embed_goes_on_after_the_shards_that_are_done(run, tmp_path):
     """A part that is there is taken as it is, and its shard is not read again: here it is gone."""
     manifest, index = Manifest.read(run / "ingest/manifest.json"), Index.read(run / "ingest/index.parquet")
-    device, params = Device(torch.device("cpu"), bf16=False), EmbedParams(batch_size=50)
+    device, params = (
+        Device(torch.device("cpu"), bf16=False),
+        EmbedParams(batch_size=50, views=("backbone",), dim=256, own=""),
+    )
     net = read_backbone(run / "pretrain").eval()
     (tmp_path / "parts").mkdir()
     files = embed_split(net, manifest, index, "train", params, device, tmp_path / "parts")

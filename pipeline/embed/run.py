@@ -1,47 +1,64 @@
 """The stage `embed`: every image to one unit vector, a shard at a time; memory is two shards', a kill costs one.
 
-Of several processes each takes its share of the shards; what comes out is the same, to the byte, for any number of them
-with as many threads each.
+First each view of the images is stored as it is seen. Of several processes each takes its share of the shards. Then the
+first process centres and joins the views. What comes out is the same, to the byte, for any number of processes with as
+many threads each.
 """
 
+import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 from tqdm import tqdm
 
-from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import TrainingError
 from pipeline.base.files import whole_file
 from pipeline.base.machine import Machine, Reading
 from pipeline.base.params import Block, Params
-from pipeline.nn.backbones import Backbone
+from pipeline.embed.constants import fit
+from pipeline.embed.own import Own
+from pipeline.embed.tables import join, rows_in
 from pipeline.nn.classifier import read_backbone
 from pipeline.nn.device import Device
+from pipeline.nn.embedder import BACKBONE, PLAIN, look
 from pipeline.parallel import dist
 from pipeline.parallel.work import resumable
 from pipeline.shards.reader import read_shard
+
+log = logging.getLogger(__name__)
 
 
 class EmbedParams(Block):
     """The block `embed`."""
 
     batch_size: int = Field(ge=1)
+    views: tuple[Literal["backbone", "pixels", "hog"], ...]
+    dim: int = Field(ge=1)  # that a view keeps, at most
+    own: str  # a file of further vectors, or ""
+
+    @field_validator("views")
+    @classmethod
+    def _backbone_first(cls, views: tuple[str, ...]) -> tuple[str, ...]:
+        if views[:1] != (BACKBONE,) or len(set(views)) < len(views):
+            raise ValueError("backbone first, and each view once")
+        return views
 
 
 def embed_split(
-    net: Backbone,
+    net: Callable[[Tensor], Tensor],
     manifest: Manifest,
     index: Index,
     split: str,
@@ -77,19 +94,16 @@ def embed_split(
     return files
 
 
-def join(files: Sequence[Path], manifest: Manifest, index: Index, split: str, folder: Path) -> None:
-    """Writes the vectors of the shards of a split as one table, sorted by key; one shard's are in memory at a time."""
-    rows = [index.rows(split, shard.path) for shard in manifest.splits[split]]
-    every = np.sort(np.concatenate(rows))
-    blocks = ((np.searchsorted(every, own), np.load(file)) for own, file in zip(rows, files, strict=True))
-    Embeddings.write_blocks(folder, index.keys_of(every), blocks)
-
-
 @torch.inference_mode()
 def embed(
-    net: Backbone, pixels: UInt8[Tensor, "n c h w"], batch_size: int, device: Device, *, unit: bool = True
+    net: Callable[[Tensor], Tensor],
+    pixels: UInt8[Tensor, "n c h w"],
+    batch_size: int,
+    device: Device,
+    *,
+    unit: bool = True,
 ) -> Float32[ndarray, "n d"]:
-    """Vectors of images, `net` being in eval mode: of unit length, but for a feature of zeros, or as they are."""
+    """Vectors of images by a network in eval mode: of unit length, but for a feature of zeros, or as they are."""
     rows = []
     for part in pixels.split(batch_size):
         with device.autocast():
@@ -99,7 +113,10 @@ def embed(
 
 
 def run(params: Params, ingest: Path, backbone: Path, out: Path) -> None:
-    """Writes a folder with `vectors.npy` and `keys.txt` for each split; shards that are embedded already are kept."""
+    """Writes a folder with `vectors.npy` and `keys.txt` for each split, and what new images are embedded by.
+
+    Shards that have been seen already are kept.
+    """
     block, machine = params.stage("embed", EmbedParams), params.block("machine", Machine)
     files = [ingest / "manifest.json", ingest / "index.parquet"]
     with dist.processes():
@@ -107,13 +124,27 @@ def run(params: Params, ingest: Path, backbone: Path, out: Path) -> None:
         device = Device.choose(machine.precision)
         net = read_backbone(backbone).to(device.device).eval()
         files += [backbone / "backbone.safetensors", backbone / "backbone.json"]
+        own = Own(Path(block.own), index.key) if block.own and dist.rank() == 0 else None
         # Another number of processes may take up what these have done.
         shared = {name: value for name, value in device.about().items() if name != "processes"}
-        log = {"images": sum(manifest.count(split) for split in manifest.splits), **device.about()}
+        about = {"images": sum(manifest.count(split) for split in manifest.splits), **device.about()}
         values = [block.model_dump(), shared]
-        with resumable("embed", out, params=values, inputs=files, log=log) as (parts, folder):
-            for split in sorted(manifest.splits):
-                vectors = embed_split(net, manifest, index, split, block, device, parts, reading=machine.reading)
-                if folder is not None:
-                    (folder / split).mkdir()
-                    join(vectors, manifest, index, split, folder / split)
+        with resumable("embed", out, params=values, inputs=files, log=about) as (parts, folder):
+            see = partial(look, net, block.views[1:])
+            seen = {
+                split: embed_split(
+                    see, manifest, index, split, block, device, parts, unit=False, reading=machine.reading
+                )
+                for split in sorted(manifest.splits)
+            }
+            if folder is None:
+                return
+            blank = torch.zeros(1, manifest.channels, *manifest.size)
+            widths = {BACKBONE: net.dim, **{name: PLAIN[name](blank).shape[1] for name in block.views[1:]}}
+            training = rows_in(seen["train"], manifest, index, "train")
+            joined = fit(net, widths, block.dim, own, index.rows("train"), training)
+            log.info("views: %s", ", ".join(f"{name} {weight:.2f}" for name, weight in joined.weights.items()))
+            joined.embedder.write(folder, joined.about)
+            for split, vectors in seen.items():
+                (folder / split).mkdir()
+                join(vectors, manifest, index, split, folder / split, joined.vectors)

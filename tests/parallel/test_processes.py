@@ -68,7 +68,7 @@ def test_embed_gives_the_same_bytes_for_any_number_of_processes(processes, home,
     assert [len(manifest.splits[split]) for split in ("train", "test")] == [4, 1]
     shutil.rmtree(run / "data/embed")
     call(run, "embed", processes=processes)
-    assert len(vectors(home)) == 4
+    assert len(vectors(home)) == 6
     assert vectors(run) == vectors(home)
 
 
