@@ -1,65 +1,88 @@
-"""What the other labels say of each labelled image, and what is chosen by it: a share and a temperature."""
+"""What the other labels say of a labelled image, and of an image without the label that is nearest to it."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from numpy import ndarray
 
 from pipeline.base import rng
+from pipeline.graph import probe
 from pipeline.graph.affinity import Affinity
-from pipeline.graph.spread import at_labelled
+from pipeline.graph.spread import at_images
+from pipeline.vectors.geometry import assign
 from pipeline.vectors.rows import sample
 
 MOST = 500  # labels that are left out, at most: each costs one column to solve for
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of spreading in the mixture
-PRIOR = (0.005, 0.02, 0.1, 0.5, 0.375)  # of the shares, where no label says anything; mean .80
+IMAGES = 5000  # images without a label that are looked at, at most
 
 
-def places(labels: Int64[ndarray, " m"]) -> Int64[ndarray, " r"]:
-    """Which labels are left out, `MOST` at most: those whose class has another one, or it could not be found."""
-    others = np.flatnonzero(np.bincount(labels)[labels] > 1)
-    return others[sample(len(others), MOST, rng.stream(0, "graph", "left out"))]
+@dataclass(frozen=True)
+class LeftOut:
+    """Class probabilities without one label, by spreading and by the probe; rows sum to 1.
+
+    `labels` are the classes of the labels that were left out, and `found` which of them could be: a class with a single
+    label cannot be found without it. `near` is the label, among these, that is nearest to each of the images `rows`.
+    """
+
+    labels: Int64[ndarray, " r"]
+    found: Bool[ndarray, " r"]
+    spread: Float[ndarray, "r k"]
+    probe: Float[ndarray, "r k"]
+    rows: Int64[ndarray, " s"]
+    near: Int64[ndarray, " s"]
+    spread_near: Float[ndarray, "s k"]
+    probe_near: Float[ndarray, "s k"]
 
 
-def votes(
+def leave_out(
+    x: Float32[ndarray, "n d"],
     affinity: Affinity,
     rows: Int64[ndarray, " m"],
     labels: Int64[ndarray, " m"],
-    place: Int64[ndarray, " r"],
     scale: Float[ndarray, " k"],
     alpha: float,
-) -> Float[ndarray, "r k"]:
-    """What the spread labels say of image `rows[place[i]]` without its own label; rows sum to 1.
+) -> LeftOut:
+    """Leaves out each label in turn, or `MOST` of them, drawn at random.
 
-    F is linear in the labels: what each label gives each image is solved for once. The columns keep the scale that
-    Sinkhorn found with all labels. An image that no other label reaches has equal probabilities.
+    Spreading is linear in the labels: what each label gives each image is solved for once. Columns keep the `scale`
+    that Sinkhorn found with all labels. The probe leaves out a fold at a time.
     """
-    device = affinity.matrix.device
-    at = torch.from_numpy(rows).to(device)
-    given = at_labelled(affinity, at, at[torch.from_numpy(place).to(device)], alpha).double().clamp(min=0).cpu().numpy()
-    given[place, np.arange(len(place))] = 0
-    count = np.bincount(labels, minlength=len(scale)).astype(np.float64)
-    p = np.zeros((len(place), len(scale)))
-    np.add.at(p.T, labels, given)
-    less = np.tile(count, (len(place), 1))
-    less[np.arange(len(place)), labels[place]] -= 1
-    p *= scale / np.maximum(less, 1)
+    place = sample(len(labels), MOST, rng.stream(0, "graph", "left out"))
+    unlabelled = np.setdiff1d(np.arange(len(x)), rows)
+    some = unlabelled[sample(len(unlabelled), IMAGES, rng.stream(0, "graph", "images"))]
+    if len(place) < len(labels):
+        some = some[:0]  # what all labels give these images is not known
+    near = assign(x[some], x[rows])[0]
+    of, sources = (torch.from_numpy(part).to(affinity.matrix.device) for part in (np.append(rows, some), rows[place]))
+    columns = at_images(affinity, of, sources, alpha).double().clamp(min=0).cpu().numpy()
+    given = np.concatenate([columns[: len(rows)].T, columns[len(rows) :]])  # symmetric: from each label, to each label
+    spread = _without(given, labels, np.append(place, near), scale)
+    probed, probed_near = probe.left_out(x[rows], labels, len(scale), x[some], near)
+    return LeftOut(
+        labels=labels[place],
+        found=np.bincount(labels)[labels[place]] > 1,
+        spread=spread[: len(place)],
+        probe=probed[place],
+        rows=some,
+        near=near,
+        spread_near=spread[len(place) :],
+        probe_near=probed_near,
+    )
+
+
+def _without(
+    given: Float[ndarray, "q m"], labels: Int64[ndarray, " m"], own: Int64[ndarray, " q"], scale: Float[ndarray, " k"]
+) -> Float[ndarray, "q k"]:
+    """Row i: the classes' shares by all labels but `own[i]`; equal where no other label reaches."""
+    each = np.arange(len(given))
+    given = given.copy()
+    given[each, own] = 0
+    p = np.zeros((len(given), len(scale)))
+    np.add.at(p.T, labels, given.T)
+    count = np.tile(np.bincount(labels, minlength=len(scale)).astype(np.float64), (len(given), 1))
+    count[each, labels[own]] -= 1
+    p *= scale / np.maximum(count, 1)
     total = p.sum(axis=1, keepdims=True)
     return np.where(total > 0, p / np.where(total > 0, total, 1), 1 / len(scale))
-
-
-def mixing_share(spread: Float[ndarray, "r k"], probe: Float[ndarray, "r k"], labels: Int64[ndarray, " r"]) -> float:
-    """How much spreading counts beside the probe: the mean of `SHARES` by how few labels each mixture gets wrong.
-
-    A mixture's weight is its part of `PRIOR` times exp(-mistakes), so a handful of labels decides, and fewer leave the
-    usual share. Log loss in place of mistakes loses up to four points: the probe is not calibrated.
-    """
-    wrong = [((share * spread + (1 - share) * probe).argmax(axis=1) != labels).sum() for share in SHARES]
-    weight = np.array(PRIOR) * np.exp(min(wrong) - np.array(wrong, np.float64))
-    return float(weight @ SHARES / weight.sum())
-
-
-def tempered(p: Float[ndarray, "b k"], temperature: float) -> Float[ndarray, "b k"]:
-    """p^(1/T), scaled to sum 1."""
-    hot = np.maximum(p, 1e-12) ** (1 / temperature)
-    return hot / hot.sum(axis=1, keepdims=True)

@@ -4,15 +4,23 @@ import logging
 import warnings
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int64
 from numpy import ndarray
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from pipeline.base import rng
+from pipeline.graph.spread import Scores
+from pipeline.vectors.rows import sample
 
 C = 10.0  # inverse of the penalty: part of what `probe_top1` means, as is the number of steps
 MAX_ITER = 1000
 FOLDS = 20  # of left-out labels, at most
+SOFT_IMAGES, SOFT_STEPS = 100_000, 100  # that soft targets are learnt from, and steps of L-BFGS
 NEVER = -1e4  # the bias of a class without a label
 
 log = logging.getLogger(__name__)
@@ -40,13 +48,43 @@ def fit(
     return weight, bias
 
 
-def left_out(x: Float32[ndarray, "m d"], y: Int64[ndarray, " m"], num_classes: int) -> Float[ndarray, "m k"]:
-    """What a probe on the other folds says of each image; folds cut through each class, each image apart where few."""
+def left_out(
+    x: Float32[ndarray, "m d"],
+    y: Int64[ndarray, " m"],
+    num_classes: int,
+    others: Float32[ndarray, "s d"],
+    near: Int64[ndarray, " s"],
+) -> tuple[Float[ndarray, "m k"], Float[ndarray, "s k"]]:
+    """What a probe on the other folds says of each labelled image, and of each of `others` without image near[i].
+
+    Folds cut through each class; up to `FOLDS` labels, each is a fold.
+    """
     fold = np.empty(len(y), np.int64)
     fold[np.argsort(y, kind="stable")] = np.arange(len(y)) % FOLDS
-    p = np.empty((len(y), num_classes))
+    p, q = np.empty((len(y), num_classes)), np.empty((len(others), num_classes))
     for i in np.unique(fold):
-        rest, out = fold != i, fold == i
+        rest, out, without = fold != i, fold == i, fold[near] == i
         weight, bias = fit(x[rest], y[rest], num_classes) if rest.any() else fit(x, y, num_classes)
         p[out] = softmax(x[out].astype(np.float64) @ weight.T + bias, axis=1)
-    return p
+        q[without] = softmax(others[without].astype(np.float64) @ weight.T + bias, axis=1)
+    return p, q
+
+
+def fit_soft(x: Float32[ndarray, "n d"], scores: Scores) -> tuple[Float32[ndarray, "k d"], Float32[ndarray, " k"]]:
+    """The same of a layer that learns all images' spread classes, of `SOFT_IMAGES` at most, as soft targets."""
+    seen = np.flatnonzero((scores.share.sum(1) > 0).cpu().numpy())
+    rows = seen[sample(len(seen), SOFT_IMAGES, rng.stream(0, "graph", "soft"))]
+    inputs, targets = torch.from_numpy(x[rows]), torch.from_numpy(scores.dense(rows))
+    weight = torch.zeros(targets.shape[1], x.shape[1], requires_grad=True)
+    bias = torch.zeros(targets.shape[1], requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=SOFT_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        loss = F.cross_entropy(inputs @ weight.T + bias, targets) + weight.square().sum() / (2 * C * len(rows))
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    bias.data[targets.sum(0) == 0] = NEVER
+    return weight.detach().numpy(), bias.detach().numpy()

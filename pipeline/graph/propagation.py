@@ -1,6 +1,6 @@
 """Labels carried to all images: spread through the graph, brought to a prior, mixed with a linear probe, calibrated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,9 +11,10 @@ from pydantic import Field
 from scipy.special import softmax
 
 from pipeline.base.params import Block
-from pipeline.graph import left_out, probe
+from pipeline.graph import probe
 from pipeline.graph.affinity import Affinity
-from pipeline.graph.left_out import tempered
+from pipeline.graph.estimate import Estimate, accuracy, matching_temperature, mixing_share, tempered
+from pipeline.graph.left_out import LeftOut, leave_out
 from pipeline.graph.prior import class_shares, masses
 from pipeline.graph.spread import Scores, sinkhorn, spread
 from pipeline.vectors.rows import blocks
@@ -28,14 +29,6 @@ class PropagateParams(Block):
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """What is said of labelled images when their label is left out; images alone in their class cannot be."""
-
-    place: Int64[ndarray, " r"]  # which of the labels
-    p: Float[ndarray, "r k"]
-
-
-@dataclass(frozen=True)
 class Propagation:
     """The class of each image, as `p = share * spread + (1 - share) * probe`, then a temperature."""
 
@@ -47,23 +40,24 @@ class Propagation:
     temperature: float
     reached: Bool[ndarray, " n"]
     prior: Float[ndarray, " k"]
-    mass: Float[ndarray, " m"]  # how many images each label stands for
     left_out: LeftOut
+    estimate: Estimate  # of the accuracy on images without a label
 
-    def probabilities(self, x: Float32[ndarray, "n d"], rows: slice) -> Float32[ndarray, "b k"]:
-        """Of some of the images; those that no label reaches have what the probe says."""
-        probed = softmax(x[rows] @ self.weight.T + self.bias, axis=1)
+    def mixture(self, x: Float32[ndarray, "n d"], rows: slice | Int64[ndarray, " b"]) -> Float[ndarray, "b k"]:
+        """Of some of the images, before the temperature; those that no label reaches have what the probe says."""
         share = np.where(self.reached[rows, None], self.share, 0)
-        p = share * self.scores.dense(rows).cpu().numpy() + (1 - share) * probed
-        return tempered(p, self.temperature).astype(np.float32)
+        return share * self.scores.dense(rows) + (1 - share) * self.probed(x[rows])
+
+    def probed(self, x: Float32[ndarray, "b d"]) -> Float[ndarray, "b k"]:
+        """What the linear layer says of vectors."""
+        return softmax(x.astype(np.float64) @ self.weight.T + self.bias, axis=1)
 
     def best(self, x: Float32[ndarray, "n d"]) -> tuple[Int64[ndarray, " n"], Float32[ndarray, " n"]]:
         """The most probable class of each image, and how probable it is."""
         number, confidence = np.empty(len(x), np.int64), np.empty(len(x), np.float32)
         for rows in blocks(len(x), len(self.bias)):
-            p = self.probabilities(x, rows)
-            number[rows] = p.argmax(axis=1)
-            confidence[rows] = p.max(axis=1)
+            p = tempered(self.mixture(x, rows), self.temperature)
+            number[rows], confidence[rows] = p.argmax(axis=1), p.max(axis=1)
         return number, confidence
 
 
@@ -74,28 +68,28 @@ def propagate(
     labels: Int64[ndarray, " m"],
     num_classes: int,
     params: PropagateParams,
-    shares: Float[ndarray, " k"] | None,
+    known: Float[ndarray, " k"] | None = None,
 ) -> Propagation:
-    """Carries the labels to all images. `shares` are the class shares of a CSV, where `params.prior` names one.
+    """Carries the labels to all images. `known` are the class shares of a CSV, where `params.prior` names one.
 
-    Where the labels choose anything, each of them is left out in turn.
+    What has to be chosen, the labels choose, each of them left out in turn: the share of spreading and, by the estimate
+    of accuracy, the temperature.
     """
     device = affinity.matrix.device
     at, of = torch.from_numpy(rows).to(device), torch.from_numpy(labels).to(device)
-    mass = masses(x, rows)
-    prior = class_shares(params.prior, labels, mass, num_classes, shares)
+    prior = class_shares(params.prior, labels, masses(x, rows), num_classes, known)
     scores = sinkhorn(spread(affinity, at, of, num_classes, params.alpha), torch.from_numpy(prior).to(device))
-    weight, bias = probe.fit(x[rows], labels, num_classes)
-    place = left_out.places(labels)
-    voted = left_out.votes(affinity, rows, labels, place, scores.scale.cpu().numpy(), params.alpha)
-    probed = probe.left_out(x[rows], labels, num_classes)[place]
-    truth, stands_for = labels[place], mass[place]
-    share = {"neighbours": 1.0, "linear": 0.0}.get(params.readout)
-    if share is None:
-        share = left_out.mixing_share(voted, probed, truth)
-    p = share * voted + (1 - share) * probed
-    temperature = left_out.best_temperature(p, truth, stands_for)
-    said = LeftOut(place, tempered(p, temperature))
-    return Propagation(
-        scores, weight, bias, params.readout, share, temperature, affinity.reached(rows), prior, mass, said
+    said = leave_out(x, affinity, rows, labels, scores.scale.double().cpu().numpy(), params.alpha)
+    if params.readout == "linear":
+        weight, bias = probe.fit_soft(x, scores)
+    else:
+        weight, bias = probe.fit(x[rows], labels, num_classes)
+    share = {"auto": mixing_share(said), "neighbours": 1.0, "linear": 0.0}[params.readout]
+    reached, unknown = affinity.reached(rows), Estimate(0.0, 0.0, 1.0, 0.0)
+    first = Propagation(scores, weight, bias, params.readout, share, 1.0, reached, prior, said, unknown)
+    p, agree = (
+        first.mixture(x, said.rows),
+        scores.dense(said.rows).argmax(axis=1) == first.probed(x[said.rows]).argmax(axis=1),
     )
+    estimate = accuracy(said, share, p, agree, len(labels))
+    return replace(first, temperature=matching_temperature(p, estimate.top1), estimate=estimate)

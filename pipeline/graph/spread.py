@@ -8,7 +8,8 @@ each row is brought to sum 1, and columns to the prior's shares.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
+from numpy import ndarray
 from torch import Tensor
 
 from pipeline.graph.affinity import Affinity
@@ -31,10 +32,10 @@ class Scores:
     share: Float[Tensor, "n m"]
     scale: Float[Tensor, " k"]
 
-    def dense(self, rows: slice) -> Float[Tensor, "b k"]:
+    def dense(self, rows: slice | Int64[ndarray, " b"]) -> Float32[ndarray, "b k"]:
         """Some rows with a column for each class."""
-        classes, share = self.classes[rows], self.share[rows]
-        return share.new_zeros(len(share), len(self.scale)).scatter_(1, classes, share)
+        classes, share = self.classes[rows].cpu(), self.share[rows].cpu()
+        return share.new_zeros(len(share), len(self.scale)).scatter_(1, classes, share).numpy()
 
 
 def solve(affinity: Affinity, sources: Float[Tensor, "n c"], alpha: float) -> Float[Tensor, "n c"]:
@@ -97,13 +98,13 @@ def sinkhorn(scores: Scores, prior: Float[Tensor, " k"], steps: int = SINKHORN_S
     return Scores(scores.classes, share.float(), scale.float())
 
 
-def at_labelled(
-    affinity: Affinity, rows: Int64[Tensor, " m"], sources: Int64[Tensor, " r"], alpha: float
-) -> Float[Tensor, "m r"]:
+def at_images(
+    affinity: Affinity, rows: Int64[Tensor, " q"], sources: Int64[Tensor, " r"], alpha: float
+) -> Float[Tensor, "q r"]:
     """What each of the images `rows` has of a source of 1 at each of the images `sources`."""
     parts = []
     for block in sources.split(COLUMNS):
         ones = torch.zeros(len(affinity), len(block), device=rows.device)
         ones[block, torch.arange(len(block), device=rows.device)] = 1
         parts.append(solve(affinity, ones, alpha)[rows])
-    return torch.cat(parts, dim=1) if parts else torch.zeros(len(rows), 0, device=rows.device)
+    return torch.cat(parts, dim=1)

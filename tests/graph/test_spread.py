@@ -7,7 +7,7 @@ from sklearn.semi_supervised import LabelSpreading
 
 from pipeline.artifacts.neighbours import Neighbours
 from pipeline.base import rng
-from pipeline.graph import left_out, spread
+from pipeline.graph import spread
 from pipeline.graph.affinity import Affinity, edge_weights
 from pipeline.graph.run import nearest_others
 from pipeline.vectors.geometry import unit
@@ -48,7 +48,7 @@ def labelled(y, count, seed=0):
 
 
 def test_the_matrix_and_the_solution_are_those_of_dense_algebra():
-    x, y = clouds()
+    x, _ = clouds()
     a = affinity(x)
     s = dense(x)
     np.testing.assert_allclose(a.matrix.to_dense().numpy(), s, atol=1e-5)
@@ -118,34 +118,6 @@ def test_blocks_of_classes_and_the_highest_ones_change_nothing_else(monkeypatch)
     np.testing.assert_allclose(whole.dense(slice(None)), parts.dense(slice(None)), atol=1e-5)
     assert whole.share.shape == (200, spread.TOP)
     assert (whole.share[:, :-1] >= whole.share[:, 1:]).all()
-
-
-@pytest.mark.parametrize("count", [9, 40])
-def test_a_label_left_out_is_as_if_it_had_never_been_given(count):
-    x, y = clouds()
-    a = affinity(x)
-    rows, labels = labelled(y, count)
-    scale = np.array([1.0, 2.0, 0.5])
-    place = left_out.places(labels.numpy())
-    p = left_out.votes(a, rows.numpy(), labels.numpy(), place, scale, 0.9)
-    for i, out in enumerate(place):
-        rest = torch.arange(count) != out
-        again = spread.spread(a, rows[rest], labels[rest], 3, 0.9).dense(slice(None))[rows[out]].numpy() * scale
-        np.testing.assert_allclose(p[i], again / again.sum(), atol=1e-3)
-
-
-def test_labels_alone_in_their_class_are_not_left_out():
-    assert left_out.places(np.array([0, 1, 1, 2, 4, 4, 4])).tolist() == [1, 2, 4, 5, 6]
-    assert left_out.places(np.array([3])).tolist() == []
-
-
-def test_the_labels_choose_the_share_and_where_they_are_silent_it_is_the_usual_one():
-    right, wrong = np.eye(2)[[0, 1] * 10], np.eye(2)[[1, 0] * 10]
-    labels = np.array([0, 1] * 10)
-    assert left_out.mixing_share(right, wrong, labels) > 0.8
-    assert left_out.mixing_share(wrong, right, labels) < 0.3
-    none = np.empty((0, 2))
-    assert left_out.mixing_share(none, none, np.empty(0, np.int64)) == pytest.approx(0.805, abs=0.01)
 
 
 def test_copies_have_the_weight_one_and_missing_neighbours_none():
