@@ -57,7 +57,9 @@ def leave_out(
     near = assign(x[some], x[rows])[0]
     of, sources = (torch.from_numpy(part).to(affinity.matrix.device) for part in (np.append(rows, some), rows[place]))
     columns = at_images(affinity, of, sources, alpha).double().clamp(min=0).cpu().numpy()
-    given = np.concatenate([columns[: len(rows)].T, columns[len(rows) :]])  # symmetric: from each label, to each label
+    given = columns[: len(rows)].T  # symmetric: what each of the labels that are left out has of all labels
+    if len(some):
+        given = np.concatenate([given, columns[len(rows) :]])
     spread = _without(given, labels, np.append(place, near), scale)
     probed, probed_near = probe.left_out(x[rows], labels, len(scale), x[some], near)
     return LeftOut(

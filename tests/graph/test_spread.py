@@ -11,21 +11,7 @@ from pipeline.graph import spread
 from pipeline.graph.affinity import Affinity, edge_weights
 from pipeline.graph.run import nearest_others
 from pipeline.vectors.geometry import unit
-from pipeline.vectors.neighbours import Search
-
-CPU = torch.device("cpu")
-SEARCH = Search(memory_mb=1000, exact_most=100_000, recall=0.95, probes=64)
-
-
-def clouds(n=120, classes=3, dim=8, seed=0):
-    """Unit vectors around a centre for each class, and the classes."""
-    chance = rng.stream(seed, "clouds")
-    y = np.arange(n) % classes
-    return unit((chance.normal(0, 1, (classes, dim))[y] + chance.normal(0, 0.9, (n, dim))).astype(np.float32)), y
-
-
-def affinity(x, k=6):
-    return Affinity.of(nearest_others(x, k, SEARCH)[0], CPU)
+from tests.clouds import CPU, SEARCH, affinity, clouds, labelled
 
 
 def dense(x, k=6):
@@ -40,11 +26,6 @@ def dense(x, k=6):
     w = np.maximum(w, w.T)
     scale = 1 / np.sqrt(w.sum(1))
     return w * scale[:, None] * scale
-
-
-def labelled(y, count, seed=0):
-    rows = np.sort(rng.stream(seed, "labelled").choice(len(y), count, replace=False))
-    return torch.from_numpy(rows), torch.from_numpy(y[rows].astype(np.int64))
 
 
 def test_the_matrix_and_the_solution_are_those_of_dense_algebra():
@@ -72,7 +53,7 @@ def test_the_classes_are_those_of_scikit_learn_on_the_same_weights():
 
     peer = Peer(alpha=0.9, max_iter=2000, tol=1e-9).fit(x, given)
     scores = spread.spread(affinity(x), rows, labels, 3, 0.9)
-    np.testing.assert_allclose(scores.dense(slice(None)).numpy(), peer.label_distributions_, atol=2e-3)
+    np.testing.assert_allclose(scores.dense(slice(None)), peer.label_distributions_, atol=2e-3)
 
 
 def test_without_spreading_labelled_images_alone_have_a_class():
@@ -102,10 +83,10 @@ def test_sinkhorn_ends_where_columns_have_the_prior_and_rows_sum_to_one():
     before = spread.spread(affinity(x), rows, labels, 3, 0.9)
     after = spread.sinkhorn(before, prior, steps=2000)
     table = after.dense(slice(None))
-    np.testing.assert_allclose(table.sum(0) / len(x), prior, atol=1e-4)
+    np.testing.assert_allclose(table.sum(0) / len(x), prior.numpy(), atol=1e-4)
     np.testing.assert_allclose(table.sum(1), 1, atol=1e-5)
-    scaled = before.dense(slice(None)) * after.scale  # a fixed point is a scaling of columns and rows
-    np.testing.assert_allclose(scaled / scaled.sum(1, keepdim=True), table, atol=1e-4)
+    scaled = before.dense(slice(None)) * after.scale.numpy()  # a fixed point is a scaling of columns and rows
+    np.testing.assert_allclose(scaled / scaled.sum(1, keepdims=True), table, atol=1e-4)
 
 
 def test_blocks_of_classes_and_the_highest_ones_change_nothing_else(monkeypatch):
