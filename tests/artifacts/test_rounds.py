@@ -10,7 +10,7 @@ from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model import Weights
 from pipeline.artifacts.model_outputs import ModelOutputs
 from pipeline.artifacts.rounds import joined, labelled_keys, next_round, read_rounds
-from pipeline.base.errors import ArtifactError
+from tests.refusals import refusal_of as refusal
 
 ROUNDS = Path("data/rounds")
 pytestmark = pytest.mark.usefixtures("here")
@@ -31,12 +31,6 @@ def keep_round(folder, given, picks):
     file, new = next_round(folder, given, picks)
     new.write(file)
     return file
-
-
-def refusal(call, *arguments):
-    with pytest.raises(ArtifactError) as error:
-        call(*arguments)
-    return str(error.value)
 
 
 def test_each_round_keeps_the_labels_of_its_own_picks():

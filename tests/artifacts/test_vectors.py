@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.artifacts import matrix_files
 from pipeline.artifacts.vectors import files_of, read_keyed, read_vectors
-from pipeline.base.errors import ArtifactError
 from tests.pools import peak_bytes
+from tests.refusals import refusal_of
 
 X = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float16)  # every format can hold these numbers
 FLOAT = pa.float32()
@@ -32,10 +32,7 @@ def lists(x, kind=FLOAT):
 
 
 def refusal(path):
-    with pytest.raises(ArtifactError) as caught:
-        read_vectors(Path(path))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return refusal_of(read_vectors, Path(path))
 
 
 def check(path):

@@ -10,6 +10,7 @@ from pipeline.base.errors import SourceError
 from pipeline.ingest.sources.remote_tars import expanded
 from pipeline.shards.reader import load
 from tests.ingest.outcome import OUT, index, manifest
+from tests.refusals import refusal_of
 from tests.shards.server import reading
 
 SHARDS = "ingest.source=shards"
@@ -106,6 +107,4 @@ def test_ranges_in_braces():
         ("https://h/*.tar", braces),
         ("data/a.tar", "expected a URL beside the others, got a path"),
     ):
-        with pytest.raises(SourceError) as error:
-            expanded(url)
-        assert str(error.value) == f"{url}: {why}"
+        assert refusal_of(expanded, url, kind=SourceError) == f"{url}: {why}"

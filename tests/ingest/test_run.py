@@ -19,17 +19,8 @@ from pipeline.base.errors import SourceError
 from pipeline.ingest.source import Item, key_of, keyed
 from pipeline.ingest.sources import SOURCES
 from tests.graph import ROOT
-from tests.ingest.outcome import (
-    FIVE,
-    FOLDER,
-    IMAGES,
-    answers,
-    classes,
-    index,
-    manifest,
-    paths,
-    spans,
-)
+from tests.ingest.outcome import FIVE, FOLDER, IMAGES, answers, classes, index, manifest, paths, spans
+from tests.refusals import refusal_of
 
 TEN = [f"{n}.png" for n in range(10)]
 
@@ -177,6 +168,5 @@ def test_params_out_of_range(refusal, item, says):
 def test_keys_are_hashes_of_paths_and_no_two_items_have_one():
     assert key_of("a/1.png") == hashlib.blake2b(b"a/1.png", digest_size=10).hexdigest()
     pixels = np.zeros((1, 1, 1), np.uint8)
-    with pytest.raises(SourceError) as error:
-        keyed([Item("x", None, None, pixels), Item("x", None, None, pixels)])
-    assert str(error.value) == "x: expected a key of its own, got that of x"
+    says = refusal_of(keyed, [Item("x", None, None, pixels), Item("x", None, None, pixels)], kind=SourceError)
+    assert says == "x: expected a key of its own, got that of x"

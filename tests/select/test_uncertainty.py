@@ -14,6 +14,7 @@ from pipeline.select.pool import Outputs, Pool
 from pipeline.select.uncertainty import entropy, margin_uncertainty, of_all_images, probabilities
 from tests.oracles import warm as oracle
 from tests.pools import SEARCH, cloud, lists, outputs, pool, selector
+from tests.refusals import refusal_of
 
 METHODS = [name for name, made in SELECTORS.items() if made.needs_outputs]
 BOTH = pytest.mark.parametrize(
@@ -71,9 +72,7 @@ def test_a_model_of_one_class_is_sure():
 
 @pytest.mark.parametrize("name", METHODS)
 def test_without_outputs_a_line_says_how_to_have_them(name):
-    with pytest.raises(ParamsError) as caught:
-        selector(name).select(Pool.of(cloud(9), SEARCH), 3, 0)
-    assert str(caught.value) == (
+    assert refusal_of(selector(name).select, Pool.of(cloud(9), SEARCH), 3, 0, kind=ParamsError) == (
         f"select.method: {name} needs the outputs of a trained model: expected data/rounds/outputs, found none; "
         "`python -m stages.keep_round` writes them"
     )

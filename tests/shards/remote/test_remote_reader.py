@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pipeline.artifacts.shards import Index
-from pipeline.base.errors import ArtifactError, ParamsError
+from pipeline.base.errors import ParamsError
 from pipeline.pretrain.streamed import StreamedFeed, sample
 from pipeline.shards.decode import decode, encode
 from pipeline.shards.order import ShardOrder
@@ -23,6 +23,7 @@ from pipeline.shards.remote.download import Stopped
 from pipeline.train.pixels import for_all_images
 from pipeline.train.streamed import training_images
 from tests.digits import CONTRASTIVE
+from tests.refusals import refusal_of
 from tests.shards.server import reading, until
 from tests.shards.tar_set import made as made_set
 
@@ -60,13 +61,6 @@ def moved(manifest, index, server):
     return replace(manifest, splits=splits), there
 
 
-def refusal(call):
-    with pytest.raises((ArtifactError, ParamsError)) as error:
-        call()
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 def test_keys_and_pixels_are_those_of_the_local_set(local, remote, server, tmp_path):
     near, own = load(*local, "train", ""), reading(tmp_path / "cache")
     for name in ("/train-000003.tar", "/train-000008.tar", "/test-000000.tar"):
@@ -94,8 +88,8 @@ def test_images_one_by_one_are_those_of_the_local_set(local, remote, tmp_path):
 
 def test_without_a_cache_a_url_is_refused(remote):
     says = f"{remote[0].splits['train'][0].path}: expected a shard of this machine, got a URL"
-    assert refusal(lambda: load(*remote, "train", "")) == says
-    assert refusal(lambda: Reader(*remote, "train")) == says
+    assert refusal_of(load, *remote, "train", "") == says
+    assert refusal_of(Reader, *remote, "train") == says
 
 
 def test_what_does_not_come_is_named_at_its_image_and_no_other(remote, server, tmp_path):
@@ -108,7 +102,7 @@ def test_what_does_not_come_is_named_at_its_image_and_no_other(remote, server, t
         reader.fetch(range(9))  # in the background nothing is raised
         for number in order.batch(0, 144).tolist():
             if number // 17 == 2:
-                assert refusal(partial(reader.read, number, len)) == expected + "got status 500 (2 attempts)"
+                assert refusal_of(reader.read, number, len) == expected + "got status 500 (2 attempts)"
             else:
                 assert reader.read(number, len) > 0
 
@@ -140,7 +134,7 @@ def test_a_cache_that_does_not_hold_two_windows_is_refused(remote, tmp_path):
     sizes = sorted((shard.bytes for shard in remote[0].splits["train"]), reverse=True)
     least = -(-sum(sizes[:6]) // 10_000) / 100
     with closing(Reader(*remote, "train", reading(tmp_path, cache_mb=least - 0.02))) as reader:
-        says = refusal(lambda: reader.order(3, 0, "x"))
+        says = refusal_of(reader.order, 3, 0, "x", kind=ParamsError)
         assert says == (
             f"machine.reading.cache_mb: expected at least {least:g}, twice 3 shards (window_shards), "
             f"got {least - 0.02:g}"
