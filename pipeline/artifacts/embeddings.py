@@ -54,7 +54,6 @@ class Embeddings:
 
     @classmethod
     def read(cls, folder: Path) -> "Embeddings":
-        """Reads both files."""
         return cls(read_text(folder / "keys.txt").split(), read_vectors(folder / "vectors.npy"))
 
 

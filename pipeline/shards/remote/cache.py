@@ -53,7 +53,6 @@ class Cache:
             return self._fetched(url, name, None, stop)
 
     def too_small(self, num_bytes: int, why: str) -> ParamsError:
-        """The refusal of what does not fit."""
         return ParamsError(
             f"machine.reading.cache_mb: expected at least {math.ceil(num_bytes / 1e4) / 100:g}, {why}, "
             f"got {self._reading.cache_mb:g}"
