@@ -137,15 +137,13 @@ class Cache:
         lock = FileLock(self._folder / f"{name}.lock")  # one of its own, so that it holds among threads too
         while True:
             try:
-                lock.acquire(timeout=POLL)
+                held = lock.acquire(timeout=POLL)
                 break
             except Timeout:
                 if stop.is_set():
                     raise Stopped(name) from None
-        try:
+        with held:
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
