@@ -155,14 +155,6 @@ def test_a_step_is_the_same_whatever_was_asked_before(photos, made):
     assert not same(made(photos, local=LOCAL, batch_size=2, seed=1)(0), batches[0])
 
 
-def test_every_image_once_an_epoch_in_the_order_of_order(photos, made):
-    feed = made(photos, batch_size=9)
-    rows = torch.cat([feed(step).rows for step in range(8)]).numpy()
-    assert all(sorted(epoch) == list(range(24)) for epoch in rows.reshape(3, 24))
-    order = Order(24, 0, "pretrain", "order")
-    np.testing.assert_array_equal(rows, np.concatenate([order.batch(step, 9) for step in range(8)]))
-
-
 def test_two_ranks_have_the_batch_of_one(photos, made, monkeypatch):
     whole = made(photos, local=LOCAL)(1)
     monkeypatch.setattr(dist, "world", lambda: 2)

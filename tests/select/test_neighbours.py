@@ -19,11 +19,6 @@ def clouds(n, d=16, parts=40):
     return geometry.centred(x.astype(np.float32))
 
 
-def test_distances_are_those_of_a_loop():
-    a, b = cloud(4, 3), cloud(5, 3, 1)
-    assert geometry.sq_dists(a, b) == pytest.approx(np.array([[sq_dist(p, q) for q in b] for p in a]), rel=1e-5)
-
-
 def test_rows_are_assigned_to_the_nearest_point_and_the_lowest_on_ties(monkeypatch):
     monkeypatch.setattr(geometry, "CACHED_NUMBERS", 50)  # blocks of a few rows
     x, points = cloud(20, 3), np.repeat(cloud(4, 3, 1), 2, axis=0)

@@ -37,13 +37,6 @@ def test_picks_are_those_of_the_formula_in_loops(monkeypatch, uncertain, value):
         assert all_picks.rows.tolist() == oracle.best(expected, free, 99)
 
 
-def test_margin_and_entropy_differ_with_more_than_two_classes_alone():
-    for classes, same in ((2, True), (5, False)):
-        given = replace(pool(cloud(60)), outputs=outputs(c=classes))
-        rows = [made.select(given, 60, 0).rows.tolist() for made in (Margin(), Entropy())]
-        assert (rows[0] == rows[1]) == same
-
-
 @pytest.mark.parametrize("uncertain", [Margin(), Entropy()])
 def test_copies_are_picked_together_the_lowest_row_first(uncertain):
     made = outputs(3000, 64, 10)
