@@ -5,7 +5,8 @@ import pytest
 
 from pipeline.select import geometry
 from pipeline.select.neighbours import InvertedLists, Search
-from tests.pools import SEARCH, cloud, peak_bytes, sq_dist
+from tests.oracles.algebra import sq_dist
+from tests.pools import SEARCH, cloud, peak_bytes
 
 
 def mean_sq_dist(x, k, **search):
