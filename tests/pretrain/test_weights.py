@@ -113,22 +113,14 @@ VIT = "pretrain.backbones.vit_base"
     ("name", "options", "channels", "message"),
     [
         ("small_resnet", {"width": 16, "stem_stride": 1}, 3, f"{RESNETS}, got pretrain.backbone small_resnet"),
-        (
-            "resnet34", {"small_stem": True}, 3,
-            "pretrain.backbones.resnet34.small_stem: expected false for torchvision's weights, got true",
-        ),
-        (
-            "vit_base", {"patch_size": 8, "image_size": 224}, 3,
-            f"{VIT}.patch_size: expected 16 for torchvision's weights, got 8",
-        ),
-        (
-            "vit_base", {"patch_size": 16, "image_size": 32}, 3,
-            f"{VIT}.image_size: expected 224 for torchvision's weights, got 32",
-        ),
-        (
-            "resnet101", {"small_stem": False}, 1,
-            "pretrain.none.weights: torchvision's expect 3 channels (ingest.mode: rgb), got 1",
-        ),
+        ("resnet34", {"small_stem": True}, 3,
+         "pretrain.backbones.resnet34.small_stem: expected false for torchvision's weights, got true"),
+        ("vit_base", {"patch_size": 8, "image_size": 224}, 3,
+         f"{VIT}.patch_size: expected 16 for torchvision's weights, got 8"),
+        ("vit_base", {"patch_size": 16, "image_size": 32}, 3,
+         f"{VIT}.image_size: expected 224 for torchvision's weights, got 32"),
+        ("resnet101", {"small_stem": False}, 1,
+         "pretrain.none.weights: torchvision's expect 3 channels (ingest.mode: rgb), got 1"),
     ],
 )  # fmt: skip
 def test_torchvisions_weights_refused(name, options, channels, message):

@@ -28,6 +28,7 @@ KEYS = [f"k{i:03d}" for i in range(60)]
 NUMBERS = [str(i) for i in range(60)]
 VECTORS = ("--vectors", "x.npy", "--out", "o")
 ATTRIBUTES = (*VECTORS, "--attributes", "a.parquet")
+FROM_ATTRIBUTES = "come from ingest.attributes, with --vectors from --attributes"
 pytestmark = pytest.mark.usefixtures("here")
 
 
@@ -132,33 +133,21 @@ def test_a_bare_matrix_may_have_a_record_too_and_picks_alone_leave_no_log():
     [
         ({"budget": 0}, "select.budget: expected greater than or equal to 1, got 0"),
         ({"budget": 61}, "select.budget: expected at most 60, the images of data/embed/train without a label, got 61"),
-        (
-            {"budget": 2.5},
-            "select.budget: expected a whole number of images (what their labels may cost together is "
-            "select.max_cost), got 2.5",
-        ),
+        ({"budget": 2.5}, "select.budget: expected a whole number of images (what their labels may cost together is "
+                          "select.max_cost), got 2.5"),
         ({"budget": "few"}, "select.budget: expected a valid integer, got 'few'"),
-        (
-            {"max_cost": 21},
-            "select.max_cost: expected 0, as no costs are given, got 21; costs come from ingest.attributes, with "
-            "--vectors from --attributes",
-        ),
+        ({"max_cost": 21}, f"select.max_cost: expected 0, as no costs are given, got 21; costs {FROM_ATTRIBUTES}"),
         ({"labeled": "x"}, "select.labeled: expected its new name, select.labelled, got the old one"),
         ({"rules__outliers": 1}, "select.rules.outliers: expected less than 1, got 1"),
-        (
-            {"rules__group_most": 2},
-            "select.rules.group_most: expected 0, as no image has a group, got 2; groups come from ingest.attributes, "
-            "with --vectors from --attributes",
-        ),
+        ({"rules__group_most": 2},
+         f"select.rules.group_most: expected 0, as no image has a group, got 2; groups {FROM_ATTRIBUTES}"),
         ({"search__memory_mb": 8}, "select.search.memory_mb: expected greater than or equal to 64, got 8"),
         ({"method": "best"}, f"select.method: expected one of {NAMES}, got 'best'"),
         ({"method": "usl", "usl__weight": -1}, "select.usl.weight: expected greater than or equal to 0, got -1"),
         ({"method": "usl", "usl": 3}, "select.usl: expected a block, got 3"),
         ({"method": "usl", "usl__weigth": 1}, "select.usl: unknown ['weigth']"),
-        (
-            {"method": "usl", "usl__horizon": "{kind: nearest, value: 2.5}"},
-            "select.usl.horizon: expected a whole number of nearest picks, got {'kind': 'nearest', 'value': 2.5}",
-        ),
+        ({"method": "usl", "usl__horizon": "{kind: nearest, value: 2.5}"},
+         "select.usl.horizon: expected a whole number of nearest picks, got {'kind': 'nearest', 'value': 2.5}"),
         ({"fast": 1}, "select: unknown ['fast']"),
     ],
 )  # fmt: skip
