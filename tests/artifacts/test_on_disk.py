@@ -142,5 +142,6 @@ def test_embeddings_may_stay_on_disk():
     assert table.vectors[7:9].tolist() == X[7:9].tolist()
     Path("e/keys.txt").write_text("a\nb\n")
     assert refusal("e", StoredEmbeddings.open) == "e/keys.txt: expected 50 keys, one a vector, got 2"
+    assert refusal("e", Embeddings.read) == "keys.txt: expected 50 keys, one a vector, got 2"
     Path("e/keys.txt").unlink()
     assert refusal("e", StoredEmbeddings.open) == "e/keys.txt: expected a file, found none"

@@ -21,8 +21,8 @@ def clouds(n, d=16, parts=40):
 
 
 def test_rows_are_assigned_to_the_nearest_point_and_the_lowest_on_ties(monkeypatch):
-    monkeypatch.setattr(geometry, "CACHED_NUMBERS", 50)  # blocks of a few rows
-    x, points = cloud(20, 3), np.repeat(cloud(4, 3, 1), 2, axis=0)
+    monkeypatch.setattr(geometry, "CACHED_NUMBERS", 50)
+    x, points = cloud(22, 3), np.repeat(cloud(4, 3, 1), 2, axis=0)  # blocks of four rows, with a rest
     nearest, gap = geometry.assign(x, points)
     for row, p, own in zip(x, nearest, gap, strict=True):
         found = [sq_dist(row, point) for point in points[::2]]
