@@ -1,7 +1,8 @@
-"""The embed stage with one process and with two, a thread each: the seconds that its log says, start-up not counted.
+"""Times the stage `embed` with one process and with two, one thread each, by the seconds in its log (without start-up).
 
-Fashion-MNIST in shards of 2,000 images, a small ResNet. The floor of two processes is half the time of one; beside it
-stands the bare forward pass of one thread over images that are there already. Exits with 1 below the limit.
+The data is Fashion-MNIST in shards of 2,000 images, the network a small ResNet. The floor for two processes is half the
+time of one. The bare forward pass of one thread, over images in memory, is printed beside it. Exits with 1 if two
+processes are slower than the limit allows.
 
     python -m benchmarks.embed
 """
@@ -40,7 +41,7 @@ def seconds(folder: Path, launch: tuple[str, ...]) -> float:
 
 
 def bare(folder: Path) -> float:
-    """Seconds of one thread for the forward passes alone."""
+    """Seconds that one thread needs for the forward passes alone."""
     torch.set_num_threads(1)
     data = folder / "data"
     manifest, index = Manifest.read(data / "ingest/manifest.json"), Index.read(data / "ingest/index.parquet")

@@ -1,8 +1,8 @@
-"""Fashion-MNIST, 40 labels, five seeds on one backbone: what selection and semi-supervised training buy.
+"""Measures what selection and semi-supervised training gain on Fashion-MNIST: 40 labels, five seeds, one backbone.
 
-Needs the run that `make fashion` leaves. Seed by seed, each arm selects, labels, trains and evaluates with the stages'
-own commands; a case whose metrics are there is not computed again. Prints the table of docs/results/fashion.md, with
-Student's 95 % interval of the differences between arms, paired by seed.
+It needs the run that `make fashion` leaves. For each seed, each arm selects, labels, trains and evaluates with the
+commands of the stages. A case that has its metrics already is not computed again. Prints the table of
+docs/results/fashion.md, with Student's 95 % interval of the differences between arms, paired by seed.
 
     python -m benchmarks.fashion runs/fashion
 """
@@ -26,7 +26,7 @@ SEEDS = range(5)
 
 def case(run: Path, arm: str, seed: int) -> dict[str, float]:
     """The metrics of one arm under one seed."""
-    out = Path("seeds") / f"{arm.replace(' + ', '-')}-{seed}"  # seen from the run's folder
+    out = Path("seeds") / f"{arm.replace(' + ', '-')}-{seed}"  # relative to the run's folder
     if not (run / out / "evaluate" / "metrics.json").exists():
         sets = [part for item in (f"seed={seed}", *ARMS[arm], "evaluate.random_draws=2") for part in ("--set", item)]
         label = str(out / "label" / "labels.csv")
@@ -42,7 +42,7 @@ def case(run: Path, arm: str, seed: int) -> dict[str, float]:
 
 
 def interval(values: np.ndarray) -> str:
-    """Mean and 95 % interval of the mean, in points."""
+    """Mean and 95 % interval of the mean, in percentage points."""
     mean, error = values.mean(), stats.sem(values)
     reach = stats.t.ppf(0.975, len(values) - 1) * error
     return f"{mean:+.1f} ({mean - reach:+.1f} to {mean + reach:+.1f})"

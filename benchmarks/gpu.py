@@ -1,9 +1,10 @@
-"""What one GPU does, in a few minutes: pretraining, embedding, FixMatch and selection, each beside its bare limit.
+"""Measures pretraining, embedding, FixMatch and selection on one GPU in a few minutes, each beside its bare limit.
 
-ResNet-50 at 224 x 224 in the precision of `auto`; images are on the device already, so that disks and JPEGs do not
-count. Bare: of training forward, backward and the optimiser's step of the same passes; of embedding the forward pass;
-of selection the products of all vectors with all centroids, once for each iteration, restart and level. Training also
-compiled. `--tiny` runs all of it with small sizes on any machine, to see that it runs.
+The network is ResNet-50 at 224 x 224, in the precision that `auto` chooses. Images are on the device from the start, so
+disks and JPEGs do not count. The bare limit of training is forward, backward and the optimiser's step of the same
+passes; that of embedding is the forward pass; that of selection is the product of all vectors with all centroids, once
+for each iteration, restart and level. Training is also measured compiled. `--tiny` runs everything with small sizes on
+any machine, to check that it works.
 
     python -m benchmarks.gpu
 """
@@ -43,7 +44,7 @@ def line(name: str, speed: float, ratio: float) -> None:
 
 
 def pretraining(pixels: Tensor, device: Device, batch_size: int, *, compiled: bool) -> None:
-    """MoCo: two views of each image."""
+    """MoCo, which counts two views for each image."""
     recipe = Recipe.read(Params.read(Path("params.yaml"), (f"pretrain.batch_size={batch_size}",)))
     net, floor = network(pixels), network(pixels).to(device.device)
     method = recipe.learner(net, len(pixels), (pixels.shape[2], pixels.shape[3]), device)
@@ -55,7 +56,7 @@ def pretraining(pixels: Tensor, device: Device, batch_size: int, *, compiled: bo
 
 
 def embedding(pixels: Tensor, device: Device) -> None:
-    """The stage's own function; and the forward pass alone."""
+    """The function of the stage, and the forward pass alone."""
     net = network(pixels).to(device.device).eval()
 
     def alone() -> None:
@@ -69,14 +70,14 @@ def embedding(pixels: Tensor, device: Device) -> None:
 
 
 def fixmatch(pixels: Tensor, device: Device, batch_size: int, *sets: str) -> None:
-    """All views are counted."""
+    """FixMatch, which counts all views."""
     nets = network(pixels), network(pixels)
     speed, ratio = few_labels("fixmatch", *nets, pixels, batch_size, device, *sets)
     line(f"train, fixmatch{', compiled' if sets else ''}", speed, ratio)
 
 
 def selection(num_images: int, budget: int, device: Device) -> None:
-    """`auto`, once; beside it as many products as its k-means needs at least, by torch on the same device."""
+    """`auto`, once, and the products that its k-means needs at least, by torch on the same device."""
     params = Params.read(Path("params.yaml"))
     x = vectors(num_images)
     pool = Pool.of(x, params.stage("select", SelectParams, SELECTORS).search)
@@ -125,7 +126,7 @@ def main() -> int:
     for step in steps:
         try:
             step()
-        except RuntimeError as error:  # torch's, of want of memory or of a kernel: the other figures are still wanted
+        except RuntimeError as error:  # torch lacks memory or a kernel: the other figures are still wanted
             print(f"failed: {first_line(error)}", flush=True)
             failed = 1
     if device.device.type == "cuda":

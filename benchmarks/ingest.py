@@ -1,10 +1,10 @@
-"""Images/s and MB/s of ingest, each beside its floor in the same run: shards from files, and tars indexed in place.
+"""Measures images/s and MB/s of ingest, for shards written from files and for tars indexed in place, beside a floor.
 
-The photographs are made here: JPEGs of 400 x 300 pixels of smoothed noise. The floor of writing is a bare decode of the
-same files (at an eighth of the size, which reads all their bytes, as ingest does it); that of indexing is to read the
-tars and take their SHA-256. Both have as many threads as ingest has workers. Rounds alternate between the cases and the
-best of each counts; CPU is that of all threads, and is less moved by what else the machine does. Everything lies in
-the page cache.
+The images are made here: JPEGs of smoothed noise, 400 x 300 pixels. The floor of writing is a bare decode of the same
+files (at an eighth of the size, which still reads all bytes, as ingest does). The floor of indexing is to read the tars
+and compute their SHA-256. Both use as many threads as ingest has workers. Rounds alternate between the cases, and the
+best round of each counts. CPU time is that of all threads; other work on the machine changes it less than the wall
+time. All files are in the page cache.
 """
 
 import os
@@ -32,7 +32,7 @@ FIXED = ("ingest.mode=rgb", "ingest.size=224", f"ingest.shard_images={SHARD_IMAG
 
 
 def photographs(folder: Path) -> list[Path]:
-    """A thousand files, links to a hundred JPEGs; four fifths of them to train."""
+    """A thousand files that are links to a hundred JPEGs; four fifths of them are for training."""
     chance = rng.stream(0, "bench", "ingest")
     made, files = [], []
     (folder / "made").mkdir()
@@ -50,7 +50,7 @@ def photographs(folder: Path) -> list[Path]:
 
 
 def ready(out: Path, *sets: str) -> Callable[[], Ingested]:
-    """What `python -m stages.ingest` does, less the start of Python and its params."""
+    """What `python -m stages.ingest` does, without the start of Python and the reading of params."""
     params = Params.read(Path("params.yaml"), (*FIXED, *sets))
     own, name = params.stage("ingest", IngestParams, SOURCES), params.method("ingest.source", SOURCES)
     return partial(ingest, own, params.block(f"ingest.{name}", SOURCES[name]), 0, out)
@@ -92,7 +92,7 @@ def main() -> None:
         best: dict[tuple[str, int], tuple[float, float]] = {}
         for _ in range(ROUNDS):
             for workers in (1, 2):
-                os.environ["SLURM_CPUS_PER_TASK"] = str(workers)  # from which ingest takes the number of its workers
+                os.environ["SLURM_CPUS_PER_TASK"] = str(workers)  # ingest takes the number of its workers from it
                 for case, work in cases.items():
                     wall, cpu = time.perf_counter(), time.process_time()
                     work(workers)

@@ -1,4 +1,4 @@
-"""The training loop that lightly's documentation shows, with lightly's own losses, heads and views: a peer for ours."""
+"""The training loop of lightly's documentation, with lightly's losses, heads and views, to compare ours with."""
 
 import copy
 import importlib.util
@@ -21,7 +21,7 @@ def installed() -> bool:
 
 
 class Pictures(Dataset):
-    """Grey images as Pillow's, which lightly's views start from."""
+    """Grey images as Pillow images, which lightly's views take."""
 
     def __init__(self, pixels: Tensor, transform: Callable[[Image.Image], list[Tensor]]) -> None:
         self.images = [Image.fromarray(image[0].numpy()) for image in pixels]
@@ -40,7 +40,7 @@ def endless(loader: DataLoader) -> Iterator[list[Tensor]]:
 
 
 def loop(name: str, backbone: nn.Module, dim: int, pixels: Tensor, batch_size: int, steps: int) -> Callable[[], None]:
-    """`steps` steps of a method on two views a image; workers, one a core, go on between calls."""
+    """`steps` steps of a method on two views of each image; the workers, one for each core, live on between calls."""
     torchvision()
     from lightly.loss import NegativeCosineSimilarity, NTXentLoss
     from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead, MoCoProjectionHead, SimCLRProjectionHead

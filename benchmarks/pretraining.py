@@ -1,10 +1,11 @@
-"""What each self-supervised method makes of 20,000 Fashion-MNIST images and 800,000 views, in one table.
+"""Compares the self-supervised methods on 20,000 Fashion-MNIST images and 800,000 views, in one table.
 
-A case is a method, or `<method>+cld`. It trains the small ResNet with params.yaml, presets/fashion-mnist/laptop.yaml
-and, where there is one, presets/fashion-mnist/<method>.yaml laid over it, and saves the backbone; then that file is
-probed: 20 nearest neighbours and a logistic regression, both with the answers of the 20,000, which training never sees.
-Results are lines of <out>/records.jsonl, so nothing is computed twice. Settings were chosen with --validation, which
-probes on 10,000 other training images: the test images choose nothing.
+A case is a method, or `<method>+cld`. It trains the small ResNet with params.yaml, over which
+presets/fashion-mnist/laptop.yaml and, if it exists, presets/fashion-mnist/<method>.yaml are laid, and saves the
+backbone. Two probes then measure that file: 20 nearest neighbours and a logistic regression, both trained with the
+answers of the 20,000 images, which pretraining never sees. Each result is a line of <out>/records.jsonl, so nothing is
+computed twice. Settings were chosen with --validation, which scores on 10,000 other training images; no setting was
+chosen by the test images.
 
     python -m benchmarks.pretraining moco byol moco+cld
     python -m benchmarks.pretraining --table
@@ -44,7 +45,7 @@ PRESETS = Path("presets/fashion-mnist")
 
 @dataclass(frozen=True)
 class Images:
-    """Those that are learnt from, and those that probes are scored on, with their answers."""
+    """The images to learn from and the images to score probes on, with their answers."""
 
     x: torch.Tensor
     y: np.ndarray
@@ -53,7 +54,7 @@ class Images:
 
     @classmethod
     def read(cls, folder: Path, validation: bool) -> "Images":
-        """From the idx files in a folder."""
+        """Reads the idx files in a folder."""
 
         def split(prefix: str) -> tuple[torch.Tensor, np.ndarray]:
             images = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", 3)
@@ -80,14 +81,14 @@ def settings(case: str, sets: tuple[str, ...]) -> Params:
 
 
 def digest(params: Params, views: int) -> str:
-    """Tells runs of these values from others."""
+    """A digest that differs between runs of different values."""
     recipe = Recipe.read(params)
     blocks = [block.model_dump(exclude={"steps"}) for block in (recipe.common, recipe.block, recipe.options)]
     return hashlib.sha256(json.dumps([*blocks, params.seed, IMAGES, views]).encode()).hexdigest()[:12]
 
 
 def train(params: Params, images: Images, views: int, folder: Path) -> None:
-    """Saves a trained backbone, and beside it what is worth knowing of its training."""
+    """Saves a trained backbone, and beside it the facts of its training."""
     recipe, device = Recipe.read(params), Device.choose("fp32")
     backbone = recipe.backbone(images.x)
     learner = recipe.learner(backbone, len(images.x), (28, 28), device)
@@ -129,7 +130,7 @@ def probe(x: np.ndarray, xt: np.ndarray, images: Images) -> dict[str, float]:
 
 
 def probe_floor(name: str, images: Images) -> dict[str, float]:
-    """Of raw pixels, or of the network with random weights."""
+    """Probes raw pixels, or the network with random weights."""
     if name == "raw pixels":
         flat = [part.flatten(1).float().numpy() for part in (images.x, images.xt)]
         return probe(*(part / np.linalg.norm(part, axis=1, keepdims=True) for part in flat), images)
@@ -139,7 +140,7 @@ def probe_floor(name: str, images: Images) -> dict[str, float]:
 
 
 def probe_file(folder: Path, images: Images) -> dict[str, Any]:
-    """Of a saved backbone, with what is known of its training."""
+    """Probes a saved backbone; gives the facts of its training too."""
     device = Device.choose("fp32")
     net = read_backbone(folder).to(device.device).eval()
     about = Weights.read(folder, "backbone").about

@@ -1,9 +1,9 @@
-"""Selectors side by side on vectors with answers: what a linear probe on their picks knows of the test rows.
+"""Compares selectors on vectors with answers, by the test accuracy of a linear probe that is trained on their picks.
 
-A set is an .npz with x, y (to pick from), xt, yt (to score on), or a finished run of the chain. Every selector runs
-with the values of params.yaml and ten seeds, random with twenty; random draws and stratified picks (an oracle: it knows
-the answers) stand beside them. Each result is a line of <records>/<set>.jsonl, so nothing is computed twice; lines of
-other params or vectors are passed over. --table writes the page of all sets recorded.
+A set is an .npz with x, y (to pick from) and xt, yt (to score on), or a finished run of the chain. Every selector runs
+with the values of params.yaml and ten seeds, `random` with twenty. Random draws and stratified picks (an oracle, which
+knows the answers) are measured beside them. Each result is a line of <records>/<set>.jsonl, so nothing is computed
+twice; lines with other params or vectors are ignored. --table writes the page of all recorded sets.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ SEEDS, DRAWS = 10, 20
 
 @dataclass(frozen=True)
 class Set:
-    """Vectors and answers, as class numbers: of rows to pick from, and of rows to score on."""
+    """Vectors and answers (class numbers) of the rows to pick from and of the rows to score on."""
 
     name: str
     x: np.ndarray
@@ -47,7 +47,7 @@ class Set:
 
     @property
     def digest(self) -> str:
-        """Tells records of these vectors from others."""
+        """A digest that differs between different vectors."""
         return hashlib.sha256(b"".join(part.tobytes() for part in (self.x, self.y, self.xt, self.yt))).hexdigest()[:16]
 
 
@@ -73,10 +73,10 @@ def unit(x: np.ndarray) -> np.ndarray:
 
 
 def stratified(y: np.ndarray, budget: int, seed: int) -> np.ndarray:
-    """As many rows of each class as the budget gives, the rest from classes at random; needs the answers."""
+    """The same number of rows from each class, and the remainder from random classes; it needs the answers."""
     chance = rng.stream(seed, "bench", "stratified")
     order = chance.permutation(len(y))
-    turn = np.empty(len(y), np.int64)  # how many of its class come before a row
+    turn = np.empty(len(y), np.int64)  # how many rows of the same class come before a row
     for label in np.unique(y):
         own = order[y[order] == label]
         turn[own] = np.arange(len(own))
@@ -86,7 +86,7 @@ def stratified(y: np.ndarray, budget: int, seed: int) -> np.ndarray:
 def jobs(
     data: Set, params: Params, methods: tuple[str, ...], budgets: tuple[int, ...]
 ) -> Iterator[tuple[str, str, int, int]]:
-    """Method, digest of its params, budget and seed, in an order that brings whole rows of the table early."""
+    """Method, digest of its params, budget and seed, in an order that completes rows of the table early."""
     for name in [*(methods or (*sorted(set(SELECTORS) - set(WARM)), ORACLE))]:
         block = params.block(f"select.{name}", SELECTORS[name]).model_dump_json() if name in SELECTORS else ""
         digest = hashlib.sha256(block.encode()).hexdigest()[:16]

@@ -1,9 +1,10 @@
-"""Images from shards, decoded, cropped and flipped as in pretraining, beside ImageFolder, webdataset and a bare decode.
+"""Compares reading from shards (decoded, cropped and flipped as in pretraining) with ImageFolder and webdataset.
 
-All on one thread and over the same JPEGs of 256 x 256, from which 224 x 224 are cut by the same laws; in turn in one
-process, so that a busy machine slows all; a ratio is the median over the rounds. Bytes alone are read too, by offset in
-a random order and by webdataset's plain loop, and an epoch of ImageNet's size is begun: the index read, the shards
-compared by size, the first batch known and its first image read. Exits with 1 past a limit.
+Each reads the same JPEGs of 256 x 256 pixels on one thread and cuts crops of 224 x 224 by the same rule; a bare decode
+is measured too. They run in turn in one process, so a busy machine slows all of them; a ratio is the median over the
+rounds. Reading without decoding is measured as well: by offset in random order, and by webdataset's plain loop. Last,
+an epoch of ImageNet's size is started: the index is read, the shards are compared by size, and the first image of the
+first batch is read. Exits with 1 if a limit is exceeded.
 
     python -m benchmarks.reading
 """
@@ -55,7 +56,7 @@ def pictures(folder: Path) -> tuple[Manifest, Index]:
 
 
 def loops(folder: Path, manifest: Manifest, index: Index) -> dict[str, Callable[[], int]]:
-    """Each goes over all images once, and says how many there were."""
+    """Each loop goes over all images once and returns their number."""
     view = Params.read(Path("params.yaml"), ("pretrain.view.flip=0.5",)).block("pretrain.view", ContrastiveView)
     reader, tars = Reader(manifest, index, "train"), [shard.path for shard in manifest.splits["train"]]
     order = reader.order(1, 0, "bench")
@@ -104,13 +105,13 @@ def loops(folder: Path, manifest: Manifest, index: Index) -> dict[str, Callable[
 
 
 def speed(loop: Callable[[], int]) -> float:
-    """Images a CPU second."""
+    """Images per CPU second."""
     began = time.process_time()
     return loop() / (time.process_time() - began)
 
 
 def index_of_imagenet(folder: Path) -> None:
-    """An index and a manifest of its size; the shards are there, and empty but for their sizes."""
+    """An index and a manifest of its size; the shards exist and have their sizes, but no content."""
     chance = np.random.default_rng(0)
     shard, size = np.sort(chance.integers(0, SHARDS, ROWS)), chance.integers(10_000, 200_000, ROWS)
     names = [str(folder / f"train-{number:06d}.tar") for number in range(SHARDS)]
@@ -126,7 +127,7 @@ def index_of_imagenet(folder: Path) -> None:
 
 
 def start(folder: Path) -> dict[str, float]:
-    """CPU seconds until the first image of an epoch is there, those of the index among them, and MB of memory."""
+    """CPU seconds until the first image of an epoch is read, the share of the index in them, and MB of memory."""
     before = memory("VmRSS")
     began = time.process_time()
     manifest, index = Manifest.read(folder / "manifest.json"), Index.read(folder / "index.parquet", "train")
@@ -140,7 +141,7 @@ def start(folder: Path) -> dict[str, float]:
 
 
 def memory(kind: str) -> float:
-    """MB of this process: VmRSS now, VmHWM at most so far."""
+    """MB of memory of this process: VmRSS is the present value, VmHWM the maximum so far."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status[kind].split()[0]) / 1024
 

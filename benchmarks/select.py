@@ -1,11 +1,11 @@
-"""Seconds and peak memory of every selector, beside the bare cost of what selection cannot do without, in one run.
+"""Measures seconds and peak memory of every selector in one run, beside the bare cost of the work that none can avoid.
 
-The floor is one exact search of the 20 nearest of every vector and one FAISS k-means on the same data. Each line is a
-process of its own, so its peak memory is its own. Selectors run with the values of params.yaml; the figures of quality
-that the stage adds to its record are not among the seconds. --large takes the size of ImageNet, where USL has the
-paper's values for ImageNet; --growth takes four sizes; --out-of-core selects from float16 parts in a temporary folder,
-beside one bare pass of reading and products with the centroids. The command ends with exit code 1 where a limit is
-broken.
+The floor is one exact search for the 20 nearest neighbours of every vector and one FAISS k-means on the same data. Each
+line is measured in its own process, so that its peak memory is its own. Selectors run with the values of params.yaml;
+the seconds do not include the quality figures that the stage adds to its record. --large uses the size of ImageNet and,
+for USL, the paper's values for ImageNet. --growth uses four sizes. --out-of-core selects from float16 parts in a
+temporary folder, beside one bare pass that reads them and multiplies with the centroids. Exits with 1 if a limit is
+exceeded.
 """
 
 import json
@@ -57,7 +57,7 @@ def vectors(n: int) -> np.ndarray:
 
 
 def stored(folder: Path, n: int) -> None:
-    """The same mixture in fewer dimensions as float16, in parts, made one by one."""
+    """The same mixture in fewer dimensions, as float16, in parts that are made one at a time."""
     centres = rng.stream(0, "bench", "stored").standard_normal((GAUSSIANS, STORED_D), np.float32)
     for part in range(STORED_PARTS):
         chance = rng.stream(0, "bench", "stored", part)
@@ -68,7 +68,7 @@ def stored(folder: Path, n: int) -> None:
 
 
 def select_stored(folder: str) -> dict:
-    """`auto` on the parts, in this process: what each step takes, in all and of the processors, and the peak."""
+    """`auto` on the parts, in this process: wall and CPU seconds of each step, and peak memory."""
     params, steps = Params.read(Path("params.yaml"), STORED_MEMORY), {}
 
     def timed(name: str, step):
@@ -91,7 +91,7 @@ def select_stored(folder: str) -> dict:
 
 
 def pass_stored(folder: str) -> dict:
-    """One bare pass in this process: blocks are read, made float32 and multiplied with as many centroids."""
+    """One bare pass in this process: blocks are read, converted to float32 and multiplied with as many centroids."""
     centroids = rng.stream(0, "bench", "centroids").standard_normal((STORED_D, STORED_BUDGET), np.float32)
     memory = np.empty((8192, STORED_BUDGET), np.float32)
     started, used = time.perf_counter(), time.process_time()
@@ -106,7 +106,7 @@ def pass_stored(folder: str) -> dict:
 
 
 def tightness(folder: str) -> dict:
-    """The mean squared distance to the centroids, learnt from what 64 MB of memory allow for, and from all rows."""
+    """The mean squared distance to centroids learnt from the rows that fit 64 MB, and from all rows."""
     parts = Parts.open(Path(folder))
     found = {}
     for name, x, memory_mb in (("sample", parts, 64), ("all", parts[:], 4_000)):
@@ -145,14 +145,14 @@ def out_of_core() -> list[str]:
 
 
 def run(case: str, n: int, budget: int, sets: list[str]) -> dict:
-    """One case in this process: seconds, peak memory beyond the vectors, and what the selector found."""
+    """One case in this process: seconds, peak memory on top of the vectors, and what the selector found."""
     params = Params.read(Path("params.yaml"), sets)
     x = vectors(n)
     pool = Pool.of(x, params.stage("select", SelectParams, SELECTORS).search)
     weight = rng.stream(0, "bench", "outputs").standard_normal((CLASSES, D), np.float32)
     pool = replace(pool, outputs=Outputs(x, 4 * weight, np.zeros(CLASSES, np.float32)))
     before = memory_mb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak that making the vectors left
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak, which making the vectors had raised
     found: dict = {}
     started = time.perf_counter()
     if case == FLOOR[0]:
@@ -172,18 +172,18 @@ def run(case: str, n: int, budget: int, sets: list[str]) -> dict:
 
 
 def memory_mb(name: str) -> float:
-    """What Linux says of this process: VmRSS is what it holds now, VmHWM what it held at most."""
+    """MB of memory of this process: VmRSS is the present value, VmHWM the maximum so far."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
 
 
 def measure(case: str, n: int, budget: int, sets: tuple[str, ...] = ()) -> dict:
-    """One case in a process of its own."""
+    """One case in its own process."""
     return in_process("run", case, n, budget, list(sets))
 
 
 def in_process(function: str, *given) -> dict:
-    """What a function of this file returns in a process of its own."""
+    """What a function of this file returns, run in its own process."""
     command = [sys.executable, "-m", "benchmarks.select", "--one", json.dumps([function, *given])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

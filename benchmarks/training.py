@@ -1,11 +1,10 @@
-"""Speed of training inside `fit`, views and slow copies included, beside the bare passes of the same networks.
+"""Measures the speed of training inside `fit`, with views and teachers, beside the bare passes of the same networks.
 
-The floor is forward, backward and the optimiser's step on tensors that are there already: the backbone's passes that a
-method makes, with their sizes and with or without gradient, and neither heads nor loss. Both run in turn in one
-process, so that a busy machine slows both; the ratio is the median over the rounds. For self-supervised methods the
-cost of the loss alone, forward and backward, stands beside it as a share of the step, with queues of 4,096. Where
-lightly is installed its loop runs too, over the same images, network, batch and kind of views. Exits with 1 past a
-limit.
+The floor is forward, backward and the optimiser's step on tensors that are in memory: the backbone passes that a method
+makes, with the same sizes and with or without gradient, but no heads and no loss. Both run in turn in one process, so a
+busy machine slows both; the ratio is the median over the rounds. For self-supervised methods the cost of the loss
+alone, forward and backward, is printed as a share of the step, with queues of 4,096. If lightly is installed, its loop
+runs too, with the same images, network, batch and kind of views. Exits with 1 if a limit is exceeded.
 
     python -m benchmarks.training            # or some of the methods by name
 """
@@ -60,7 +59,7 @@ def network(pixels: Tensor) -> Backbone:
 
 
 def passes(method: nn.Module, batch: object) -> list[tuple[torch.Size, bool]]:
-    """Shape, and whether a gradient was wanted, of all that went through a backbone for one loss."""
+    """Shape of every input that went through a backbone for one loss, and whether it needed a gradient."""
     seen = []
     hooks = [
         module.register_forward_pre_hook(lambda _, args: seen.append((args[0].shape, torch.is_grad_enabled())))
@@ -111,7 +110,7 @@ def trained(method: nn.Module, feed: Callable[[int], object], optim: OptimParams
 
 
 def loss_alone(name: str, device: Device) -> Callable[[], None]:
-    """STEPS times the loss of a batch of projections and its gradient, by the values of params.yaml."""
+    """STEPS times the loss of a batch of projections and its gradient, with the values of params.yaml."""
     p = PARAMS.block(f"pretrain.{name}", METHODS[name].Params)
 
     def rows(count: int, *, grad: bool = True) -> Tensor:
@@ -172,7 +171,7 @@ def medians(*runs: Callable[[], None]) -> tuple[list[float], list[float]]:
 
 
 def self_supervised(name: str, pixels: Tensor, device: Device) -> bool:
-    """Prints a method's row; whether it is within the limits."""
+    """Prints the row of a method; returns whether it is within the limits."""
     recipe = Recipe.read(Params.read(Path("params.yaml"), (f"pretrain.method={name}", *SETS)))
     method = recipe.learner(network(pixels.cpu()), len(pixels), (SIDE, SIDE), device)
     feed = Views(pixels, recipe.common.views, getattr(recipe.block, "local", None), BATCH, 0)
@@ -190,7 +189,7 @@ def self_supervised(name: str, pixels: Tensor, device: Device) -> bool:
 
 
 def semi_supervised(name: str, pixels: Tensor, device: Device) -> bool:
-    """The same for a method on few labels, with the batch of params.yaml where there are unlabelled images too."""
+    """The same for a method on few labels; with the batch of params.yaml if it also uses unlabelled images."""
     shown, name = name, name.removesuffix("_semi")
     speed, ratio = few_labels(
         name, network(pixels.cpu()), network(pixels.cpu()), pixels, BATCH if name == "supervised" else 16, device
@@ -200,7 +199,7 @@ def semi_supervised(name: str, pixels: Tensor, device: Device) -> bool:
 
 
 def beside_usb(_name: str, pixels: Tensor, device: Device) -> bool:
-    """FixMatch with the network, batch and ratio with which USB did 700 views/s on two threads of such a machine."""
+    """FixMatch with the network, batch and ratio at which USB reached 700 views/s on two threads of such a machine."""
     torch.manual_seed(0)
     speed = 0.0
     for name, sets in {
@@ -218,7 +217,7 @@ def beside_usb(_name: str, pixels: Tensor, device: Device) -> bool:
 def few_labels(
     name: str, net: Backbone, floor_net: Backbone, pixels: Tensor, batch_size: int, device: Device, *sets: str
 ) -> tuple[float, float]:
-    """Views a second in `fit`, and as a share of the bare passes."""
+    """Views per second in `fit`, and the ratio to the bare passes."""
     params = Params.read(Path("params.yaml"), (f"train.method={name}", f"train.batch_size={batch_size}", *sets))
     targets = Targets({"label": [str(i) for i in range(10)]}, torch.arange(40), (torch.arange(40) % 10)[:, None])
     size = (pixels.shape[2], pixels.shape[3])
@@ -238,7 +237,7 @@ def main(names: list[str]) -> int:
     print(f"{'method':<14}{'fit views/s':>12}{'bare':>12}{'ratio':>8}{'loss':>11}{'lightly':>14}")
     print(f"{'limit':<14}{'':>24}{LIMIT:>8.2f}{100 * LOSS_LIMIT:>9.1f} %")
     labels = {f"{name}_semi" if name in METHODS else name for name in SEMISUP}
-    # A teacher, and baselines most of whose passes have no gradient: what is bare of them is not what is asked here.
+    # Not a teacher or a baseline: most of their passes have no gradient, so the bare passes would not be comparable.
     labels -= {"distill", "finetune", "linear"}
     rows = {**dict.fromkeys(METHODS, self_supervised), **dict.fromkeys(sorted(labels), semi_supervised)}
     rows["usb"] = beside_usb

@@ -24,6 +24,26 @@ def digits_run(tmp_path_factory):
 
 
 @pytest.fixture
+def streamed():
+    """Makes feeds of (manifest, index) by two threads, which are closed at the end."""
+    import torch
+
+    from pipeline.pretrain.streamed import StreamedFeed
+    from tests.digits import CONTRASTIVE
+
+    feeds = []
+
+    def make(data, views=(CONTRASTIVE, CONTRASTIVE), local=None, batch_size=8, seed=0, **options):
+        options = {"device": torch.device("cpu"), "threads": 2, "reading": None, "window": 1, **options}
+        feeds.append(StreamedFeed(*data, "train", views, local, batch_size, seed, **options))
+        return feeds[-1]
+
+    yield make
+    for feed in feeds:
+        feed.close()
+
+
+@pytest.fixture
 def run(digits_run, tmp_path, monkeypatch):
     """A copy of a small real run's data folder, and the folder that holds it as working directory."""
     from tests.graph import ROOT

@@ -3,7 +3,7 @@
 import atexit
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -142,17 +142,22 @@ def semi(name: str, of: Task | None = None, channels: int = 1, **changes: Any):
     return method, method.feed(Resident(digits()[0][:300].expand(-1, channels, -1, -1)))
 
 
-def learner(
-    name: str,
-    channels: int = 1,
-    batch_size: int = 8,
-    changes: Mapping[str, Any] = {},
-    of: Task | None = None,
-):
+def learner(name: str, channels: int = 1, batch_size: int = 8, changes: Mapping[str, Any] = {}, of: Task | None = None):
     """A method of either kind with fresh weights and the function that gives its batches, eight images a step."""
     if name in SEMISUP_NAMES:
         return semi(SEMISUP_NAMES[name], of or task(batch_size), channels, **changes)
     return self_supervised(name, channels, batch_size, **changes)
+
+
+def stopping(feed: Callable[[int], Any], at: int | None):
+    """The batches of a run that dies at the start of step `at`, as a killed process would: after its last save."""
+
+    def batch_at(step: int) -> Any:
+        if step == at:
+            raise KeyboardInterrupt
+        return feed(step)
+
+    return batch_at
 
 
 def task(batch_size: int = 8, labels: Sequence[Sequence[int]] | None = None, **changes: Any) -> Task:

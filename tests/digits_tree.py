@@ -1,7 +1,6 @@
 """Builds the data folder of a small real run on scikit-learn's digits, up to but without `evaluate` and `report`."""
 
-import io
-import tarfile
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
@@ -14,13 +13,13 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.model import Weights
 from pipeline.artifacts.picks import Selection
-from pipeline.artifacts.shards import Index, Manifest, Shard
-from pipeline.base.files import sha256, write_json
+from pipeline.base.files import write_json
 from pipeline.nn.arrays import to_arrays
 from pipeline.nn.backbones import Backbone, SmallResNet
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Levels
 from pipeline.shards.decode import encode
+from tests.shards.tar_set import made as tar_set
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -63,21 +62,10 @@ def build(data, *, images=500, budget=30, names=NAMES, known=None, unlabelled=()
 def _ingest(data, keys, pixels, split, paths, names, bad):
     (data / "shards").mkdir(parents=True)
     (data / "ingest").mkdir()
-    places, shards = {}, {}
-    for name in ("train", "test"):
-        file = data / "shards" / f"{name}-000000.tar"
-        with tarfile.open(file, "w") as tar:
-            for i in np.flatnonzero(split == name):
-                member = tarfile.TarInfo(f"{keys[i]}.png")
-                png = encode(pixels[i])
-                member.size = len(png)
-                tar.addfile(member, io.BytesIO(png))
-        with tarfile.open(file) as tar:
-            places |= {member.name[:-4]: (str(file), member.offset_data, member.size) for member in tar}
-        shards[name] = [Shard(str(file), file.stat().st_size, sha256(file), int((split == name).sum()))]
-    Manifest("digits", 1, (8, 8), shards, list(bad)).write(data / "ingest/manifest.json")
-    shard, offset, size = zip(*(places[key] for key in keys), strict=True)
-    Index(keys.tolist(), split.tolist(), shard, np.array(offset), np.array(size)).write(data / "ingest/index.parquet")
+    images = list(zip(keys.tolist(), split.tolist(), map(encode, pixels), ["png"] * len(keys), strict=True))
+    manifest, index = tar_set(images, data / "shards", len(images), (8, 8), 1)
+    replace(manifest, source="digits", bad=list(bad)).write(data / "ingest/manifest.json")
+    index.write(data / "ingest/index.parquet")
     Sources(dict(zip(keys.tolist(), paths, strict=True))).write(data / "ingest/sources.csv")
     Classes({"label": list(names)}).write(data / "ingest/classes.json")
 

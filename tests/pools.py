@@ -51,11 +51,6 @@ def selector(name: str, **changes: object) -> Selector:
     return SELECTORS[name].model_validate({**PARAMS.lookup(f"select.{name}"), **changes})
 
 
-def sq_dist(a: np.ndarray, b: np.ndarray) -> float:
-    """The squared distance, in a loop."""
-    return sum((float(p) - float(q)) ** 2 for p, q in zip(a, b, strict=True))
-
-
 def peak_bytes(call: Callable[[], object]) -> int:
     """What a call takes in memory at most, beyond what is there."""
     tracemalloc.start()

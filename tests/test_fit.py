@@ -9,25 +9,17 @@ from pipeline.base.errors import TrainingError
 from pipeline.fit import Method, Step, fit
 from pipeline.nn.device import Device
 from pipeline.parallel import dist
-from tests.digits import METHODS, OPTIM, learner
-
-CPU = Device(torch.device("cpu"), bf16=False)
+from tests.digits import METHODS, OPTIM, learner, stopping
+from tests.pretrain.family import trained
+from tests.refusals import refusal_of
 
 
 def run(name, state, steps=12, stop_at=None, save_seconds=0.0):
-    """Trains; with `stop_at`, dies in the middle of that step as a killed process would: after its last save."""
+    """The method's state and the curve; nothing of a run that dies at step `stop_at`."""
     method, feed = learner(name)
-
-    def batch_at(step):
-        if step == stop_at:
-            raise KeyboardInterrupt
-        return feed(step)
-
-    try:
-        rows = fit(method, batch_at, OPTIM, num_steps=steps, seed=0, device=CPU, state=state, save_seconds=save_seconds)
-    except KeyboardInterrupt:
-        return None
-    return method.state_dict(), rows
+    with suppress(KeyboardInterrupt):
+        rows = trained(method, stopping(feed, stop_at), state, steps, save_seconds=save_seconds)
+        return method.state_dict(), rows
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -48,12 +40,7 @@ def test_resume_does_not_start_anew(tmp_path):
     run("moco", tmp_path, stop_at=7)
     seen = []
     method, feed = learner("moco")
-
-    def batch_at(step):
-        seen.append(step)
-        return feed(step)
-
-    fit(method, batch_at, OPTIM, num_steps=12, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
+    trained(method, lambda step: seen.append(step) or feed(step), tmp_path, 12)
     assert seen == [7, 8, 9, 10, 11]
 
 
@@ -78,21 +65,18 @@ def test_accumulated_batches_are_one_large_batch(stop_at, tmp_path):
     numbers = torch.arange(16.0, dtype=torch.float64)
     large, small = Line(), Line()
     optim = OPTIM.model_copy(update={"schedule": "constant", "warmup": 0.0})
-    options = {"seed": 0, "device": CPU, "save_seconds": 0.0}
     (tmp_path / "large").mkdir()
     (tmp_path / "small").mkdir()
-    fit(large, lambda step: numbers[6 * step : 6 * step + 6], optim, num_steps=2, state=tmp_path / "large", **options)
+    trained(large, lambda step: numbers[6 * step : 6 * step + 6], tmp_path / "large", 2, optim)
 
     def batch_at(step):
-        if step in stops:
-            stops.remove(step)
-            raise KeyboardInterrupt
         return numbers[2 * step : 2 * step + 2]
 
-    optim, stops = optim.model_copy(update={"accumulate": 3}), [stop_at]
-    with suppress(KeyboardInterrupt):
-        fit(Line(), batch_at, optim, num_steps=6, state=tmp_path / "small", **options)
-    fit(small, batch_at, optim, num_steps=6, state=tmp_path / "small", **options)
+    optim = optim.model_copy(update={"accumulate": 3})
+    if stop_at is not None:
+        with suppress(KeyboardInterrupt):
+            trained(Line(), stopping(batch_at, stop_at), tmp_path / "small", 6, optim, save_seconds=0.0)
+    trained(small, batch_at, tmp_path / "small", 6, optim, save_seconds=0.0)
     torch.testing.assert_close(small.w, large.w)
 
 
@@ -105,7 +89,7 @@ def test_what_is_left_of_accumulated_batches_moves_at_the_end(tmp_path):
         weights.append(line.w.item())
         return torch.ones(2, dtype=torch.float64)
 
-    fit(line, batch_at, optim, num_steps=5, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
+    trained(line, batch_at, tmp_path, 5, optim)
     assert line.seen == [1, 2, 3, 4, 5]
     assert weights[0] == weights[1] == weights[2] != weights[3] == weights[4] != line.w.item()
     # The mean gradient of batches that are alike is that of one, however many are left.
@@ -113,7 +97,7 @@ def test_what_is_left_of_accumulated_batches_moves_at_the_end(tmp_path):
     ends = []
     for steps in (4, 5, 6):
         line = Line()
-        fit(line, batch_at, steady, num_steps=steps, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
+        trained(line, batch_at, tmp_path, steps, steady)
         ends.append(line.w.item())
     assert ends[0] == pytest.approx(ends[1], rel=1e-12) == pytest.approx(ends[2], rel=1e-12)
 
@@ -132,7 +116,7 @@ class Constant(Method[int]):
 
 def test_curve_rows_are_means_over_the_steps_since_the_last(tmp_path):
     losses = [float(i) for i in range(401)]
-    rows = fit(Constant(losses), int, OPTIM, num_steps=401, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
+    rows = trained(Constant(losses), int, tmp_path, 401)
     assert [row["step"] for row in rows] == [*range(2, 401, 2), 401]
     assert [row["loss"] for row in rows] == [*(i + 0.5 for i in range(0, 400, 2)), 400.0]
     assert [row["twice"] for row in rows] == [2 * row["loss"] for row in rows]
@@ -144,8 +128,8 @@ def test_curve_rows_are_means_over_the_steps_since_the_last(tmp_path):
 def test_a_loss_that_is_not_finite_is_refused_by_its_step(bad, at, tmp_path):
     losses = [1.0] * 401
     losses[at] = bad
-    with pytest.raises(TrainingError, match=f"^step {at + 1} of 401: expected a finite loss, got {bad}$"):
-        fit(Constant(losses), int, OPTIM, num_steps=401, seed=0, device=CPU, state=tmp_path, save_seconds=0)
+    says = refusal_of(trained, Constant(losses), int, tmp_path, 401, OPTIM, 0.0, kind=TrainingError)
+    assert says == f"step {at + 1} of 401: expected a finite loss, got {bad}"
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -163,7 +147,7 @@ def test_bf16_trains_on_colour_images_with_views_in_float32(name, tmp_path):
     assert {view.dtype for view in views} == {torch.float32}
     assert {p.dtype for p in method.parameters()} == {torch.float32}
     other, feed = learner(name, channels=3)
-    exact = fit(other, feed, OPTIM, num_steps=3, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
+    exact = trained(other, feed, tmp_path, 3)
     assert rows != exact
     assert rows[0]["loss"] == pytest.approx(exact[0]["loss"], rel=0.05)
 
@@ -177,22 +161,20 @@ class Steep(Constant):
 
 def test_weights_that_are_not_finite_are_refused_at_the_end(tmp_path):
     wild = OPTIM.model_copy(update={"learning_rate": 1e30, "warmup": 0.0})
-    with pytest.raises(TrainingError, match=r"^step 1 of 1: expected finite weights, got some that are not$"):
-        fit(Steep([]), int, wild, num_steps=1, seed=0, device=CPU, state=tmp_path, save_seconds=1e9)
+    says = refusal_of(trained, Steep([]), int, tmp_path, 1, wild, kind=TrainingError)
+    assert says == "step 1 of 1: expected finite weights, got some that are not"
 
 
 def test_nothing_is_saved_after_a_bad_loss(tmp_path):
     with pytest.raises(TrainingError):
-        fit(Constant([float("nan")] * 9), int, OPTIM, num_steps=9, seed=0, device=CPU, state=tmp_path, save_seconds=0)
+        trained(Constant([float("nan")] * 9), int, tmp_path, 9, save_seconds=0.0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_processes_that_would_resume_at_different_steps_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(dist, "gather", lambda x: torch.cat([x, x + 7]))
-    with pytest.raises(
-        TrainingError, match=r"expected a folder that all processes see, got resumes at steps \[0, 7\]$"
-    ):
-        run("simclr", tmp_path)
+    says = refusal_of(run, "simclr", tmp_path, kind=TrainingError)
+    assert says.endswith("expected a folder that all processes see, got resumes at steps [0, 7]")
 
 
 def test_without_a_terminal_the_log_tells_how_far_it_is(tmp_path, monkeypatch, caplog):

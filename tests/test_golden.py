@@ -10,27 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from pipeline.base.params import Params
-from pipeline.fit import fit
-from pipeline.nn.device import Device
+from pipeline.base.files import write_csv
 from pipeline.select.methods import SELECTORS
-from tests.digits import METHODS, OPTIM, digits, learner
-from tests.graph import ROOT
-from tests.pools import pool
+from tests.digits import METHODS, digits, learner
+from tests.pools import pool, selector
+from tests.pretrain.family import trained
 
 GOLDEN = Path(__file__).parent / "golden" / "losses.csv"
 PICKS = GOLDEN.with_name("picks.csv")
-PARAMS = Params.read(ROOT / "params.yaml")
 
 
 def losses(name: str, folder: Path) -> list[float]:
     method, feed = learner(name)
-    method.double()
-    device = Device(torch.device("cpu"), bf16=False)
-    rows = fit(method, feed, OPTIM, num_steps=4, seed=0, device=device, state=folder, save_seconds=1e9)
-    return [row["loss"] for row in rows]
+    return [row["loss"] for row in trained(method.double(), feed, folder, 4)]
 
 
 def golden() -> dict[str, list[float]]:
@@ -51,7 +44,7 @@ def test_every_method_has_a_column():
 def picks(name: str) -> list[tuple[int, float]]:
     """The first twenty rows and their scores; a linear model of chance stands for one that was trained."""
     x = digits()[0].flatten(1).numpy().astype(np.float32)
-    found = PARAMS.block(f"select.{name}", SELECTORS[name]).select(pool(x), 20, 0)
+    found = selector(name).select(pool(x), 20, 0)
     return list(zip(found.rows.tolist(), found.scores.tolist(), strict=True))
 
 
@@ -65,12 +58,7 @@ def test_first_picks(name):
 
 if __name__ == "__main__":
     columns = {name: losses(name, Path("/nonexistent")) for name in METHODS}
-    with GOLDEN.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([[f"{value:.7g}" for value in row] for row in zip(*columns.values(), strict=True)])
-    with PICKS.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["method", "rank", "row", "score"])
-        for name in sorted(SELECTORS):
-            writer.writerows([name, rank, row, f"{score:.7g}"] for rank, (row, score) in enumerate(picks(name)))
+    write_csv(GOLDEN, list(columns), [[f"{value:.7g}" for value in row] for row in zip(*columns.values(), strict=True)])
+    ranked = [(name, rank, *pick) for name in sorted(SELECTORS) for rank, pick in enumerate(picks(name))]
+    rows = [(name, rank, row, f"{score:.7g}") for name, rank, row, score in ranked]
+    write_csv(PICKS, ("method", "rank", "row", "score"), rows)

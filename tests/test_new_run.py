@@ -48,11 +48,6 @@ def test_the_code_and_other_peoples_folders_are_refused(tmp_path):
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.parametrize("preset", sorted((ROOT / "presets").rglob("*.yaml")), ids=lambda path: path.stem)
-def test_every_preset_fits(preset, tmp_path):
-    new_run(tmp_path / "run", "--preset", preset)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [

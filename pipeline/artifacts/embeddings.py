@@ -33,10 +33,7 @@ class Embeddings:
 
     @classmethod
     def write_blocks(
-        cls,
-        folder: Path,
-        keys: Sequence[str],
-        blocks: Iterable[tuple[Int64[ndarray, " b"], Float32[ndarray, "b d"]]],
+        cls, folder: Path, keys: Sequence[str], blocks: Iterable[tuple[Int64[ndarray, " b"], Float32[ndarray, "b d"]]]
     ) -> None:
         """The same of blocks of vectors, one of them in memory at a time, each with the rows where they belong."""
         check_keys(keys, "keys.txt")
@@ -54,7 +51,6 @@ class Embeddings:
 
     @classmethod
     def read(cls, folder: Path) -> "Embeddings":
-        """Reads both files."""
         return cls(read_text(folder / "keys.txt").split(), read_vectors(folder / "vectors.npy"))
 
 

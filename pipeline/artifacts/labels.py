@@ -27,7 +27,6 @@ class Sources:
 
     @classmethod
     def read(cls, file: Path) -> "Sources":
-        """Reads the table."""
         return cls({row[0]: row[1] for row in read_csv(file, ("key", "path"))[1]})
 
 
@@ -87,7 +86,6 @@ class Classes:
     names: Mapping[str, Sequence[str]]
 
     def write(self, file: Path) -> None:
-        """Writes the names as JSON."""
         write_json(file, {level: list(names) for level, names in self.names.items()})
 
     @classmethod

@@ -30,7 +30,6 @@ class Weights:
 
     @classmethod
     def read(cls, folder: Path, name: str) -> "Weights":
-        """Reads both files."""
         return cls(read_tensors(folder / f"{name}.safetensors"), read_json(folder / f"{name}.json"))
 
 

@@ -59,7 +59,6 @@ class Parts:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of all rows together."""
         return int(self._ends[-1]), self.arrays[0].shape[1]
 
     def __len__(self) -> int:
@@ -83,7 +82,6 @@ class Parts:
 
     @cached_property
     def centred(self) -> "Parts":
-        """The rows less their mean."""
         return replace(self, shift=self.survey.mean)
 
     @cached_property

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from pipeline.base.errors import ArtifactError
-from pipeline.base.files import number, read_csv, write_csv
+from pipeline.base.files import check_once, number, read_csv, write_csv
 
 
 @dataclass(frozen=True)
@@ -21,9 +19,7 @@ class Selection:
     scores: Float[ndarray, " b"]
 
     def __post_init__(self) -> None:
-        for before, after in pairwise(sorted(self.keys)):
-            if before == after:
-                raise ArtifactError(f"picks.csv: key {after}: expected each key once, got it twice")
+        check_once(self.keys, "picks.csv")
 
     def write(self, file: Path) -> None:
         """Writes `rank,key,score`, rank from 0."""

@@ -31,7 +31,6 @@ class Predictions:
 
     @classmethod
     def read(cls, file: Path) -> "Predictions":
-        """Reads the table."""
         rows = read_csv(file, ("key", "answer", "prediction", "confidence"))[1]
         confidence = np.array([number(file, row[3]) for row in rows], dtype=np.float64)
         return cls([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows], confidence)

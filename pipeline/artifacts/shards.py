@@ -81,11 +81,9 @@ class Manifest:
     bad: Sequence[Mapping[str, str]]  # {"path", "reason"} of each image that was left out
 
     def count(self, split: str) -> int:
-        """Number of images in a split."""
         return sum(shard.count for shard in self.splits[split])
 
     def write(self, file: Path) -> None:
-        """Writes the manifest as JSON."""
         splits = {
             name: {"count": self.count(name), "shards": [vars(shard) for shard in shards]}
             for name, shards in self.splits.items()
@@ -95,7 +93,6 @@ class Manifest:
 
     @classmethod
     def read(cls, file: Path) -> "Manifest":
-        """Reads a manifest."""
         raw = read_json(file)
         try:
             splits = {name: [Shard(**shard) for shard in split["shards"]] for name, split in raw["splits"].items()}
@@ -130,7 +127,6 @@ class Column(Sequence[str]):
             yield from self[start : start + AT_ONCE]
 
     def take(self, rows: Int64[ndarray, " m"]) -> list[str]:
-        """The strings in these rows."""
         return self.array.take(pa.array(rows)).to_pylist()
 
     def rows_of(self, values: Sequence[str], where: str, wanted: str) -> Int64[ndarray, " m"]:
@@ -186,7 +182,6 @@ class Index:
         return self._column("key").rows_of(keys, where, wanted)
 
     def keys_of(self, rows: Int64[ndarray, " m"]) -> list[str]:
-        """The keys of these rows."""
         return self._column("key").take(rows)
 
     def rows(self, split: str, shard: str | None = None) -> Int64[ndarray, " m"]:
@@ -216,7 +211,6 @@ class Index:
         return {}
 
     def write(self, file: Path) -> None:
-        """Writes the index as Parquet."""
         columns = {name: self._column(name).array.cast(pa.string()) for name in ("key", "split", "shard")}
         columns |= {name: pa.array(getattr(self, name), pa.int64()) for name in ("offset", "size")}
         with whole_file(file) as part:

@@ -1,7 +1,6 @@
 """Any embedding as one matrix: `.npy`, `.npz`, Parquet with a column of lists, or a folder of such files."""
 
 import re
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy import ndarray
 
 from pipeline.artifacts.matrix_files import Array, MatrixFile, Table
 from pipeline.base.errors import ArtifactError
+from pipeline.base.files import check_once
 
 FORMATS = (".npy", ".npz", ".parquet")
 
@@ -36,9 +36,7 @@ def read_keyed(path: Path) -> tuple[list[str] | None, Float32[ndarray, "n d"]]:
         start = stop
         if len(keys) not in (0, stop):
             raise ArtifactError(f"{part.where}: expected a column key in every part or in none")
-    for before, after in pairwise(sorted(keys)):
-        if before == after:
-            raise ArtifactError(f"{path}: key {after}: expected each key once, got it twice")
+    check_once(keys, str(path))
     return keys or None, x
 
 

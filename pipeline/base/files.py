@@ -125,6 +125,13 @@ def number(file: Path, text: str) -> float:
         raise ArtifactError(f"{file}: expected a number, got {text!r}") from error
 
 
+def check_once(keys: Iterable[str], where: str) -> None:
+    """Raises ArtifactError unless each key is there once."""
+    for before, after in pairwise(sorted(keys)):
+        if before == after:
+            raise ArtifactError(f"{where}: key {after}: expected each key once, got it twice")
+
+
 def check_keys(keys: Sequence[str], where: str) -> None:
     """Raises ArtifactError unless the keys are sorted, each once; `where` is the file."""
     for before, after in pairwise(keys):

@@ -34,16 +34,13 @@ def scratch(root: Path, stage: str, ingredients: Mapping[str, Any]) -> Iterator[
 def alone(root: Path, stage: str) -> Iterator[None]:
     """Holds the lock of a stage. Raises TrainingError if another process holds it."""
     root.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(root / f"{stage}.lock")
     try:
-        lock.acquire(timeout=0)
+        held = FileLock(root / f"{stage}.lock").acquire(timeout=0)
     except Timeout as error:
         message = f"{root / stage}.lock: expected no other {stage} to run here, found one that holds the lock"
         raise TrainingError(message) from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def code() -> dict[str, str]:

@@ -67,7 +67,6 @@ class Ingested(NamedTuple):
     bytes: int
 
     def __str__(self) -> str:
-        """One line for the log."""
         manifest = self.manifest
         counts = ", ".join(f"{manifest.count(split)} to {split}" for split in manifest.splits)
         mode, (height, width) = "grey" if manifest.channels == 1 else "rgb", manifest.size
@@ -116,7 +115,6 @@ class _BadImages:
         self.rows: list[dict[str, str]] = []
 
     def add(self, path: str, reason: str) -> None:
-        """Notes one more."""
         log.info("ingest: left out %s: %s", path, reason)
         self.rows.append({"path": path, "reason": reason})
         if len(self.rows) > self.allowed:

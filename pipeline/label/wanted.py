@@ -21,7 +21,6 @@ class Wanted:
         return max(self.levels, default=0) + 1
 
     def labels_in(self, labels: Labels) -> Labels:
-        """Those labels that are a pick's."""
         return Labels(labels.levels, {key: labels.rows[key] for key in self.keys if key in labels.rows})
 
     def without_label(self, labels: Labels) -> list[str]:

@@ -173,7 +173,6 @@ def first_enters(manager: AbstractContextManager[T]) -> Iterator[T]:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        """The rows of all ranks."""
         ctx.rows = len(x)
         parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world())]
         _together(td.all_gather, parts, x.contiguous())
@@ -190,7 +189,6 @@ class _Gather(torch.autograd.Function):
 class _Total(torch.autograd.Function):
     @staticmethod
     def forward(_ctx: Any, x: Tensor) -> Tensor:
-        """The sum over ranks."""
         out = x.clone(memory_format=torch.contiguous_format)
         _together(td.all_reduce, out)
         return out

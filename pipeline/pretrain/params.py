@@ -25,7 +25,6 @@ class PretrainParams(Block):
 
     @property
     def views(self) -> tuple[ContrastiveView, ContrastiveView]:
-        """The first and the second view."""
         return self.view, ContrastiveView(**{**self.view.model_dump(), **self.second})
 
     @field_validator("second")

@@ -88,11 +88,7 @@ class Recipe:
         return num_bytes > self.machine.resident_mb * 1e6
 
     def feed(
-        self,
-        manifest: Manifest,
-        index: Index,
-        pixels: UInt8[Tensor, "n c h w"] | None,
-        device: Device,
+        self, manifest: Manifest, index: Index, pixels: UInt8[Tensor, "n c h w"] | None, device: Device
     ) -> AbstractContextManager[Callable[[int], Views]]:
         """Batches from pixels in memory or, without them, from the shards."""
         local, size = self.block.local_crops(), self.common.batch_size

@@ -63,9 +63,6 @@ class StreamedFeed:
         self._prefetcher = Prefetcher(self._reader, threads)
         self._batches = ByStep(lambda step: self._prefetcher.batches(map(self._job, count(step))))
 
-    def __len__(self) -> int:
-        return len(self._reader)
-
     def close(self) -> None:
         """Ends the threads and closes the shards; there are no more batches then."""
         self._prefetcher.close()

@@ -37,7 +37,6 @@ class Space:
 
     @cached_property
     def centred_rows(self) -> Float32[ndarray | Parts, "n d"]:
-        """The rows less their mean."""
         return self.rows.centred if isinstance(self.rows, Parts) else centred(self.rows)
 
     @property
@@ -56,7 +55,6 @@ class Space:
         return InvertedLists.build(self.centred, self.search)
 
     def neighbours(self, k: int) -> NeighbourSearch:
-        """The search for the k nearest neighbours."""
         if k not in self._searches:
             self._searches[k] = self.lists.search(k, self.search)
         return self._searches[k]
@@ -100,7 +98,6 @@ class Pool:
     def of(
         cls, x: Float32[ndarray | Parts, "n d"], search: Search, labelled: Int64[ndarray, " l"] | None = None
     ) -> "Pool":
-        """A pool of all rows of x, some of them labelled."""
         rows = np.empty(0, np.int64) if labelled is None else labelled
         return cls(Space(x, search), rows, np.zeros(len(x), bool))
 
@@ -111,7 +108,6 @@ class Pool:
 
     @cached_property
     def free(self) -> Bool[ndarray, " n"]:
-        """The rows that may be picked."""
         free = ~self.barred
         free[self.labelled] = False
         return free

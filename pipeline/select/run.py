@@ -109,7 +109,6 @@ def _refuse(where: str, block: SelectParams, file: Path, pool: Pool, about: Grou
 
 
 def _inputs(pool: Pool, known: Sequence[str], attributes: Path | None) -> dict[str, Any]:
-    """What the record says of the inputs."""
     x, outputs = pool.space.rows, pool.outputs
     return {
         "n": x.shape[0],
@@ -123,7 +122,6 @@ def _inputs(pool: Pool, known: Sequence[str], attributes: Path | None) -> dict[s
 
 
 def _digest(data: bytes | memoryview) -> str:
-    """Hex SHA-256."""
     return hashlib.sha256(data).hexdigest()
 
 

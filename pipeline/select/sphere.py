@@ -31,12 +31,10 @@ class Sphere:
 
     @classmethod
     def of(cls, x: Float32[ndarray, "n d"]) -> "Sphere":
-        """The rows of x, of any length."""
         return cls(right_factor(centred(unit(x))))
 
     @property
     def x(self) -> Float32[ndarray, "n d"]:
-        """The rows."""
         return self.right[:, :-2]
 
     @cached_property
@@ -45,7 +43,6 @@ class Sphere:
         return resolution(self.x)
 
     def sq_dist(self, row: int) -> Float32[ndarray, " n"]:
-        """The squared distance of every row to this one."""
         out = self.right @ left_factor(self.x[row : row + 1])[0]
         return np.maximum(out, 0, out=out)
 

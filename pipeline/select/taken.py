@@ -33,7 +33,6 @@ class Taken:
         return taken
 
     def add(self, rows: Int64[ndarray, " r"]) -> None:
-        """More rows are taken."""
         self._left[self._count : self._count + len(rows)] = left_factor(self._x[rows])
         self._count += len(rows)
 

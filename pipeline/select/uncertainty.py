@@ -39,7 +39,6 @@ def logits(outputs: Outputs, features: Float32[ndarray, "b f"]) -> Float[ndarray
 
 
 def probabilities(outputs: Outputs, features: Float32[ndarray, "b f"]) -> Float[ndarray, "b c"]:
-    """Softmax of the logits."""
     p = logits(outputs, features)
     p -= p.max(axis=1, keepdims=True)
     np.exp(p, out=p)

@@ -18,7 +18,6 @@ class ByStep(Generic[T]):
         self._values: Iterator[T] = iter(())
 
     def __call__(self, step: int) -> T:
-        """The value of a step."""
         if step != self._next:
             self._values = self._values_from(step)  # drops the old iterator, which cancels its work
         self._next = -1  # after an error the iterator is of no use

@@ -54,12 +54,10 @@ class Clusters:
 
 
 def version() -> str:
-    """FAISS's version."""
     return faiss.__version__
 
 
 def on_gpu(k: int) -> bool:
-    """Whether k neighbours are found on a GPU."""
     return faiss.get_num_gpus() > 0 and k <= GPU_MOST
 
 

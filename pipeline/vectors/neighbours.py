@@ -82,7 +82,6 @@ class InvertedLists:
 
     @cached_property
     def order(self) -> Int64[ndarray, " n"]:
-        """The rows list by list."""
         return self.cell.argsort(kind="stable")
 
     @cached_property
@@ -94,7 +93,6 @@ class InvertedLists:
 
     @cached_property
     def right_factors(self) -> Float32[ndarray, "n e"]:
-        """The right factors of the rows in `order`."""
         return right_factor(self.x if self.nearby is None else self.x[self.order])
 
 

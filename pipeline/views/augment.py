@@ -38,7 +38,6 @@ class Chance:
 
 
 def uniform(count: int, low: float, high: float, chance: Chance) -> PerImage:
-    """`count` numbers from U(low, high)."""
     return chance.rand(count) * (high - low) + low
 
 

@@ -123,7 +123,6 @@ class LocalCrops(Block):
     crop_max: float = Field(gt=0, le=1)
 
     def view(self, large: ContrastiveView) -> ContrastiveView:
-        """The large view with these crops."""
         return large.model_copy(update={"crop_min": self.crop_min, "crop_max": self.crop_max})
 
     def size(self, size: tuple[int, int], block: str) -> tuple[int, int]:
@@ -147,7 +146,6 @@ class WeakView(Block):
     shift: float = Field(ge=0, lt=1)  # largest shift, as a share of the side
 
     def __call__(self, images: Pixels, chance: Chance) -> View:
-        """One view of each image."""
         b, _, h, w = images.shape
         zero = torch.zeros(b)
         # Whole pixels, so that nothing is blurred: a half-side is h / 2 pixels.
@@ -176,7 +174,6 @@ class StrongView(Block):
     cutout: float = Field(ge=0, le=1)  # largest side of the grey square as a share of the image's
 
     def __call__(self, images: Pixels, chance: Chance) -> View:
-        """One view of each image."""
         b, channels = images.shape[:2]
 
         def draw(low: float, high: float, neutral: float) -> Float[Tensor, " b"]:

@@ -10,7 +10,7 @@ from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model import Weights
 from pipeline.artifacts.model_outputs import ModelOutputs
 from pipeline.artifacts.rounds import joined, labelled_keys, next_round, read_rounds
-from pipeline.base.errors import ArtifactError
+from tests.refusals import refusal_of as refusal
 
 ROUNDS = Path("data/rounds")
 pytestmark = pytest.mark.usefixtures("here")
@@ -31,12 +31,6 @@ def keep_round(folder, given, picks):
     file, new = next_round(folder, given, picks)
     new.write(file)
     return file
-
-
-def refusal(call, *arguments):
-    with pytest.raises(ArtifactError) as error:
-        call(*arguments)
-    return str(error.value)
 
 
 def test_each_round_keeps_the_labels_of_its_own_picks():
@@ -120,13 +114,11 @@ def test_outputs_come_back_and_belong_to_their_images():
     ("head", "says"),
     [
         ({}, "expected weight of shape (c, 2) and bias of shape (c), got {}"),
-        (
-            {"weight": np.ones((4, 3)), "bias": np.ones(4)},
-            "expected weight of shape (c, 2) and bias of shape (c), got {'bias': (4,), 'weight': (4, 3)}",
-        ),
+        ({"weight": np.ones((4, 3)), "bias": np.ones(4)},
+         "expected weight of shape (c, 2) and bias of shape (c), got {'bias': (4,), 'weight': (4, 3)}"),
         ({"weight": np.ones((4, 2)), "bias": np.full(4, np.nan)}, "expected finite numbers, got NaN or infinity"),
     ],
-)
+)  # fmt: skip
 def test_outputs_that_do_not_fit_are_refused(head, says):
     x = np.ones((1, 2), np.float32)
     ModelOutputs(Embeddings(["a"], x), np.ones((4, 2), np.float32), np.zeros(4, np.float32)).write(ROUNDS / "outputs")

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.base.errors import TrainingError
 from pipeline.base.scratch import scratch
+from tests.refusals import refusal_of
 
 
 def test_kept_after_failure_and_found_again(tmp_path):
@@ -41,11 +42,8 @@ with scratch(Path({str(tmp_path)!r}), "train", {{}}):
 """
     first = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert first.stdout.readline() == b"in\n"
-    with pytest.raises(TrainingError) as caught, scratch(tmp_path, "train", {"other": "params"}):
-        pass
-    assert str(caught.value) == (
-        f"{tmp_path}/train.lock: expected no other train to run here, found one that holds the lock"
-    )
+    says = f"{tmp_path}/train.lock: expected no other train to run here, found one that holds the lock"
+    assert refusal_of(scratch(tmp_path, "train", {"other": "params"}).__enter__, kind=TrainingError) == says
     first.kill()
     first.wait()
     first.stdin.close()

@@ -1,3 +1,4 @@
+import tarfile
 from io import BytesIO
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from PIL import Image
 
 from stages.ingest import main
 from tests.graph import ROOT
-from tests.ingest.outcome import bytes_below
+from tests.ingest.outcome import IMAGES, bytes_below
 from tests.shards.server import serving
 
 
@@ -50,6 +51,24 @@ def fill(picture):
         for name, data in named.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)
+
+    return write
+
+
+@pytest.fixture
+def tar(picture):
+    """Writes a tar of (name, bytes) members below data/images; a name alone gets a picture."""
+
+    def write(name, members, form=tarfile.PAX_FORMAT):
+        file = IMAGES / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(file, "w", format=form) as out:
+            for number, member in enumerate(members):
+                path, data = (member, picture(number)) if isinstance(member, str) else member
+                info = tarfile.TarInfo(path)
+                info.size = len(data)
+                out.addfile(info, BytesIO(data))
+        return file
 
     return write
 

@@ -14,6 +14,11 @@ def manifest():
     return Manifest.read(OUT / "manifest.json")
 
 
+def shards():
+    """Those of both splits."""
+    return [shard for own in manifest().splits.values() for shard in own]
+
+
 def index(split=None):
     return Index.read(OUT / "index.parquet", split)
 

@@ -1,7 +1,5 @@
 """Tars behind URLs are indexed as the same tars in a folder are, each fetched once."""
 
-import io
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ from pipeline.base.errors import SourceError
 from pipeline.ingest.sources.remote_tars import expanded
 from pipeline.shards.reader import load
 from tests.ingest.outcome import OUT, index, manifest
+from tests.refusals import refusal_of
 from tests.shards.server import reading
 
 SHARDS = "ingest.source=shards"
@@ -18,23 +17,16 @@ TABLES = ("sources.csv", "answers.csv", "classes.json", "attributes.parquet")
 
 
 @pytest.fixture
-def tars(server, picture):
+def tars(server, tar, picture):
     """Writes the same tars to data/images and to the server: five images each with labels; their URLs."""
 
     def write(*names, spoilt=()):
         for number, name in enumerate(names):
-            data = io.BytesIO()
-            with tarfile.open(fileobj=data, mode="w") as tar:
-                for i in range(5):
-                    image = picture(10 * number + i) if (name, i) not in spoilt else b"none"
-                    for member, body in ((f"{i:04d}.png", image), (f"{i:04d}.cls", str(i % 2).encode())):
-                        info = tarfile.TarInfo(member)
-                        info.size = len(body)
-                        tar.addfile(info, io.BytesIO(body))
-            file = Path("data/images") / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(data.getvalue())
-            server.files[f"/set/{name}"] = data.getvalue()
+            members = []
+            for i in range(5):
+                image = b"none" if (name, i) in spoilt else picture(10 * number + i)
+                members += [(f"{i:04d}.png", image), (f"{i:04d}.cls", str(i % 2).encode())]
+            server.files[f"/set/{name}"] = tar(name, members).read_bytes()
         return [server.url(f"/set/{name}") for name in names]
 
     return write
@@ -106,6 +98,4 @@ def test_ranges_in_braces():
         ("https://h/*.tar", braces),
         ("data/a.tar", "expected a URL beside the others, got a path"),
     ):
-        with pytest.raises(SourceError) as error:
-            expanded(url)
-        assert str(error.value) == f"{url}: {why}"
+        assert refusal_of(expanded, url, kind=SourceError) == f"{url}: {why}"

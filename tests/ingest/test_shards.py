@@ -1,4 +1,3 @@
-import io
 import json
 import tarfile
 from pathlib import Path
@@ -8,35 +7,13 @@ import webdataset
 
 from pipeline.artifacts.shards import REMOTE
 from pipeline.shards.reader import load
-from tests.ingest.outcome import IMAGES, OUT, answers, classes, index, manifest, paths, spans, splits
+from tests.ingest.outcome import IMAGES, OUT, answers, classes, index, manifest, paths, shards, spans, splits
 
 SHARDS = "ingest.source=shards"
 
 
-@pytest.fixture
-def tar(picture):
-    """Writes a tar of (name, bytes) members; a name alone gets a picture."""
-
-    def write(name, members, form=tarfile.PAX_FORMAT):
-        file = IMAGES / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(file, "w", format=form) as out:
-            for number, member in enumerate(members):
-                path, data = (member, picture(number)) if isinstance(member, str) else member
-                info = tarfile.TarInfo(path)
-                info.size = len(data)
-                out.addfile(info, io.BytesIO(data))
-        return file
-
-    return write
-
-
 def labelled(count):
     return [part for n in range(count) for part in (f"{n:04d}.png", (f"{n:04d}.cls", str(n % 2).encode()))]
-
-
-def tars_in_manifest():
-    return {shard.path for shards in manifest().splits.values() for shard in shards}
 
 
 def test_tars_are_indexed_in_place(ingest, tar):
@@ -46,7 +23,7 @@ def test_tars_are_indexed_in_place(ingest, tar):
     assert [file.read_bytes() for file in files] == before
     assert list(Path().rglob("*.tar")) == files
     assert answers() == {f"{name}/{n:04d}": (str(n % 2),) for name in ("a.tar", "deep/b.tar") for n in range(10)}
-    assert tars_in_manifest() == {str(file) for file in files}
+    assert {shard.path for shard in shards()} == {str(file) for file in files}
     assert (manifest().count("train"), manifest().count("test")) == (16, 4)
 
 
@@ -150,10 +127,9 @@ def test_the_digest_is_that_of_all_bytes_whatever_lies_between_the_images(ingest
     files = [tar("a.tar", [between[0], *labelled(3), between[1]]), tar("b.tar", [*labelled(3), *between])]
     files[0].write_bytes(files[0].read_bytes() + bytes(3_000_000))
     ingest(SHARDS)
-    for shards in manifest().splits.values():
-        for shard in shards:
-            shard.check(digest=True)
-    assert tars_in_manifest() == {str(file) for file in files}
+    for shard in shards():
+        shard.check(digest=True)
+    assert {shard.path for shard in shards()} == {str(file) for file in files}
 
 
 def test_the_number_of_threads_changes_no_byte(ingest, tar, monkeypatch):

@@ -14,6 +14,7 @@ from pipeline.nn.arrays import from_arrays, to_arrays
 from pipeline.nn.backbones import BACKBONES, SmallResNet, fresh
 from pipeline.nn.classifier import build, read_backbone, untrained
 from tests.digits import backbone, digits
+from tests.refusals import refusal_of
 
 torchvision()  # these two here, so that no single test waits for them
 TIMM = find_spec("timm") and importlib.import_module("timm")
@@ -164,9 +165,7 @@ class Odd(nn.Module):
 )
 def test_networks_that_do_not_take_the_images_are_refused_when_they_are_made(inner, message, monkeypatch):
     monkeypatch.setattr("pipeline.nn.timm_models.create", lambda *_, **__: Odd(inner))
-    with pytest.raises(ParamsError) as caught:
-        fresh("timm", BACKBONES["timm"](model="odd"), digits()[0][:5])
-    assert str(caught.value) == message
+    assert refusal_of(fresh, "timm", BACKBONES["timm"](model="odd"), digits()[0][:5], kind=ParamsError) == message
 
 
 def test_bf16_on_a_cpu_is_refused_where_torchs_gradients_are_wrong():

@@ -9,6 +9,7 @@ from pipeline.base.errors import ParamsError
 from pipeline.base.torchvision_import import torchvision
 from pipeline.nn.backbones import fresh
 from pipeline.nn.timm_models import TimmModel
+from tests.refusals import refusal_of
 
 
 @pytest.fixture
@@ -25,9 +26,7 @@ def network(model, channels, side=32):
 
 def test_timm_is_asked_for_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ParamsError) as caught:
-        TimmModel(model="resnet18").build(3)
-    assert str(caught.value) == (
+    assert refusal_of(TimmModel(model="resnet18").build, 3, kind=ParamsError) == (
         "pretrain.backbone: expected timm to be installed (pip install 'few-label-pipeline[timm]'), "
         "got: import of timm halted; None in sys.modules"
     )
@@ -38,12 +37,11 @@ NAMES = ["nonsense", "", "hf-hub:timm/resnet18.a1_in1k", "local-dir:/tmp", "timm
 
 @pytest.mark.parametrize("model", [*NAMES, "resnet18.nope"])
 def test_other_names_than_timms_own_and_unknown_tags_are_refused(model, timm):
-    with pytest.raises(ParamsError) as caught:
-        TimmModel(model=model).build(3)
     expected = f"a name from timm.list_models() of timm {timm.__version__}, got {model!r}"
     if model not in NAMES:
         expected = f"a model for 3 channels, got {model!r}: Invalid pretrained tag (nope) for resnet18."
-    assert str(caught.value) == f"pretrain.backbones.timm.model: expected {expected}"
+    says = refusal_of(TimmModel(model=model).build, 3, kind=ParamsError)
+    assert says == f"pretrain.backbones.timm.model: expected {expected}"
 
 
 @pytest.mark.usefixtures("timm")

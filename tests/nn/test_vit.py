@@ -9,6 +9,7 @@ from pipeline.base.params import Params
 from pipeline.base.torchvision_import import torchvision
 from pipeline.nn.backbones import BACKBONES, fresh
 from pipeline.nn.vit import ViTTiny
+from tests.refusals import refusal_of
 
 torchvision()  # here, so that no single test waits for its import
 
@@ -70,16 +71,12 @@ def test_images_of_another_size_and_gradients_for_their_positions():
 def test_sizes_that_patches_do_not_divide_are_refused(name):
     where = f"pretrain.backbones.{name}"
     tree = {"pretrain": {"backbones": {name: {"patch_size": 16, "image_size": 30}}}}
-    with pytest.raises(ParamsError) as caught:
-        Params(tree, "params.yaml").block(where, BACKBONES[name])
-    assert str(caught.value) == f"params.yaml: {where}.image_size: expected a multiple of patch_size (16), got 30"
+    says = f"params.yaml: {where}.image_size: expected a multiple of patch_size (16), got 30"
+    assert refusal_of(Params(tree, "params.yaml").block, where, BACKBONES[name], kind=ParamsError) == says
+    says = f"{where}.patch_size: expected a divisor of the sides of all images and crops, got 16 for 32 x 28"
     with torch.device("meta"):
         net = BACKBONES[name](patch_size=16, image_size=32).build(1)[0]
-        with pytest.raises(ParamsError) as caught:
-            net(torch.zeros(2, 1, 32, 28))
-    assert str(caught.value) == (
-        f"{where}.patch_size: expected a divisor of the sides of all images and crops, got 16 for 32 x 28"
-    )
+        assert refusal_of(net, torch.zeros(2, 1, 32, 28), kind=ParamsError) == says
 
 
 def test_a_patch_size_that_does_not_fit_is_refused_before_any_training():

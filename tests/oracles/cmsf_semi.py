@@ -2,7 +2,8 @@
 
 import math
 
-from tests.oracles.msf import nearest, sq_dist
+from tests.oracles.algebra import sq_dist, unit
+from tests.oracles.msf import nearest
 
 
 def constrained(v, u, label, memory, memory_label, k):
@@ -15,7 +16,7 @@ def constrained(v, u, label, memory, memory_label, k):
         allowed = [j for j in range(len(memory)) if label[i] is None or memory_label[j] == label[i]]
         found = nearest(u[i], memory, allowed, k)
         if found:
-            total += sum(sq_dist(v[i], memory[j]) for j in found) / len(found)
+            total += sum(sq_dist(unit(v[i]), unit(memory[j])) for j in found) / len(found)
     return total / len(v)
 
 

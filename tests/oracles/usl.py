@@ -1,8 +1,6 @@
 """USL again, in plain loops, from Wang, Lian and Yu (ECCV 2022), section 3.1, given the clusters."""
 
-
-def sq_dist(a, b):
-    return sum((float(p) - float(q)) ** 2 for p, q in zip(a, b, strict=True))
+from tests.oracles.algebra import sq_dist
 
 
 def density(x, neighbours):

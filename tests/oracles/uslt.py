@@ -2,18 +2,11 @@
 
 import math
 
+from tests.oracles.algebra import dot, sharpen, softmax
+
 
 def logits(weight, row, scale):
-    found = []
-    for w in weight:
-        length = math.sqrt(sum(float(v) ** 2 for v in w))
-        found.append(scale * sum(float(a) * float(b) for a, b in zip(w, row, strict=True)) / length)
-    return found
-
-
-def softmax(z):
-    total = sum(math.exp(v - max(z)) for v in z)
-    return [math.exp(v - max(z)) / total for v in z]
+    return [scale * dot(w, row) / math.sqrt(dot(w, w)) for w in weight]
 
 
 def loss(weight, frozen, anchor, neighbour, strong, prior, params):
@@ -23,8 +16,7 @@ def loss(weight, frozen, anchor, neighbour, strong, prior, params):
         adjusted = [
             v - params.adjust * math.log(p) for v, p in zip(logits(frozen, n, params.scale), prior, strict=True)
         ]
-        sharp = [p ** (1 / params.sharpen) for p in softmax(adjusted)]
-        target = [p / sum(sharp) for p in sharp]
+        target = sharpen(softmax(adjusted), params.sharpen)
         q = softmax(logits(weight, a, params.scale))
         total += params.weight * sum(t * math.log(t / p) for t, p in zip(target, q, strict=True) if t > 0)
         weak = softmax(logits(frozen, a, params.scale))

@@ -2,17 +2,16 @@
 
 import math
 
+from tests.oracles.algebra import dot, softmax, sq_dist
+
+
+def logits(h, weight, bias):
+    """The linear layer on one image's features."""
+    return [dot(row, h) + b for row, b in zip(weight, bias, strict=True)]
+
 
 def probabilities(features, weight, bias):
-    """Softmax of the linear layer."""
-    found = []
-    for h in features:
-        scores = [
-            math.fsum(a * b for a, b in zip(row, h, strict=True)) + b0 for row, b0 in zip(weight, bias, strict=True)
-        ]
-        powers = [math.exp(score - max(scores)) for score in scores]
-        found.append([power / math.fsum(powers) for power in powers])
-    return found
+    return [softmax(logits(h, weight, bias)) for h in features]
 
 
 def unsure(p):
@@ -44,7 +43,7 @@ def plus_plus(g, free, budget, draws):
     rows = [max(free, key=lambda row: math.fsum(v * v for v in g[row]))]
     spread = []
     while True:
-        gap = [min(math.fsum((a - b) ** 2 for a, b in zip(g[i], g[s], strict=True)) for s in rows) for i in free]
+        gap = [min(sq_dist(g[i], g[s]) for s in rows) for i in free]
         spread.append(math.fsum(gap) / len(gap))
         if len(rows) == budget:
             return rows, spread
@@ -56,26 +55,6 @@ def plus_plus(g, free, budget, draws):
                 break
 
 
-def herd(x, weight, sigma, labelled, free, budget):
-    """Greedy picks for the mean of weight_i max_s exp(-(|x_i - x_s| / sigma)^2), and what each adds."""
-
-    def kernel(i, s):
-        return math.exp(-math.fsum((a - b) ** 2 for a, b in zip(x[i], x[s], strict=True)) / sigma**2)
-
-    cover = [max((kernel(i, s) for s in labelled), default=0.0) for i in range(len(x))]
-    rows, gains = [], []
-    for _ in range(budget):
-        trials = {}
-        for s in set(free) - set(rows):
-            more = (w * max(kernel(i, s) - cover[i], 0.0) for i, w in enumerate(weight))
-            trials[s] = math.fsum(more) / len(x)
-        row = max(trials, key=lambda s: (trials[s], -s))
-        rows.append(row)
-        gains.append(trials[row])
-        cover = [max(old, kernel(i, row)) for i, old in enumerate(cover)]
-    return rows, gains
-
-
 def changes(features, weight, bias, masks):
     """For each image in how many of its masks the class of the masked features, divided by what is kept, is another.
 
@@ -83,9 +62,7 @@ def changes(features, weight, bias, masks):
     """
 
     def guess(h):
-        scores = [
-            math.fsum(a * b for a, b in zip(row, h, strict=True)) + b0 for row, b0 in zip(weight, bias, strict=True)
-        ]
+        scores = logits(h, weight, bias)
         return scores.index(max(scores))
 
     return [

@@ -95,17 +95,10 @@ def test_pretraining_has_the_curve_of_one_process(run):
 
     In float64 all have the same weights: tests/test_dist.py.
     """
-    options = (
-        "--set",
-        "pretrain.batch_size=24",
-        "--set",
-        "pretrain.steps=5",
-        "--set",
-        "pretrain.optim.learning_rate=0.01",
-    )
+    sets = ("pretrain.batch_size=24", "pretrain.steps=5", "pretrain.optim.learning_rate=0.01")
     curves = []
     for processes in (1, 2, 3):
-        call(run, "pretrain", *options, processes=processes)
+        call(run, "pretrain", *(word for item in sets for word in ("--set", item)), processes=processes)
         curves.append(read_rows(run / "data/pretrain/curve.csv")["loss"])
     np.testing.assert_allclose(curves[2], curves[1], rtol=2e-6)
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-3)
@@ -113,14 +106,8 @@ def test_pretraining_has_the_curve_of_one_process(run):
 
 def started(run, *args, **kwargs):
     """The process of a training that has saved at least once."""
-    process = subprocess.Popen(
-        [*words(*args, **kwargs), "--save-seconds", "0"],
-        cwd=run,
-        env=ENV,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([*words(*args, **kwargs), "--save-seconds", "0"], cwd=run, env=ENV, **pipes)
     end = time.monotonic() + 60
     while not list((run / "data/scratch").glob("pretrain-*/state.safetensors")):
         assert process.poll() is None, process.communicate()[1]
@@ -213,16 +200,10 @@ def test_srun_starts_the_same_processes(home, run):
         "SLURM_STEP_ID": "0",
         "SLURM_CPUS_PER_TASK": "1",
     }
-    tasks = [
-        subprocess.Popen(
-            words("embed"),
-            cwd=run,
-            env={**ENV, **common, "SLURM_PROCID": str(i), "SLURM_NODEID": str(i), "SLURM_LOCALID": "0"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(2)
-    ]
+    tasks = []
+    for i in range(2):
+        env = {**ENV, **common, "SLURM_PROCID": str(i), "SLURM_NODEID": str(i), "SLURM_LOCALID": "0"}
+        tasks.append(subprocess.Popen(words("embed"), cwd=run, env=env, stderr=subprocess.PIPE, text=True))
     said = [task.communicate(timeout=60)[1] for task in tasks]
     assert [task.returncode for task in tasks] == [0, 0], said
     assert '"processes": 2' in (run / "data/logs/embed.json").read_text()

@@ -8,13 +8,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from pipeline.fit import fit
-from pipeline.nn.device import Device
 from pipeline.nn.norm import synchronised
 from pipeline.parallel import dist
-from tests.digits import METHODS, OPTIM, digits, learner, task
+from tests.digits import METHODS, digits, learner, stopping, task
+from tests.pretrain.family import trained as fit_on_cpu
 
-CPU = Device(torch.device("cpu"), bf16=False)
 STEPS = 4
 # Labels at both levels, at the coarse one alone, at the fine one alone: how many are known differs between two parts.
 PARTLY = [[d if i % 3 else -1, d % 2 if i % 5 else -1] for i, d in enumerate(digits()[1][1:21].tolist())]
@@ -36,15 +34,9 @@ def trained(case: str, folder: Path, stop_at: int | None = None) -> dict[str, to
     """
     name, options = CASES[case]
     method, feed = learner(name, **options)
-
-    def batch_at(step: int) -> Any:
-        if step == stop_at:
-            raise KeyboardInterrupt
-        return feed(step)
-
     save_seconds = 1e9 if stop_at is None else 0.0
     synchronised(method, "train").double()  # so that a difference is one of arithmetic, not of rounding
-    rows = fit(method, batch_at, OPTIM, num_steps=STEPS, seed=0, device=CPU, state=folder, save_seconds=save_seconds)
+    rows = fit_on_cpu(method, stopping(feed, stop_at), folder, STEPS, save_seconds=save_seconds)
     curve = torch.tensor([list(row.values()) for row in rows])
     return {
         **{key: value.clone(memory_format=torch.contiguous_format) for key, value in method.state_dict().items()},

@@ -15,9 +15,10 @@ from pipeline.nn.primitives import soft_ce
 from pipeline.pretrain.cld import Cld, CldParams, cld_loss, grouped
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.method import SelfSupervised
-from tests.digits import OPTIM, self_supervised
+from tests.digits import OPTIM, self_supervised, stopping
 from tests.oracles import cld
 from tests.pretrain.family import seeded_loss, trained, unit
+from tests.refusals import refusal_of
 
 SMALL = {"weight": 0.5, "dim": 8, "hidden_dim": 16, "temperature": 0.2, "clusters": 4, "iterations": 3}
 
@@ -49,14 +50,6 @@ def test_loss_is_the_papers():
     groups = [cld.groups(view.tolist(), view[:3].tolist(), 3) for view in g]
     expected = cld.loss(g.tolist(), [c for c, _ in groups], [m for _, m in groups], 0.2)
     assert cld_loss(list(g), clusters, centroids, 0.2).item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_clear_groups_are_found():
-    centres = torch.eye(4)
-    g = F.normalize(centres.repeat_interleave(5, 0) + 0.1 * torch.randn(20, 4, generator=torch.manual_seed(0)), dim=1)
-    clusters, centroids = grouped(g, g[::5], 5)
-    assert clusters.tolist() == torch.arange(4).repeat_interleave(5).tolist()
-    torch.testing.assert_close(centroids, centres, atol=0.2, rtol=0)
 
 
 def test_with_a_cluster_for_each_image_it_is_instance_discrimination_within_the_batch():
@@ -193,22 +186,15 @@ def test_more_clusters_than_images_are_refused():
     method, feed = added(clusters=8)
     method.loss(feed(0))
     method, feed = added(clusters=9)
-    message = r"^pretrain\.cld\.clusters: expected at most 8, the images of a batch, got 9$"
-    with pytest.raises(ParamsError, match=message):
-        method.loss(feed(0))
+    says = "pretrain.cld.clusters: expected at most 8, the images of a batch, got 9"
+    assert refusal_of(method.loss, feed(0), kind=ParamsError) == says
 
 
 def test_resumed_ends_in_the_same_bytes(tmp_path):
     method, feed = added()
     rows = trained(method, feed, tmp_path, 8)
-
-    def stopped(step):
-        if step == 7:
-            raise KeyboardInterrupt
-        return feed(step)
-
     with suppress(KeyboardInterrupt):
-        trained(added()[0], stopped, tmp_path, 8, save_seconds=0)
+        trained(added()[0], stopping(feed, 7), tmp_path, 8, save_seconds=0)
     again, _ = added()
     assert trained(again, feed, tmp_path, 8) == rows
     assert (tmp_path / "state.safetensors").exists()

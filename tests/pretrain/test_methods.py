@@ -94,14 +94,6 @@ def test_features_are_the_backbones_for_both_views(case):
             torch.testing.assert_close(h, backbone(view), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", ["simclr", "npid", "swav"])
-def test_batch_norm_sees_both_views_in_one_pass(case):
-    method, feed = made(case)
-    views, backbone = feed(0), next(net for net in method.modules() if hasattr(net, "about"))
-    both = backbone(torch.cat([views.first, views.second]))
-    torch.testing.assert_close(torch.cat(list(seeded_loss(method, views).features)), both)
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_reach_every_weight_but_the_teachers(case):
     method, feed = made(case)

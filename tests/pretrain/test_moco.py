@@ -6,6 +6,7 @@ import torch
 from pipeline.base.errors import ParamsError
 from pipeline.pretrain.methods.moco import forward_in_groups
 from tests.digits import backbone, self_supervised
+from tests.refusals import refusal_of
 
 
 @pytest.mark.parametrize(("groups", "same"), [(1, False), (2, True)])
@@ -38,10 +39,9 @@ def test_groups_are_of_even_size_and_give_back_each_image_its_own_vector():
 
 
 def test_groups_that_are_too_small_are_refused():
-    with pytest.raises(
-        ParamsError, match=r"^pretrain.moco.bn_groups: expected at most 2, half of a process's batch, got 3$"
-    ):
-        forward_in_groups(Noted(), torch.rand(5, 1, 2, 2), groups=3, shuffled=False)
+    method, feed = self_supervised("moco", bn_groups=5)
+    says = "pretrain.moco.bn_groups: expected at most 4, half of a process's batch, got 5"
+    assert refusal_of(method.loss, feed(0), kind=ParamsError) == says
 
 
 def test_keys_of_a_group_are_not_those_of_the_query():

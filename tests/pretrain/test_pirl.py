@@ -36,6 +36,10 @@ def test_pieces_are_the_crops_of_their_cells(channels, h, w, grid):
             torch.testing.assert_close(out[i, j, -1], torch.tensor(expected), rtol=1e-4, atol=1e-5)
 
 
+def test_a_piece_has_a_pixel_at_least():
+    assert jigsaw(images(), *drawn(3, 9), 0.01).shape == (3, 9, 3, 1, 1)
+
+
 def test_whole_cells_in_order_are_the_image_itself():
     x = images()
     order = torch.arange(9).expand(3, 9)
@@ -43,23 +47,6 @@ def test_whole_cells_in_order_are_the_image_itself():
     for j in range(9):
         top, left = 4 * (j // 3), 4 * (j % 3)
         torch.testing.assert_close(out[:, j], x[:, :, top : top + 4, left : left + 4], rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize(("across", "down", "left", "top"), [(0, 0, 0, 0), (1, 0, 2, 0), (0, 1, 0, 2), (0.5, 1, 1, 2)])
-def test_a_crop_at_whole_pixels_has_the_images_own(across, down, left, top):
-    x, one = images(1), torch.ones(1, 9)
-    out = jigsaw(x, torch.arange(9)[None], across * one, down * one, 0.5)
-    expected = x[0, :, 4 + top : 6 + top, 8 + left : 10 + left]  # cell 5 is the last of the middle row
-    torch.testing.assert_close(out[0, 5], expected, rtol=0, atol=1e-5)
-
-
-def test_pieces_stay_in_their_cells_and_leave_a_pixel_at_least():
-    """Cells of one value each, however the crops lie."""
-    flat = torch.arange(9.0).reshape(1, 1, 3, 3).repeat_interleave(6, 2).repeat_interleave(6, 3)
-    order, across, down = drawn(1, 9)
-    inner = jigsaw(flat, order, across, down, 0.6)[0, :, 0, 1:-1, 1:-1]  # nearer the border, samples mix
-    torch.testing.assert_close(inner, order[0].float()[:, None, None].expand_as(inner), rtol=0, atol=1e-5)
-    assert jigsaw(images(), *drawn(3, 9), 0.01).shape == (3, 9, 3, 1, 1)
 
 
 def projections(method, views):
@@ -129,8 +116,4 @@ def test_cells_that_are_too_small_are_refused(h, w, grid, most):
     message = f"^pretrain.pirl.grid: expected at most {most} in images of {h} x {w}, for cells of 4 pixels, got {grid}$"
     with pytest.raises(ParamsError, match=message):
         method.loss(Views(x, x, torch.empty(0, 2, 1, h, w), torch.arange(2)))
-
-
-def test_cells_of_four_pixels_will_do():
-    method, _ = self_supervised("pirl", grid=3)
-    assert method.pieces(torch.rand(2, 1, 12, 12)).shape == (2, 9, 1, 3, 3)
+    assert method.pieces(torch.rand(2, 1, 4 * grid, 4 * grid)).shape == (2, grid**2, 1, 3, 3)

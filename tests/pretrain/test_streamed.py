@@ -4,6 +4,7 @@ import math
 import shutil
 import time
 from contextlib import closing
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -13,21 +14,22 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from pipeline.artifacts.shards import Index, Manifest, Shard
+from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base import rng
-from pipeline.base.errors import ArtifactError, ParamsError
+from pipeline.base.errors import ParamsError
 from pipeline.ingest.run import IngestParams, ingest
 from pipeline.ingest.sources.folder import Folder
 from pipeline.nn.backbones import SmallResNet, fresh
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Feed
-from pipeline.pretrain.streamed import StreamedFeed, sample
+from pipeline.pretrain.streamed import sample
 from pipeline.shards import files as shard_files
 from pipeline.shards.order import Order
 from pipeline.shards.reader import load
 from pipeline.views.augment import Chance
 from pipeline.views.kinds import LocalCrops
 from tests.digits import CONTRASTIVE
+from tests.refusals import refusal_of
 from tests.shards.watch import open_files, workers
 
 PLAIN = CONTRASTIVE.model_copy(
@@ -60,45 +62,23 @@ def photos(tmp_path_factory):
 @pytest.fixture
 def digits(digits_run, tmp_path):
     """Manifest and index of real scans, 8 x 8, in a shard that a test may spoil."""
-    manifest, index = (
-        Manifest.read(digits_run / "ingest/manifest.json"),
-        Index.read(digits_run / "ingest/index.parquet"),
-    )
+    manifest = Manifest.read(digits_run / "ingest/manifest.json")
+    index = Index.read(digits_run / "ingest/index.parquet", "train")
     (shard,) = manifest.splits["train"]
-    path = shutil.copy(shard.path, tmp_path / "train.tar")
-    own = np.array(index.split) == "train"
-    keys = [key for key, mine in zip(index.key, own, strict=True) if mine]
-    splits = {"train": [Shard(str(path), shard.bytes, shard.sha256, shard.count)]}
-    moved = Index(keys, ["train"] * len(keys), [str(path)] * len(keys), index.offset[own], index.size[own])
-    return Manifest("digits", 1, (8, 8), splits, []), moved
-
-
-@pytest.fixture
-def made():
-    """Makes feeds, which are closed at the end."""
-    feeds = []
-
-    def make(data, views=(CONTRASTIVE, CONTRASTIVE), local=None, batch_size=8, seed=0, threads=2):
-        feed = StreamedFeed(
-            *data, "train", views, local, batch_size, seed, device=CPU, threads=threads, reading=None, window=1
-        )
-        feeds.append(feed)
-        return feed
-
-    yield make
-    for feed in feeds:
-        feed.close()
+    path = str(shutil.copy(shard.path, tmp_path / "train.tar"))
+    moved = replace(manifest, splits={"train": [replace(shard, path=path)]})
+    return moved, replace(index, shard=[path] * len(index.key))
 
 
 def same(one, other):
     return all(torch.equal(getattr(one, name), getattr(other, name)) for name in ("first", "second", "local", "rows"))
 
 
-def test_a_batch_is_what_a_plain_loop_makes(photos, made):
+def test_a_batch_is_what_a_plain_loop_makes(photos, streamed):
     """Crops and flips from the draws of the resident feed, on the picture as Pillow decodes it, in loops."""
     index = photos[1]
     keys = [i for i, split in enumerate(index.split) if split == "train"]
-    feed = made(photos, (PLAIN, PLAIN), LOCAL)
+    feed = streamed(photos, (PLAIN, PLAIN), LOCAL)
     for step in (0, 3):
         views = feed(step)
         chance = Chance(rng.number(0, "pretrain", "views", step))
@@ -128,24 +108,14 @@ def test_a_batch_is_what_a_plain_loop_makes(photos, made):
                 assert np.abs(got.astype(int) - np.asarray(crop)).max() <= 1, (step, b)
 
 
-def test_views_have_the_kinds_of_the_resident_feed(photos, made):
-    views = made(photos, local=LOCAL)(0)
-    assert views.first.shape == views.second.shape == (8, 3, 64, 64)
-    assert views.local.shape == (2, 8, 3, 32, 32)
-    assert {part.dtype for part in (views.first, views.second, views.local)} == {torch.float32}
-    assert views.rows.dtype == torch.int64
-    assert not torch.equal(views.first, views.second)
-    assert made(photos)(0).local.shape == (0, 8, 3, 64, 64)
-
-
 @pytest.mark.parametrize("local", [None, LOCAL])
-def test_square_pictures_of_their_size_give_the_views_of_the_resident_feed(digits, made, local):
+def test_square_pictures_of_their_size_give_the_views_of_the_resident_feed(digits, streamed, local):
     resident = Feed(load(*digits, "train", "").pixels, (CONTRASTIVE, CONTRASTIVE), local, 8, seed=5)
-    streamed = made(digits, local=local, seed=5)
+    streamed = streamed(digits, local=local, seed=5)
     for step in (0, 1, 120):
         one, other = streamed(step), resident(step)
         assert torch.equal(one.rows, other.rows)
-        assert one.local.shape == other.local.shape
+        assert (one.local.shape, one.local.dtype) == (other.local.shape, other.local.dtype)
         for name in ("first", "second"):
             found, expected = getattr(one, name), getattr(other, name)
             # One in 255 by rounding, twice where brightness and contrast are turned up.
@@ -153,45 +123,35 @@ def test_square_pictures_of_their_size_give_the_views_of_the_resident_feed(digit
             assert (found.flip(0) - expected).abs().mean() > 0.1
 
 
-def test_a_step_is_the_same_whatever_was_asked_before(photos, made):
-    walked = made(photos, local=LOCAL, batch_size=2)
+def test_a_step_is_the_same_whatever_was_asked_before(photos, streamed):
+    walked = streamed(photos, local=LOCAL, batch_size=2)
     batches = [walked(step) for step in range(5)]
     for step in (4, 2, 2, 3, 0):
         assert same(walked(step), batches[step])
     for step in (4, 1):
-        assert same(made(photos, local=LOCAL, batch_size=2, threads=1)(step), batches[step])
+        assert same(streamed(photos, local=LOCAL, batch_size=2, threads=1)(step), batches[step])
     assert not same(batches[0], batches[3])
-    assert not same(made(photos, local=LOCAL, batch_size=2, seed=1)(0), batches[0])
+    assert not same(streamed(photos, local=LOCAL, batch_size=2, seed=1)(0), batches[0])
 
 
-def test_every_image_once_an_epoch_in_the_order_of_order(photos, made):
-    feed = made(photos, batch_size=9)
-    rows = torch.cat([feed(step).rows for step in range(8)]).numpy()
-    assert len(feed) == 24
-    assert all(sorted(epoch) == list(range(24)) for epoch in rows.reshape(3, 24))
-    order = Order(24, 0, "pretrain", "order")
-    np.testing.assert_array_equal(rows, np.concatenate([order.batch(step, 9) for step in range(8)]))
-
-
-def test_two_ranks_have_the_batch_of_one(photos, made, monkeypatch):
-    whole = made(photos, local=LOCAL)(1)
+def test_two_ranks_have_the_batch_of_one(photos, streamed, monkeypatch):
+    whole = streamed(photos, local=LOCAL)(1)
     monkeypatch.setattr(dist, "world", lambda: 2)
     halves = []
     for rank in range(2):
         monkeypatch.setattr(dist, "rank", lambda rank=rank: rank)
-        halves.append(made(photos, local=LOCAL)(1))
+        halves.append(streamed(photos, local=LOCAL)(1))
     assert len(halves[0].rows) == 4
     for name, axis in (("first", 0), ("second", 0), ("local", 1), ("rows", 0)):
         joined = torch.cat([getattr(half, name) for half in halves], axis)
         torch.testing.assert_close(joined, getattr(whole, name), atol=1e-6, rtol=0)
-    with pytest.raises(ParamsError, match=r"^pretrain.batch_size: expected a multiple of the 2 processes, got 9$"):
-        made(photos, batch_size=9)
+    says = "pretrain.batch_size: expected a multiple of the 2 processes, got 9"
+    assert refusal_of(lambda: streamed(photos, batch_size=9), kind=ParamsError) == says
 
 
-def test_threads_and_files_end_with_the_feed(digits):
-    path, views = Path(digits[0].splits["train"][0].path).resolve(), (CONTRASTIVE, CONTRASTIVE)
-    options = {"device": CPU, "threads": 3, "reading": None, "window": 1}
-    with closing(StreamedFeed(*digits, "train", views, None, 64, 0, **options)) as feed:
+def test_threads_and_files_end_with_the_feed(digits, streamed):
+    path = Path(digits[0].splits["train"][0].path).resolve()
+    with closing(streamed(digits, batch_size=64, threads=3)) as feed:
         feed(0)
         assert 1 <= len(workers()) <= 3
         assert len(open_files(path)) == 1
@@ -200,51 +160,21 @@ def test_threads_and_files_end_with_the_feed(digits):
     feed.close()  # once more does no harm
 
 
-def test_few_shards_are_kept_open(photos, made, monkeypatch):
+def test_few_shards_are_kept_open(photos, streamed, monkeypatch):
     paths = {shard.path for shard in photos[0].splits["train"]}
     assert len(paths) == 3
-    before = made(photos)
+    before = streamed(photos)
     expected = before(0)
     before.close()
     monkeypatch.setattr(shard_files, "KEPT_OPEN", 1)
-    feed = made(photos, threads=4)
+    feed = streamed(photos, threads=4)
     assert same(feed(0), expected)
     end = time.monotonic() + 20
     while sum(len(open_files(Path(path).resolve())) for path in paths) != 1:  # threads hold what they read from
         assert time.monotonic() < end
 
 
-def refusal(call):
-    with pytest.raises(ArtifactError) as error:
-        call()
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-MEND = "`dvc repro -f ingest` makes it anew"
-
-
-def test_a_shard_that_is_missing_or_cut_is_refused_at_the_start(digits, made):
-    shard = digits[0].splits["train"][0]
-    data = Path(shard.path).read_bytes()
-    Path(shard.path).write_bytes(data[:-100])
-    says = f"{shard.path}: expected the shard of {shard.bytes} bytes that was ingested, found "
-    assert refusal(lambda: made(digits)) == f"{says}one of {len(data) - 100} bytes; {MEND}"
-    assert refusal(lambda: sample(*digits, "train", 5, 0, None, 1)) == f"{says}one of {len(data) - 100} bytes; {MEND}"
-    Path(shard.path).unlink()
-    assert refusal(lambda: made(digits)) == f"{says}none; {MEND}"
-
-
-def test_a_manifest_of_other_shards_is_refused_at_the_start(digits, made):
-    manifest, index = digits
-    shard = manifest.splits["train"][0]
-    more = Manifest("digits", 1, (8, 8), {"train": [Shard(shard.path, shard.bytes, shard.sha256, 401)]}, [])
-    assert refusal(lambda: made((more, index))) == f"{shard.path}: expected 401 images in index.parquet, got 400"
-    none = Manifest("digits", 1, (8, 8), {"train": []}, [])
-    assert refusal(lambda: made((none, index))) == f"index.parquet: expected the manifest's shards, got {shard.path}"
-
-
-def test_a_spoilt_image_is_refused_at_its_step_and_not_before(digits, made):
+def test_a_spoilt_image_is_refused_at_its_step_and_not_before(digits, streamed):
     manifest, index = digits
     path = Path(manifest.splits["train"][0].path)
     row = Order(400, 0, "pretrain", "order").batch(2, 8)[5]
@@ -252,23 +182,19 @@ def test_a_spoilt_image_is_refused_at_its_step_and_not_before(digits, made):
     start, size = index.offset[row], index.size[row]
     data[start : start + size] = bytes(size)
     path.write_bytes(data)
-    feed = made(digits)
+    feed = streamed(digits)
     feed(0)
     feed(1)
     for _ in range(2):
-        assert refusal(lambda: feed(2)).startswith(f"{path}: expected the image {index.key[row]}, got: the file is no")
+        assert refusal_of(feed, 2).startswith(f"{path}: expected the image {index.key[row]}, got: the file is no")
     feed(3)
 
 
-def test_a_shard_that_goes_after_the_start_is_refused(digits, made):
-    manifest = digits[0]
-    path = Path(manifest.splits["train"][0].path)
-    feed = made(digits, threads=1)
-    path.unlink()
-    size = manifest.splits["train"][0].bytes
-    assert (
-        refusal(lambda: feed(0)) == f"{path}: expected the shard of {size} bytes that was ingested, found none; {MEND}"
-    )
+def test_a_shard_that_goes_after_the_start_is_refused(digits, streamed):
+    (shard,) = digits[0].splits["train"]
+    feed = streamed(digits, threads=1)
+    Path(shard.path).unlink()
+    assert refusal_of(feed, 0).startswith(f"{shard.path}: expected the shard of {shard.bytes} bytes that was ingested")
 
 
 def test_a_sample_is_chosen_at_random_and_fits_a_backbone(photos, digits):

@@ -15,6 +15,7 @@ from pipeline.nn.backbones import BACKBONES, Backbone, ResNet18, fresh
 from pipeline.nn.timm_models import TimmModel, create
 from pipeline.pretrain.weights import TORCHVISION, fill
 from tests.digits import backbone, digits
+from tests.refusals import refusal_of
 
 torchvision()  # here, so that no single test waits for its import
 
@@ -66,18 +67,17 @@ def test_files_of_others_less_their_layer_for_classes(name, options, head, tmp_p
     fill(net, "file", str(file))
     torch.testing.assert_close(net(pixels), source(pixels))
     safetensors.torch.save_file(tensors | {"neck.weight": torch.zeros(3)}, file)
-    with pytest.raises(ArtifactError, match=r"theirs.safetensors: neck.weight: expected shape None, got \(3,\)$"):
-        fill(net, "file", str(file))
+    assert refusal_of(fill, net, "file", str(file)) == f"{file}: neck.weight: expected shape None, got (3,)"
 
 
 def test_files_refused(tmp_path):
-    with pytest.raises(
-        ParamsError, match=r"^pretrain.none.file: expected a safetensors file, got '', which is no file$"
-    ):
-        fill(backbone(), "file")
-    (tmp_path / "x.safetensors").write_bytes(b"spoilt")
-    with pytest.raises(ArtifactError, match=r"x.safetensors: expected a safetensors file, got: \w.*$"):
-        fill(backbone(), "file", str(tmp_path / "x.safetensors"))
+    says = "pretrain.none.file: expected a safetensors file, got '', which is no file"
+    assert refusal_of(fill, backbone(), "file", kind=ParamsError) == says
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(b"spoilt")
+    found = refusal_of(fill, backbone(), "file", str(file))
+    assert found.startswith(says := f"{file}: expected a safetensors file, got: ")
+    assert len(found) > len(says)
 
 
 def test_torchvisions_weights_and_constants(monkeypatch):
@@ -113,30 +113,20 @@ VIT = "pretrain.backbones.vit_base"
     ("name", "options", "channels", "message"),
     [
         ("small_resnet", {"width": 16, "stem_stride": 1}, 3, f"{RESNETS}, got pretrain.backbone small_resnet"),
-        (
-            "resnet34", {"small_stem": True}, 3,
-            "pretrain.backbones.resnet34.small_stem: expected false for torchvision's weights, got true",
-        ),
-        (
-            "vit_base", {"patch_size": 8, "image_size": 224}, 3,
-            f"{VIT}.patch_size: expected 16 for torchvision's weights, got 8",
-        ),
-        (
-            "vit_base", {"patch_size": 16, "image_size": 32}, 3,
-            f"{VIT}.image_size: expected 224 for torchvision's weights, got 32",
-        ),
-        (
-            "resnet101", {"small_stem": False}, 1,
-            "pretrain.none.weights: torchvision's expect 3 channels (ingest.mode: rgb), got 1",
-        ),
+        ("resnet34", {"small_stem": True}, 3,
+         "pretrain.backbones.resnet34.small_stem: expected false for torchvision's weights, got true"),
+        ("vit_base", {"patch_size": 8, "image_size": 224}, 3,
+         f"{VIT}.patch_size: expected 16 for torchvision's weights, got 8"),
+        ("vit_base", {"patch_size": 16, "image_size": 32}, 3,
+         f"{VIT}.image_size: expected 224 for torchvision's weights, got 32"),
+        ("resnet101", {"small_stem": False}, 1,
+         "pretrain.none.weights: torchvision's expect 3 channels (ingest.mode: rgb), got 1"),
     ],
 )  # fmt: skip
 def test_torchvisions_weights_refused(name, options, channels, message):
     with torch.device("meta"):
         net = Backbone(name, BACKBONES[name](**options), torch.zeros(channels), torch.ones(channels))
-    with pytest.raises(ParamsError) as caught:
-        fill(net, "torchvision")
-    assert str(caught.value) == message
+    assert refusal_of(fill, net, "torchvision", kind=ParamsError) == message
 
 
 def test_no_network_is_one_line(monkeypatch):
@@ -146,9 +136,8 @@ def test_no_network_is_one_line(monkeypatch):
     monkeypatch.setattr(torchvision().models, "get_model", fails)
     with torch.device("meta"):
         net = Backbone("resnet50", BACKBONES["resnet50"](small_stem=False), torch.zeros(3), torch.ones(3))
-    with pytest.raises(ArtifactError) as caught:
-        fill(net, "torchvision")
-    assert str(caught.value) == "torchvision resnet50: expected its weights to download, got: no net"
+    says = "torchvision resnet50: expected its weights to download, got: no net"
+    assert refusal_of(fill, net, "torchvision") == says
 
 
 @pytest.fixture
@@ -217,8 +206,7 @@ def test_weights_of_timm_refused(timm, monkeypatch):
         (five, "timm's expect 1 or 3 channels, got 5"),
         (backbone(), "timm's are for pretrain.backbone timm, got small_resnet"),
     ):
-        with pytest.raises(ParamsError, match=f"^pretrain.none.weights: {message}$"):
-            fill(net, "timm")
+        assert refusal_of(fill, net, "timm", kind=ParamsError) == f"pretrain.none.weights: {message}"
     for error, kind, start in (
         (OSError("no net\nmore"), ArtifactError, "timm test_vit: expected its weights to download"),
         (RuntimeError("no weights"), ParamsError, "pretrain.none.weights: expected weights of timm test_vit"),
@@ -228,6 +216,4 @@ def test_weights_of_timm_refused(timm, monkeypatch):
             raise error
 
         monkeypatch.setattr(timm, "create_model", fails)
-        with pytest.raises(kind) as caught:
-            fill(three, "timm")
-        assert str(caught.value) == f"{start}, got: {str(error).splitlines()[0]}"
+        assert refusal_of(fill, three, "timm", kind=kind) == f"{start}, got: {str(error).splitlines()[0]}"

@@ -45,14 +45,6 @@ def test_images_without_a_gradient_come_last():
     assert (picks.scores[11:] == 0).all()
 
 
-def test_labelled_rows_are_as_good_as_barred():
-    given = replace(pool(cloud(60)), outputs=outputs())
-    picks = Badge().select(given, 10, 0).rows.tolist()
-    labelled = replace(given, labelled=np.array([row for row in range(60) if row not in picks][:3]))
-    barred = replace(given, barred=~labelled.free)
-    assert Badge().select(labelled, 10, 0).rows.tolist() == Badge().select(barred, 10, 0).rows.tolist()
-
-
 def test_a_sample_that_memory_holds_covers_almost_as_well():
     little = SEARCH.model_copy(update={"memory_mb": 1})  # less than params.yaml may say
     left = {}

@@ -6,6 +6,7 @@ from pipeline.select.methods.facility_location import Graph
 from pipeline.vectors.neighbours import Search
 from tests.oracles import facility_location as oracle
 from tests.pools import LABELLED_AND_BARRED, cloud, pool, selector
+from tests.refusals import refusal_of
 
 
 def made(neighbours):
@@ -45,9 +46,6 @@ def test_missing_neighbours_are_left_out():
 
 def test_a_graph_that_does_not_fit_is_refused():
     search = Search(memory_mb=64, exact_most=100_000, recall=1.0, probes=1)
-    with pytest.raises(ParamsError) as refusal:
-        made(3000).select(pool(cloud(3000), search=search), 1, 0)
-    assert str(refusal.value) == (
-        "select.facility_location.neighbours: expected for 3000 images at most 932, "
-        "whose graph fits select.search.memory_mb, got 3000"
-    )
+    says = "select.facility_location.neighbours: expected for 3000 images at most 932, "
+    says += "whose graph fits select.search.memory_mb, got 3000"
+    assert refusal_of(made(3000).select, pool(cloud(3000), search=search), 1, 0, kind=ParamsError) == says

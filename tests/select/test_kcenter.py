@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from pipeline.select.methods.kcenter import KCenter
-from tests.pools import LABELLED_AND_BARRED, cloud, pool, sq_dist
+from tests.oracles.algebra import sq_dist
+from tests.pools import LABELLED_AND_BARRED, cloud, pool
 
 MEDOID, RANDOM = KCenter(start="medoid"), KCenter(start="random")
 

@@ -45,11 +45,3 @@ def test_a_sample_of_500_images_loses_three_percent_of_the_coverage_at_most():
     for seed in range(3):
         assert 0.97 * exact < coverage(picked(pooled(x), 20, sample=500, seed=seed).rows) < exact
     assert coverage(np.arange(20)) < 0.955 * exact
-
-
-def test_barred_images_are_represented_and_not_picked():
-    x = np.concatenate([cloud(60, 4) * [1, 1, 0, 0], cloud(20, 4) * [0, 0, 1, 1]]).astype(np.float32)
-    crowd, rest = set(range(60)), set(range(60, 80))
-    assert set(picked(pooled(x), 1).rows.tolist()) <= crowd
-    assert picked(pooled(x, barred=range(1, 60)), 1).rows.tolist() == [0]  # all that may stand for the crowd
-    assert set(picked(pooled(x, labelled=range(20)), 1).rows.tolist()) <= rest  # the crowd is covered

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.select.quality import quality
-from tests.oracles.usl import sq_dist
+from tests.oracles.algebra import sq_dist
 from tests.pools import cloud, pool
 
 

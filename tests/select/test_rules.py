@@ -103,19 +103,6 @@ def test_the_budget_or_the_cost_is_reached_first():
     assert len(chosen(pool(cloud(60)), 12, cost=cost).rows) == 12  # 0: no limit
 
 
-def test_one_dear_image_is_left_out_and_not_paid_for():
-    x, cost = cloud(10), np.array([100.0, *[1.0] * 9])
-    assert sorted(chosen(pool(x), 9, cost=cost, max_cost=9).rows.tolist()) == list(range(1, 10))
-
-
-def test_rules_together():
-    x = np.repeat(cloud(20), 2, axis=0)
-    group, cost = np.repeat(np.arange(10), 4), np.tile([1.0, 2.0], 20)
-    found = chosen(pool(x), 40, group=group, cost=cost, max_cost=12, min_distance=1e-3, group_most=1)
-    assert len(set(group[found.rows].tolist())) == len(found.rows)
-    assert 10 <= cost[found.rows].sum() <= 12 or len(found.rows) == 10
-
-
 def test_passes_ask_for_more_where_picks_are_dear():
     """A hundred dear images look best, and one pass that asks for as many as are paid for on average buys few."""
     x = cloud(600)

@@ -28,6 +28,7 @@ KEYS = [f"k{i:03d}" for i in range(60)]
 NUMBERS = [str(i) for i in range(60)]
 VECTORS = ("--vectors", "x.npy", "--out", "o")
 ATTRIBUTES = (*VECTORS, "--attributes", "a.parquet")
+FROM_ATTRIBUTES = "come from ingest.attributes, with --vectors from --attributes"
 pytestmark = pytest.mark.usefixtures("here")
 
 
@@ -132,33 +133,21 @@ def test_a_bare_matrix_may_have_a_record_too_and_picks_alone_leave_no_log():
     [
         ({"budget": 0}, "select.budget: expected greater than or equal to 1, got 0"),
         ({"budget": 61}, "select.budget: expected at most 60, the images of data/embed/train without a label, got 61"),
-        (
-            {"budget": 2.5},
-            "select.budget: expected a whole number of images (what their labels may cost together is "
-            "select.max_cost), got 2.5",
-        ),
+        ({"budget": 2.5}, "select.budget: expected a whole number of images (what their labels may cost together is "
+                          "select.max_cost), got 2.5"),
         ({"budget": "few"}, "select.budget: expected a valid integer, got 'few'"),
-        (
-            {"max_cost": 21},
-            "select.max_cost: expected 0, as no costs are given, got 21; costs come from ingest.attributes, with "
-            "--vectors from --attributes",
-        ),
+        ({"max_cost": 21}, f"select.max_cost: expected 0, as no costs are given, got 21; costs {FROM_ATTRIBUTES}"),
         ({"labeled": "x"}, "select.labeled: expected its new name, select.labelled, got the old one"),
         ({"rules__outliers": 1}, "select.rules.outliers: expected less than 1, got 1"),
-        (
-            {"rules__group_most": 2},
-            "select.rules.group_most: expected 0, as no image has a group, got 2; groups come from ingest.attributes, "
-            "with --vectors from --attributes",
-        ),
+        ({"rules__group_most": 2},
+         f"select.rules.group_most: expected 0, as no image has a group, got 2; groups {FROM_ATTRIBUTES}"),
         ({"search__memory_mb": 8}, "select.search.memory_mb: expected greater than or equal to 64, got 8"),
         ({"method": "best"}, f"select.method: expected one of {NAMES}, got 'best'"),
         ({"method": "usl", "usl__weight": -1}, "select.usl.weight: expected greater than or equal to 0, got -1"),
         ({"method": "usl", "usl": 3}, "select.usl: expected a block, got 3"),
         ({"method": "usl", "usl__weigth": 1}, "select.usl: unknown ['weigth']"),
-        (
-            {"method": "usl", "usl__horizon": "{kind: nearest, value: 2.5}"},
-            "select.usl.horizon: expected a whole number of nearest picks, got {'kind': 'nearest', 'value': 2.5}",
-        ),
+        ({"method": "usl", "usl__horizon": "{kind: nearest, value: 2.5}"},
+         "select.usl.horizon: expected a whole number of nearest picks, got {'kind': 'nearest', 'value': 2.5}"),
         ({"fast": 1}, "select: unknown ['fast']"),
     ],
 )  # fmt: skip
@@ -175,12 +164,7 @@ def test_bad_vectors_and_missing_files_are_named():
     np.save("bad.npy", np.array([[1], [np.nan], [np.inf]]))
     says = "bad.npy: expected finite numbers, got 2 rows with NaN or infinity, first 1"
     assert refusal("--vectors", "bad.npy", "--out", "o") == says
-    assert refusal("--vectors", "no.npy") == "no.npy: expected a .npy file, found none"
     assert refusal("--embeddings", "no") == "no/keys.txt: expected a file, found none"
-    assert refusal("--params", "no.yaml") == "no.yaml: expected a params file, found none; name one with --params"
-    Path("data/embed/train/keys.txt").write_bytes(b"k\xff\n")
-    says = "data/embed/train/keys.txt: expected UTF-8 text, got bytes that are not (invalid start byte)"
-    assert refusal() == says
 
 
 def test_finished_rounds_are_not_picked_again_and_their_labels_do_not_matter():
@@ -206,9 +190,7 @@ def test_labelled_images_of_a_bare_matrix_are_never_ignored(name):
     assert sorted(picked("o")) == NUMBERS[50:]
 
 
-def test_labelled_images_that_are_missing_or_others_are_refused():
-    says = "nothing: expected a folder of rounds or a CSV with the column key, found none"
-    assert refusal(*VECTORS, labelled="nothing") == says
+def test_labelled_images_that_are_others_are_refused():
     Path("mine.csv").write_text("key\n60\n")
     says = "mine.csv: key 60: expected the key of an image to select from, as in keys.txt, got none of these"
     assert refusal(*VECTORS, labelled="mine.csv") == says

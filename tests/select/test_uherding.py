@@ -7,6 +7,7 @@ from pipeline.select.methods.maxherding import MaxHerding
 from pipeline.select.methods.uherding import UHerding
 from pipeline.select.pool import Outputs
 from tests.oracles import warm as oracle
+from tests.oracles.herding import max_herding
 from tests.pools import cloud, lists, outputs, pool
 
 PARAMS = {"sigma": 0.7, "sample": 1000}
@@ -21,7 +22,7 @@ def test_picks_are_those_of_the_objective_in_loops(sigma):
         unit = made.features.astype(np.float64)
         unit /= np.linalg.norm(unit, axis=1, keepdims=True)
         weight = oracle.unsure(oracle.probabilities(*lists(made)))
-        rows, gains = oracle.herd(unit.tolist(), weight, sigma, [3, 11], free, 12)
+        rows, gains = max_herding(unit.tolist(), [3, 11], free, sigma, 12, weight)
         picks = UHerding(sigma=sigma, sample=1000).select(given, 12, 0)
         assert picks.rows.tolist() == rows
         assert picks.scores.tolist() == pytest.approx(gains, rel=1e-4, abs=1e-7)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from pipeline.shards.decode import BadImage, Facts, decode, encode, fit_within, normalise, probe
+from pipeline.shards.decode import BadImage, Facts, decode, fit_within, normalise, probe
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
@@ -192,24 +192,16 @@ def test_probe_tells_grey_from_colour_by_the_mode():
     assert [probe(data(kind), whole=False).grey for kind in kinds] == [True, True, False, False, False]
 
 
-def test_encode_and_decode_are_inverse():
-    assert np.array_equal(decode(encode(GREY[None]), 1), GREY[None])
-    assert np.array_equal(decode(encode(RGB.transpose(2, 0, 1)), 3), RGB.transpose(2, 0, 1))
-
-
 BOMB = "the image has more than 89478485 pixels: a decompression bomb?"
-KINDS = "JPEG, PNG, WEBP, BMP, GIF, TIFF, PPM, JPEG2000"
+NO_IMAGE = "the file is no image of a kind that is read (JPEG, PNG, WEBP, BMP, GIF, TIFF, PPM, JPEG2000)"
 
 
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
         (b"", "the file has zero bytes"),
-        (b"label,path\n", f"the file is no image of a kind that is read ({KINDS})"),
-        (
-            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-            f"the file is no image of a kind that is read ({KINDS})",
-        ),
+        (b"label,path\n", NO_IMAGE),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NO_IMAGE),
         (data(Image.new("1", (9500, 9500))), BOMB),
         (data(Image.new("1", (13500, 13500))), BOMB),
         (data(SMOOTH, "JPEG")[:-30], "the image is truncated or spoilt: image file is truncated"),

@@ -1,13 +1,13 @@
-import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.artifacts.shards import Index, Manifest, Shard
-from pipeline.base.errors import ArtifactError
 from pipeline.shards.decode import encode
-from pipeline.shards.reader import load, read_shard
+from pipeline.shards.reader import Reader, load, read_shard
+from tests.refusals import refusal_of
 from tests.shards.tar_set import made as tar_set
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (150, 1, 5, 7), dtype=np.uint8)
@@ -39,45 +39,42 @@ def test_the_shards_of_a_split_join_to_the_whole(made):
 
 def test_images_come_in_the_mode_and_size_of_the_manifest(made):
     manifest, index = made
-    wide = Manifest("made", 3, (4, 4), manifest.splits, [])
+    wide = replace(manifest, channels=3, size=(4, 4))
     assert load(wide, index, "test", "").pixels.shape == (15, 3, 4, 4)
 
 
 MEND = "`dvc repro -f ingest` makes it anew"
+WHOLE_OR_ONE_BY_ONE = pytest.mark.parametrize("read", [partial(load, label=""), Reader])
 
 
-def refusal(made, split="train"):
-    with pytest.raises(ArtifactError) as error:
-        load(*made, split, "")
-    return str(error.value)
-
-
-def test_a_changed_shard_and_a_missing_one_are_named(made):
+@WHOLE_OR_ONE_BY_ONE
+def test_a_changed_shard_and_a_missing_one_are_named(made, read):
     shard = made[0].splits["train"][0]
     expected = f"{shard.path}: expected the shard of {shard.bytes} bytes that was ingested, found"
     data = bytearray(Path(shard.path).read_bytes())
-    data[700] ^= 1
-    Path(shard.path).write_bytes(data)
-    assert refusal(made) == f"{expected} other bytes; {MEND}"
-    load(*made, "test", "")
+    Path(shard.path).write_bytes(data[:-100])
+    assert refusal_of(read, *made, "train") == f"{expected} one of {shard.bytes - 100} bytes; {MEND}"
+    if read is not Reader:  # which looks at sizes alone
+        data[700] ^= 1
+        Path(shard.path).write_bytes(data)
+        assert refusal_of(read, *made, "train") == f"{expected} other bytes; {MEND}"
+    read(*made, "test")
     Path(shard.path).unlink()
-    assert refusal(made) == f"{expected} none; {MEND}"
+    assert refusal_of(read, *made, "train") == f"{expected} none; {MEND}"
 
 
-def test_an_index_of_other_shards_is_refused(made):
+@WHOLE_OR_ONE_BY_ONE
+def test_an_index_of_other_shards_is_refused(made, read):
     manifest, index = made
-    shard = manifest.splits["test"][0]
-    more = Manifest("made", 1, (5, 7), {"test": [Shard(shard.path, shard.bytes, shard.sha256, 16)]}, [])
-    assert refusal((more, index), "test") == f"{shard.path}: expected 16 images in index.parquet, got 15"
-    none = Manifest("made", 1, (5, 7), {"test": []}, [])
-    assert refusal((none, index), "test") == f"index.parquet: expected the manifest's shards, got {shard.path}"
+    (shard,) = manifest.splits["test"]
+    more = replace(manifest, splits={"test": [replace(shard, count=16)]})
+    assert refusal_of(read, more, index, "test") == f"{shard.path}: expected 16 images in index.parquet, got 15"
+    none, says = replace(manifest, splits={"test": []}), f"expected the manifest's shards, got {shard.path}"
+    assert refusal_of(read, none, index, "test") == f"index.parquet: {says}"
 
 
 def test_an_offset_beside_an_image_is_refused(made):
     manifest, index = made
-    moved = Index(index.key, index.split, index.shard, index.offset + 1, index.size)
-    shard = manifest.splits["test"][0].path
-    assert re.match(
-        f"{re.escape(shard)}: expected the image {KEYS[0]}, got: the file is no image",
-        refusal((manifest, moved), "test"),
-    )
+    moved = replace(index, offset=index.offset + 1)
+    says = f"{manifest.splits['test'][0].path}: expected the image {KEYS[0]}, got: the file is no image"
+    assert refusal_of(load, manifest, moved, "test", "").startswith(says)

@@ -10,7 +10,8 @@ from pipeline.select.methods.kmeans import KMeans
 from pipeline.select.methods.random import Random
 from pipeline.vectors import clustering
 from pipeline.vectors.clustering import KMeansParams
-from tests.pools import pool, sq_dist
+from tests.oracles.algebra import sq_dist
+from tests.pools import pool
 
 KMEANS = KMeansParams(iterations=10, restarts=2, spherical=False)
 

@@ -43,7 +43,6 @@ class Cifar10(Source):
     root: str
 
     def listing(self) -> Listing:
-        """Both splits are the data set's own."""
         splits = {split: _load("CIFAR10", self.root, train=split == "train") for split in ("train", "test")}
         names = splits["train"].classes
         return Listing(("label",), _items(splits, [(name,) for name in names]), {"label": names})
@@ -55,7 +54,6 @@ class Cifar100(Source):
     root: str
 
     def listing(self) -> Listing:
-        """Both splits are the data set's own."""
         splits = {split: _load("CIFAR100", self.root, train=split == "train") for split in ("train", "test")}
         names = splits["train"].classes
         parent = {fine: coarse for coarse, members in COARSE.items() for fine in members}

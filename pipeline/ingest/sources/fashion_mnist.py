@@ -36,7 +36,6 @@ class FashionMnist(Source):
     download: str
 
     def listing(self) -> Listing:
-        """Both splits are the data set's own."""
         folder = Path(self.root)
         if not all((folder / f"{prefix}-{part}").is_file() for prefix in FILES.values() for part in PARTS.values()):
             with downloaded("Fashion-MNIST", Path(self.download)):

@@ -53,7 +53,6 @@ class Cache:
             return self._fetched(url, name, None, stop)
 
     def too_small(self, num_bytes: int, why: str) -> ParamsError:
-        """The refusal of what does not fit."""
         return ParamsError(
             f"machine.reading.cache_mb: expected at least {math.ceil(num_bytes / 1e4) / 100:g}, {why}, "
             f"got {self._reading.cache_mb:g}"
@@ -138,15 +137,13 @@ class Cache:
         lock = FileLock(self._folder / f"{name}.lock")  # one of its own, so that it holds among threads too
         while True:
             try:
-                lock.acquire(timeout=POLL)
+                held = lock.acquire(timeout=POLL)
                 break
             except Timeout:
                 if stop.is_set():
                     raise Stopped(name) from None
-        try:
+        with held:
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

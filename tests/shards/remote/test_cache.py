@@ -18,6 +18,7 @@ from pipeline.artifacts.shards import Shard
 from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.shards.remote.cache import Cache
 from tests.graph import ROOT
+from tests.refusals import refusal_of
 from tests.shards.server import reading, until
 
 DATA = np.random.default_rng(0).bytes(300_000)
@@ -45,13 +46,6 @@ def fetched(cache, shard, digest=False):
 def left(folder):
     """What is in the cache, but for locks."""
     return sorted(file.name for file in Path(folder).iterdir() if file.suffix != ".lock")
-
-
-def refusal(call):
-    with pytest.raises((ArtifactError, ParamsError)) as error:
-        call()
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_a_shard_is_fetched_once_and_found_again(server, shard, tmp_path):
@@ -101,7 +95,7 @@ def test_what_goes_wrong_for_a_while_is_made_good(server, shard, tmp_path, troub
 )
 def test_what_goes_wrong_every_time_is_one_line(server, shard, tmp_path, trouble, came, attempts):
     server.always["/a.tar"] = trouble
-    says = refusal(lambda: fetched(Cache(reading(tmp_path, timeout_s=0.1)), shard))
+    says = refusal_of(fetched, Cache(reading(tmp_path, timeout_s=0.1)), shard)
     assert says.startswith(f"{shard.path}: expected 300000 bytes of sha256 {shard.sha256[:12]}..., got {came or ''}")
     assert says.endswith(f" ({attempts} attempts)") == (attempts > 1)
     assert len(server.asked) == attempts
@@ -112,12 +106,12 @@ def test_no_server_is_one_line_and_waits_grow(server, shard, tmp_path):
     with socket.socket() as taken:  # bound, but it does not listen
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/a.tar"
-        says = refusal(lambda: fetched(Cache(reading(tmp_path)), shard_of(url)))
+        says = refusal_of(fetched, Cache(reading(tmp_path)), shard_of(url))
     assert says.startswith(f"{url}: expected 300000 bytes")
     assert says.endswith("(3 attempts)")
     server.always["/a.tar"] = 500
     started = time.monotonic()
-    refusal(lambda: fetched(Cache(reading(tmp_path, wait_s=0.1, retries=3)), shard))
+    refusal_of(fetched, Cache(reading(tmp_path, wait_s=0.1, retries=3)), shard)
     assert 0.7 <= time.monotonic() - started < 2
 
 
@@ -131,9 +125,9 @@ def test_a_redirect_to_another_url_is_followed(server, tmp_path):
 def test_a_server_that_has_more_than_the_manifest_says(server, tmp_path):
     server.files["/a.tar"] = DATA
     short = shard_of(server.url("/a.tar"), DATA[:1000])
-    assert refusal(lambda: fetched(Cache(reading(tmp_path)), short)).endswith("got 300000 bytes (3 attempts)")
+    assert refusal_of(fetched, Cache(reading(tmp_path)), short).endswith("got 300000 bytes (3 attempts)")
     server.always["/a.tar"] = "mute"  # and does not say so
-    assert refusal(lambda: fetched(Cache(reading(tmp_path)), short)).endswith("got more than 1000 bytes (3 attempts)")
+    assert refusal_of(fetched, Cache(reading(tmp_path)), short).endswith("got more than 1000 bytes (3 attempts)")
 
 
 def test_a_file_of_the_cache_that_has_changed_is_fetched_anew(server, shard, tmp_path):
@@ -175,11 +169,11 @@ def test_what_has_left_can_be_read_until_it_is_closed(server, tmp_path):
 
 
 def test_a_shard_larger_than_the_cache_and_a_folder_that_is_a_file_are_one_line(shard, tmp_path):
-    says = refusal(lambda: fetched(Cache(reading(tmp_path, cache_mb=0.25)), shard))
+    says = refusal_of(fetched, Cache(reading(tmp_path, cache_mb=0.25)), shard, kind=ParamsError)
     assert says == f"machine.reading.cache_mb: expected at least 0.3, the size of {shard.path}, got 0.25"
     assert left(tmp_path) == []
     (tmp_path / "file").write_text("")
-    says = refusal(lambda: fetched(Cache(reading(tmp_path / "file")), shard))
+    says = refusal_of(fetched, Cache(reading(tmp_path / "file")), shard)
     assert says == f"{tmp_path}/file: expected to write shards to it (machine.reading.cache_dir), got: File exists"
 
 
@@ -298,23 +292,21 @@ def test_a_killed_process_leaves_nothing_half_written_and_a_live_one_is_waited_f
 )
 def test_no_other_url_is_taken(path, says):
     expected = f"{path}: expected a path or a URL that begins with https://, http://, s3://, gs://, {says}"
-    assert refusal(lambda: shard_of(path)) == expected
+    assert refusal_of(shard_of, path) == expected
 
 
 def test_a_url_without_digest_or_with_a_password_is_refused():
-    assert refusal(lambda: shard_of("https://host/a.tar", sha256="../../x")) == (
-        "https://host/a.tar: expected the sha256 of a remote shard, got '../../x'"
-    )
-    assert refusal(lambda: shard_of("https://me:secret@host/a.tar")) == (
-        "https://...@host/a.tar: expected a URL without a user's name, got one"
-    )
+    says = "https://host/a.tar: expected the sha256 of a remote shard, got '../../x'"
+    assert refusal_of(lambda: shard_of("https://host/a.tar", sha256="../../x")) == says
+    says = "https://...@host/a.tar: expected a URL without a user's name, got one"
+    assert refusal_of(shard_of, "https://me:secret@host/a.tar") == says
     assert not shard_of("data/shards/a.tar", sha256="").remote
 
 
 @pytest.mark.parametrize(("kind", "package"), [("s3", "s3fs"), ("gs", "gcsfs")])
 def test_a_missing_package_is_one_line(tmp_path, monkeypatch, kind, package):
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed, where it is
-    says = refusal(lambda: fetched(Cache(reading(tmp_path)), shard_of(f"{kind}://bucket/a.tar")))
+    says = refusal_of(fetched, Cache(reading(tmp_path)), shard_of(f"{kind}://bucket/a.tar"))
     mend = f"pip install 'few-label-pipeline[{kind}]'"
     assert says == f"{kind}://bucket/a.tar: expected the package {package}, found none: {mend}"
 
@@ -328,5 +320,5 @@ def test_what_is_there_now_is_added_by_its_digest(server, shard, tmp_path):
     assert fetched(cache, shard) == DATA
     assert len(server.asked) == 2
     server.always["/a.tar"] = "mute"
-    says = refusal(lambda: cache.add(shard.path, threading.Event()))
+    says = refusal_of(cache.add, shard.path, threading.Event())
     assert says == f"{shard.path}: expected a tar, got an answer that does not say its size"

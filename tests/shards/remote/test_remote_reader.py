@@ -13,16 +13,16 @@ import pytest
 import torch
 
 from pipeline.artifacts.shards import Index
-from pipeline.base.errors import ArtifactError, ParamsError
-from pipeline.pretrain.streamed import StreamedFeed, sample
-from pipeline.shards.decode import decode, encode
+from pipeline.base.errors import ParamsError
+from pipeline.pretrain.streamed import sample
+from pipeline.shards.decode import encode
 from pipeline.shards.order import ShardOrder
 from pipeline.shards.pictures import pictures
 from pipeline.shards.reader import Reader, load, read_shard
 from pipeline.shards.remote.download import Stopped
 from pipeline.train.pixels import for_all_images
 from pipeline.train.streamed import training_images
-from tests.digits import CONTRASTIVE
+from tests.refusals import refusal_of
 from tests.shards.server import reading, until
 from tests.shards.tar_set import made as made_set
 
@@ -60,13 +60,6 @@ def moved(manifest, index, server):
     return replace(manifest, splits=splits), there
 
 
-def refusal(call):
-    with pytest.raises((ArtifactError, ParamsError)) as error:
-        call()
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 def test_keys_and_pixels_are_those_of_the_local_set(local, remote, server, tmp_path):
     near, own = load(*local, "train", ""), reading(tmp_path / "cache")
     for name in ("/train-000003.tar", "/train-000008.tar", "/test-000000.tar"):
@@ -84,18 +77,10 @@ def test_keys_and_pixels_are_those_of_the_local_set(local, remote, server, tmp_p
     assert list(shown) == sorted(shown)
 
 
-def test_images_one_by_one_are_those_of_the_local_set(local, remote, tmp_path):
-    with closing(Reader(*local, "train")) as near, closing(Reader(*remote, "train", reading(tmp_path))) as far:
-        assert len(far) == len(near) == 144
-        for number in (143, 0, 77):
-            pixels = [reader.read(number, lambda data: decode(data, 1)) for reader in (near, far)]
-            assert np.array_equal(*pixels)
-
-
 def test_without_a_cache_a_url_is_refused(remote):
     says = f"{remote[0].splits['train'][0].path}: expected a shard of this machine, got a URL"
-    assert refusal(lambda: load(*remote, "train", "")) == says
-    assert refusal(lambda: Reader(*remote, "train")) == says
+    assert refusal_of(load, *remote, "train", "") == says
+    assert refusal_of(Reader, *remote, "train") == says
 
 
 def test_what_does_not_come_is_named_at_its_image_and_no_other(remote, server, tmp_path):
@@ -108,7 +93,7 @@ def test_what_does_not_come_is_named_at_its_image_and_no_other(remote, server, t
         reader.fetch(range(9))  # in the background nothing is raised
         for number in order.batch(0, 144).tolist():
             if number // 17 == 2:
-                assert refusal(partial(reader.read, number, len)) == expected + "got status 500 (2 attempts)"
+                assert refusal_of(reader.read, number, len) == expected + "got status 500 (2 attempts)"
             else:
                 assert reader.read(number, len) > 0
 
@@ -140,7 +125,7 @@ def test_a_cache_that_does_not_hold_two_windows_is_refused(remote, tmp_path):
     sizes = sorted((shard.bytes for shard in remote[0].splits["train"]), reverse=True)
     least = -(-sum(sizes[:6]) // 10_000) / 100
     with closing(Reader(*remote, "train", reading(tmp_path, cache_mb=least - 0.02))) as reader:
-        says = refusal(lambda: reader.order(3, 0, "x"))
+        says = refusal_of(reader.order, 3, 0, "x", kind=ParamsError)
         assert says == (
             f"machine.reading.cache_mb: expected at least {least:g}, twice 3 shards (window_shards), "
             f"got {least - 0.02:g}"
@@ -149,42 +134,27 @@ def test_a_cache_that_does_not_hold_two_windows_is_refused(remote, tmp_path):
         assert len(reader.order(3, 0, "x").batch(0, 10)) == 10
 
 
-@pytest.fixture
-def made():
-    feeds = []
-
-    def make(data, own, window=2, seed=0, batch_size=12, threads=2):
-        views = (CONTRASTIVE, CONTRASTIVE)
-        options = {"device": CPU, "threads": threads, "reading": own, "window": window}
-        feeds.append(StreamedFeed(*data, "train", views, None, batch_size, seed, **options))
-        return feeds[-1]
-
-    yield make
-    for feed in feeds:
-        feed.close()
-
-
 def same(one, other):
     return torch.equal(one.first, other.first) and torch.equal(one.second, other.second)
 
 
-def test_any_step_is_the_same_whatever_was_asked_before_and_went_wrong(remote, server, made, tmp_path):
+def test_any_step_is_the_same_whatever_was_asked_before_and_went_wrong(remote, server, streamed, tmp_path):
     small = sum(sorted(shard.bytes for shard in remote[0].splits["train"])[-4:]) / 1e6 + 0.001
-    walked = made(remote, reading(tmp_path / "a", cache_mb=small), batch_size=24)
+    walked = streamed(remote, reading=reading(tmp_path / "a", cache_mb=small), window=2, batch_size=24)
     batches = [walked(step) for step in range(13)]  # two epochs, in a cache that holds less than half of the set
     rows = torch.cat([batch.rows for batch in batches[:12]]).reshape(2, 144)
     assert all(sorted(epoch) == list(range(144)) for epoch in rows.tolist())
     for number in range(9):
         server.troubles[f"/train-{number:06d}.tar"] = [("cut", 500, "flip")[number % 3]]
-    resumed = made(remote, reading(tmp_path / "b", cache_mb=small), batch_size=24)
+    resumed = streamed(remote, reading=reading(tmp_path / "b", cache_mb=small), window=2, batch_size=24)
     for step in (9, 12, 2):
         assert torch.equal(resumed(step).rows, batches[step].rows)
         assert same(resumed(step), batches[step])
 
 
-def test_the_next_window_comes_while_one_is_read(remote, server, made, tmp_path):
+def test_the_next_window_comes_while_one_is_read(remote, server, streamed, tmp_path):
     manifest, index = remote
-    feed, rows = made(remote, reading(tmp_path), batch_size=2), index.rows("train")
+    feed, rows = streamed(remote, reading=reading(tmp_path), window=2, batch_size=2), index.rows("train")
     numbers = [np.searchsorted(rows, index.rows("train", shard.path)) for shard in manifest.splits["train"]]
     feed(0)
     soon = [f"/train-{number:06d}.tar" for number in ShardOrder(numbers, 2, 0, "pretrain", "order").shards(0, 2)]
@@ -195,12 +165,12 @@ def test_the_next_window_comes_while_one_is_read(remote, server, made, tmp_path)
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "train"])
-def test_closing_ends_what_is_on_its_way(remote, server, made, tmp_path, stage):
+def test_closing_ends_what_is_on_its_way(remote, server, streamed, tmp_path, stage):
     server.always = dict.fromkeys(server.files, 500)
     cache, ended = reading(tmp_path, wait_s=30.0), []
     with ExitStack() as stack:
         if stage == "pretrain":
-            feed = made(remote, cache)
+            feed = streamed(remote, reading=cache, window=2)
             stack.callback(feed.close)
             get = partial(feed, 0)
         else:
