@@ -4,22 +4,20 @@ from pathlib import Path
 
 import click
 
-from pipeline.base.machine import Machine
 from pipeline.base.params import Params
-from pipeline.evaluate.metrics import EvaluateParams
 from pipeline.evaluate.run import evaluate
-from stages.cli import DATA, command
+from stages.cli import DATA, command, path_option
 
 
 @command(__doc__)
-@click.option("--ingest", type=click.Path(path_type=Path), default=DATA / "ingest", show_default=True)
-@click.option("--embed", type=click.Path(path_type=Path), default=DATA / "embed", show_default=True)
-@click.option("--labels", type=click.Path(path_type=Path), default=DATA / "label/labels.csv", show_default=True)
-@click.option("--model", type=click.Path(path_type=Path), default=DATA / "train", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=DATA / "evaluate", show_default=True)
-def main(params: Params, ingest: Path, embed: Path, labels: Path, model: Path, out: Path) -> None:
-    block, reading = params.stage("evaluate", EvaluateParams), params.block("machine", Machine).reading
-    values = evaluate(ingest, embed, labels, model, out, block, params.seed, reading).values
+@path_option("--ingest", DATA / "ingest")
+@path_option("--embed", DATA / "embed")
+@path_option("--graph", DATA / "graph")
+@path_option("--labels", DATA / "label/labels.csv")
+@path_option("--model", DATA / "train")
+@path_option("--out", DATA / "evaluate")
+def main(params: Params, **paths: Path) -> None:
+    values = evaluate(params, **paths)
     click.echo("\n".join(f"{name} {value:.6g}" for name, value in sorted(values.items())))
 
 

@@ -4,25 +4,18 @@ The linear probe is fitted on the picks and on random draws of the same size: th
 bought, free of the chance of training a network.
 """
 
-import logging
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from numpy import ndarray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from pipeline.base import rng
 from pipeline.evaluate.accuracy import covered, top1
+from pipeline.graph import probe
 
-C = 10.0  # inverse of the linear probe's penalty: part of what `probe_top1` means, as is the number of steps
-MAX_ITER = 1000
 BLOCK = 1 << 26  # similarities held at a time: 256 MB
-
-log = logging.getLogger(__name__)
 
 
 @torch.no_grad()
@@ -50,15 +43,8 @@ def linear_probe(
     x: Float32[ndarray, "b d"], y: Int64[ndarray, " b"], queries: Float32[ndarray, "q d"]
 ) -> Int64[ndarray, " q"]:
     """The classes that a logistic regression fitted on (x, y) gives to the queries; of one class only, that class."""
-    if covered(y) == 1:
-        return np.full(len(queries), y[0])
-    model = LogisticRegression(C=C, max_iter=MAX_ITER)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # logged below, in one line
-        model.fit(x, y)
-    if model.n_iter_.max() >= MAX_ITER:
-        log.info("linear probe on %d labels: not converged after %d steps", len(y), MAX_ITER)
-    return model.predict(queries)
+    weight, bias = probe.fit(x, y, int(y.max()) + 1)
+    return (queries.astype(np.float64) @ weight.T + bias).argmax(axis=1)
 
 
 @dataclass(frozen=True)
@@ -67,6 +53,11 @@ class Draw:
 
     top1: float
     classes_covered: int
+
+
+def drawn(n: int, size: int, seed: int, number: int) -> Int64[ndarray, " b"]:
+    """The rows of a random draw of `size` of n images, without replacement."""
+    return rng.stream(seed, "evaluate", "draw", number).choice(n, size, replace=False)
 
 
 def random_draws(
@@ -82,6 +73,6 @@ def random_draws(
     """The linear probe fitted on random draws of `size` of the n images, without replacement; every draw is kept."""
     kept = []
     for i in range(draws):
-        rows = rng.stream(seed, "evaluate", "draw", i).choice(len(x), size, replace=False)
+        rows = drawn(len(x), size, seed, i)
         kept.append(Draw(top1(answers, linear_probe(x[rows], y[rows], queries)), covered(y[rows])))
     return kept

@@ -1,21 +1,26 @@
 """The stage: a trained model's predictions for the test images, and all metrics."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.neighbours import Neighbours
 from pipeline.artifacts.predictions import Predictions
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.files import read_json, whole_folder, write_csv, write_json
 from pipeline.base.log import write_log
-from pipeline.base.machine import Reading
+from pipeline.base.machine import Machine
+from pipeline.base.params import Params
 from pipeline.evaluate import accuracy, metrics, plots
 from pipeline.evaluate.levels import parents_in
-from pipeline.evaluate.metrics import EvaluateParams, Metrics
+from pipeline.evaluate.metrics import EvaluateParams
 from pipeline.evaluate.predict import predict_split
+from pipeline.evaluate.propagated import measure
+from pipeline.graph.propagation import PropagateParams
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
 
@@ -23,29 +28,38 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(
-    ingest: Path, embed: Path, labels: Path, model: Path, out: Path, params: EvaluateParams, seed: int, reading: Reading
-) -> Metrics:
+    params: Params, ingest: Path, embed: Path, graph: Path, labels: Path, model: Path, out: Path
+) -> Mapping[str, float | int]:
     """Measures the `model` on the test split, and writes metrics, predictions, draws and plots as the folder `out`."""
+    block, reading = params.stage("evaluate", EvaluateParams), params.block("machine", Machine).reading
+    spreading = params.block("train.propagate", PropagateParams)
     manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet", "test")
     answers, given = Labels.read(ingest / "answers.csv"), Labels.read(labels)
     train, test = Embeddings.read(embed / "train"), Embeddings.read(embed / "test")
     classes_without_label = read_json(model / "model.json").get("unreached", [])
-    net = Classifier.read(model).to(Device.choose("fp32").device)
+    device = Device.choose("fp32").device
+    net = Classifier.read(model).to(device)
     parents = parents_in(answers, given)
     with write_log(out.parent, "evaluate", {"images": len(test.keys)}):
-        split = predict_split(net, manifest, index, "test", parents, params.batch_size, reading)
-        measured = metrics.gather(split, given, answers, classes_without_label, train, test, params, seed)
+        split = predict_split(net, manifest, index, "test", parents, block.batch_size, reading)
+        measured = metrics.gather(split, given, answers, classes_without_label, train, test, block, params.seed)
+        tables = train, test, Neighbours.read(graph), given, answers
+        propagated, shares = measure(*tables, spreading, device, params.seed)
+    values = {**measured.values, **propagated}
     predictions = metrics.with_answers(split, answers)
     with whole_folder(out) as part:
-        write_json(part / "metrics.json", measured.values)
+        write_json(part / "metrics.json", values)
         predictions.write(part / "predictions.csv")
         draws = [(i, f"{draw.top1:.9g}", draw.classes_covered) for i, draw in enumerate(measured.draws)]
         write_csv(part / "draws.csv", ("draw", "top1", "classes_covered"), draws)
+        pairs = zip(shares.names, shares.assumed, shares.found, strict=True)
+        rows = [(name, f"{assumed:.6g}", f"{found:.6g}") for name, assumed, found in pairs]
+        write_csv(part / "class_shares.csv", ("label", "assumed", "found"), rows)
         (part / "plots").mkdir()
         _plot_confusion(predictions, part / "plots/confusion.png")
     for why, names in metrics.absent(measured.values):
         log.info("absent: %s: %s", ", ".join(names), why)
-    return measured
+    return values
 
 
 def _plot_confusion(predictions: Predictions, file: Path) -> None:

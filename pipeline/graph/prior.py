@@ -43,17 +43,21 @@ def class_shares(
     return shares / shares.sum()
 
 
-def read_shares(file: Path, classes: Sequence[str]) -> Float[ndarray, " k"]:
-    """The shares in a CSV `label,share`, in the order of `classes`, in any unit.
+def read_shares(prior: str, classes: Sequence[str]) -> Float[ndarray, " k"] | None:
+    """The shares in the CSV `label,share` that `prior` names, in the order of `classes`, in any unit; None for a word.
 
-    Raises ArtifactError for a class that is missing, unknown or there twice, and for a share that is not above 0.
+    Other classes of the CSV do not count: nobody has labelled them yet. Raises ArtifactError for a class that is
+    missing or there twice, and for a share that is not above 0.
     """
+    if prior in PRIORS:
+        return None
+    file = Path(prior)
     rows = read_csv(file, ("label", "share"))[1]
     shares: dict[str, float] = {}
     for row in rows:
         name, share = row[0].strip(), number(file, row[1])
-        if name not in classes or name in shares:
-            raise ArtifactError(f"{file}: expected each class once, got {name!r}{' twice' if name in shares else ''}")
+        if name in shares:
+            raise ArtifactError(f"{file}: expected each class once, got {name!r} twice")
         if not 0 < share < np.inf:
             raise ArtifactError(f"{file}: {name}: expected a share above 0, got {row[1]}")
         shares[name] = share

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
+from numpy import ndarray
 from torch import Tensor, nn
 
 from pipeline.graph.affinity import edge_weights
-from pipeline.nn.heads import LINEAR, Head
+from pipeline.graph.propagation import Propagation
+from pipeline.nn.heads import LINEAR, Head, Levels
 
 SIMILARITIES = 1 << 26  # held at a time: 256 MB
 
@@ -67,3 +70,25 @@ class NeighbourVote(Head):
 
     def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
         return self.layer.weight, self.layer.bias
+
+
+def head_of(result: Propagation, x: Float32[ndarray, "n d"], classes: Sequence[str], neighbours: int) -> Head:
+    """The head that classifies new images by their vectors as `result` does the training images."""
+    head: Levels | NeighbourVote
+    if result.readout == "linear":
+        head = Levels(x.shape[1], {"label": classes})
+        layer = head.layer(0)
+    else:
+        top, names = result.scores.classes.shape[1], {"label": classes, LINEAR: classes}
+        head = NeighbourVote(x.shape[1], names, num_images=len(x), top=top, neighbours=neighbours)
+        length = np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        head.vectors.copy_(torch.from_numpy(x / length))
+        head.classes.copy_(result.scores.classes)
+        head.amounts.copy_(result.scores.share)
+        head.share.fill_(result.share)
+        head.temperature.fill_(result.temperature)
+        layer = head.layer
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(result.weight[:, : x.shape[1]]))
+        layer.bias.copy_(torch.from_numpy(result.bias))
+    return head

@@ -164,14 +164,15 @@ def test_class_shares_come_from_where_the_prior_says(tmp_path):
     assert prior.class_shares("clusters", labels, mass, 3, None).tolist() == [0.3, 0, 0.7]
     assert prior.class_shares("mixed", labels, mass, 3, None).tolist() == [0.4, 0, 0.6]
     file = tmp_path / "shares.csv"
-    file.write_text("label,share\nb,30\na,10\nc,60\n")
-    known = prior.read_shares(file, ["a", "b", "c"])
+    file.write_text("label,share\nb,30\na,10\nc,60\nlater,5\n")
+    known = prior.read_shares(str(file), ["a", "b", "c"])
     assert known.tolist() == [10, 30, 60]
+    assert prior.read_shares("mixed", ["a"]) is None
     assert prior.class_shares(str(file), labels, mass, 3, known) == pytest.approx([1 / 7, 0, 6 / 7])
-    for text in ("a,1\nb,2\n", "a,1\nb,2\nc,-1\n", "a,1\na,2\nc,1\n", "d,1\n", "a,x\n"):
+    for text in ("a,1\nb,2\n", "a,1\nb,2\nc,-1\n", "a,1\na,2\nb,1\nc,1\n", "d,1\n", "a,x\n"):
         file.write_text(f"label,share\n{text}")
         with pytest.raises(ArtifactError, match=r"shares\.csv"):
-            prior.read_shares(file, ["a", "b", "c"])
+            prior.read_shares(str(file), ["a", "b", "c"])
 
 
 def test_masses_count_the_images_that_are_nearest():

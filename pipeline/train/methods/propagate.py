@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Float32
 from numpy import ndarray
 
 from pipeline.artifacts.curve import write_rows
@@ -20,13 +18,12 @@ from pipeline.base.errors import ArtifactError
 from pipeline.base.files import sha256
 from pipeline.base.params import Params
 from pipeline.graph.affinity import Affinity
-from pipeline.graph.prior import PRIORS, read_shares
+from pipeline.graph.prior import read_shares
 from pipeline.graph.propagation import PropagateParams, Propagation, propagate
 from pipeline.nn.classifier import Classifier, read_backbone
 from pipeline.nn.device import Device
 from pipeline.nn.embedder import Embedder
-from pipeline.nn.heads import LINEAR, Head, Levels
-from pipeline.nn.neighbour_vote import NeighbourVote
+from pipeline.nn.neighbour_vote import head_of
 from pipeline.parallel.work import resumable
 from pipeline.train.inputs import Inputs
 
@@ -44,9 +41,9 @@ def run(params: Params, given: Inputs, backbone: Path, embed: Path, graph: Path,
             f"{graph}: expected neighbours and vectors of the {len(given.index.key)} training images, got "
             f"{len(neighbours)} and {len(train.keys)}; `dvc repro -f embed graph` makes them anew"
         )
-    known = [Path(block.prior)] if block.prior not in PRIORS else []
-    shares = read_shares(known[0], targets.classes) if known else None
-    files = [*given.files, embed / "train/vectors.npy", graph / "rows.npy", graph / "sq_dist.npy", *known]
+    shares = read_shares(block.prior, targets.classes)
+    files = [*given.files, embed / "train/vectors.npy", graph / "rows.npy", graph / "sq_dist.npy"]
+    files += [] if shares is None else [Path(block.prior)]
     about = {"images": len(neighbours), **Device.choose("fp32").about()}
     with resumable("train", out, params=[block.model_dump(), targets.names], inputs=files, log=about) as (_, folder):
         if folder is None:
@@ -75,28 +72,6 @@ def run(params: Params, given: Inputs, backbone: Path, embed: Path, graph: Path,
         names = [targets.classes[i] if seen else UNREACHED for i, seen in zip(number[rest], reached, strict=True)]
         sure = np.where(reached, confidence[rest], 0).astype(np.float64)
         PseudoLabels(given.index.keys_of(rest), names, sure).write(folder / "pseudo_labels.csv")
-
-
-def head_of(result: Propagation, x: Float32[ndarray, "n d"], classes: Sequence[str], neighbours: int) -> Head:
-    """The head that classifies new images by their vectors as `result` does the training images."""
-    head: Levels | NeighbourVote
-    if result.readout == "linear":
-        head = Levels(x.shape[1], {"label": classes})
-        layer = head.layer(0)
-    else:
-        top, names = result.scores.classes.shape[1], {"label": classes, LINEAR: classes}
-        head = NeighbourVote(x.shape[1], names, num_images=len(x), top=top, neighbours=neighbours)
-        length = np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        head.vectors.copy_(torch.from_numpy(x / length))
-        head.classes.copy_(result.scores.classes)
-        head.amounts.copy_(result.scores.share)
-        head.share.fill_(result.share)
-        head.temperature.fill_(result.temperature)
-        layer = head.layer
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(result.weight[:, : x.shape[1]]))
-        layer.bias.copy_(torch.from_numpy(result.bias))
-    return head
 
 
 def class_shares(result: Propagation, number: ndarray, classes: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -1,0 +1,95 @@
+"""What propagation makes of the labels, whatever was trained: an estimate without answers, and figures with them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from numpy import ndarray
+
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.neighbours import Neighbours
+from pipeline.base.errors import ArtifactError
+from pipeline.evaluate.accuracy import top1
+from pipeline.evaluate.metrics import encode, finest
+from pipeline.evaluate.probes import drawn
+from pipeline.graph.affinity import Affinity
+from pipeline.graph.estimate import forecast
+from pipeline.graph.prior import read_shares
+from pipeline.graph.propagation import PropagateParams, Propagation, propagate
+from pipeline.nn.neighbour_vote import head_of
+
+MORE = (20, 40, 100)  # labels, whose worth is forecast
+DRAWS = 5  # random draws that are propagated
+DRAWN_MOST = 200_000  # training images, beyond which none is: each draw takes minutes there
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of each class the share of training images that was assumed, and the share that propagation found."""
+
+    names: Sequence[str]
+    assumed: Sequence[float]
+    found: Sequence[float]
+
+
+def measure(
+    train: Embeddings,
+    test: Embeddings,
+    neighbours: Neighbours,
+    labels: Labels,
+    answers: Labels,
+    params: PropagateParams,
+    device: torch.device,
+    seed: int,
+) -> tuple[dict[str, float], Shares]:
+    """Metrics of propagation. Those that need answers are absent without them.
+
+    `estimated_top1` and its ends, `forecast_N_top1` with N more labels; `propagate_top1` on the test images with an
+    answer, `random_propagate_top1_mean` and `_std` over random draws of as many labels.
+    """
+    if len(neighbours) != len(train.keys):
+        raise ArtifactError(
+            f"graph: expected neighbours of the {len(train.keys)} training images, got {len(neighbours)}; "
+            "`dvc repro -f graph` makes them anew"
+        )
+    label, answer = finest(labels), finest(answers)
+    names = sorted({*label.values(), *answer.values()})
+    number = {name: i for i, name in enumerate(names)}
+    of_picks, of_train = encode(train.keys, label, number), encode(train.keys, answer, number)
+    of_test = encode(test.keys, answer, number)
+    shares = read_shares(params.prior, names)
+    affinity = Affinity.of(neighbours, device)
+
+    def result_of(rows: Int64[ndarray, " m"], classes: Int64[ndarray, " m"]) -> Propagation:
+        return propagate(train.vectors, affinity, rows, classes, len(names), params, shares)
+
+    def on_test(result: Propagation) -> float:
+        head = head_of(result, train.vectors, names, neighbours.rows.shape[1]).to(device)
+        return top1(of_test[of_test >= 0], predictions(head, test.vectors[of_test >= 0], device))
+
+    rows = np.flatnonzero(of_picks >= 0)
+    result = result_of(rows, of_picks[rows])
+    expected = {f"forecast_{more}": forecast(result.estimate, len(rows), more) for more in MORE}
+    values: dict[str, float] = {}
+    for name, one in {"estimated": result.estimate, **expected}.items():
+        ends = {"top1": one.top1, "top1_low": one.low, "top1_high": one.high, "top1_at_least": one.at_least}
+        values |= {f"{name}_{end}": value for end, value in ends.items()}
+    found = np.bincount(result.best(train.vectors)[0], minlength=len(names)) / len(train.keys)
+    if (of_test >= 0).any():
+        values["propagate_top1"] = on_test(result)
+        answered = np.flatnonzero(of_train >= 0)
+        if len(rows) <= len(answered) <= DRAWN_MOST:
+            draws = [answered[drawn(len(answered), len(rows), seed, i)] for i in range(DRAWS)]
+            tops = [on_test(result_of(draw, of_train[draw])) for draw in draws]
+            values["random_propagate_top1_mean"] = float(np.mean(tops))
+            values["random_propagate_top1_std"] = float(np.std(tops, ddof=1))
+    return values, Shares(names, result.prior.tolist(), found.tolist())
+
+
+@torch.inference_mode()
+def predictions(head: torch.nn.Module, x: Float32[ndarray, "q d"], device: torch.device) -> Int64[ndarray, " q"]:
+    """The class that a head names for each vector."""
+    return head(torch.from_numpy(x).to(device))["label"].argmax(dim=1).cpu().numpy()
