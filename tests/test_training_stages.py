@@ -25,6 +25,7 @@ from pipeline.nn.backbones import BACKBONES
 from pipeline.nn.classifier import Classifier, read_backbone
 from pipeline.nn.device import Device
 from pipeline.nn.embedder import Embedder
+from pipeline.nn.heads import Levels
 from pipeline.pretrain.methods import METHODS
 from pipeline.shards.reader import load
 from pipeline.train.methods import METHODS as SEMISUP
@@ -364,6 +365,34 @@ def test_own_vectors_are_one_more_view(run):
     says = f"mine.txt: key {keys[0]}: expected a vector for each image, found none of that key"
     assert refusal(call(embed, "embed.own=mine.npy", out="data/again")) == says
     assert refusal(call(embed, "embed.own=no.npy", out="data/again")) == "no.npy: expected a .npy file, found none"
+
+
+def test_a_table_is_the_same_in_small_blocks(run, monkeypatch):
+    for rows in (4096, 7):
+        monkeypatch.setattr("pipeline.embed.tables.AT_ONCE", rows)
+        assert call(embed, out=f"data/{rows}").exit_code == 0
+    for split in ("train", "test"):
+        one, other = (Embeddings.read(run / name / split) for name in ("4096", "7"))
+        assert list(one.keys) == list(other.keys)
+        np.testing.assert_allclose(one.vectors, other.vectors, atol=1e-5)
+
+
+def test_a_round_of_a_model_on_joined_views_is_kept(run):
+    """What is kept are the features that its head stands on."""
+    assert call(embed).exit_code == 0
+    net = Embedder.read(run / "embed", read_backbone(run / "pretrain"))
+    names = Classifier.read(run / "train").head.names
+    model = Classifier(net, Levels(net.dim, names), (8, 8)).eval()
+    model.write(run / "train", {"labels_sha256": sha256(run / "label/labels.csv")})
+    result = call(keep_round)
+    assert result.exit_code == 0, result.output
+    index = Index.read(run / "ingest/index.parquet")
+    outputs = ModelOutputs.read(run / "rounds/outputs", Index.read(run / "ingest/index.parquet", "train").key)
+    assert outputs.features.vectors.shape[1] == net.dim
+    with torch.inference_mode():
+        expected = model(load(Manifest.read(run / "ingest/manifest.json"), index, "train", "").pixels)["label"].numpy()
+    found = outputs.features.vectors @ outputs.weight.T + outputs.bias
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.usefixtures("run")

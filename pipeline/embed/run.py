@@ -130,21 +130,19 @@ def run(params: Params, ingest: Path, backbone: Path, out: Path) -> None:
         about = {"images": sum(manifest.count(split) for split in manifest.splits), **device.about()}
         values = [block.model_dump(), shared]
         with resumable("embed", out, params=values, inputs=files, log=about) as (parts, folder):
-            see = partial(look, net, block.views[1:])
-            seen = {
-                split: embed_split(
+            see, done = partial(look, net, block.views[1:]), {}
+            for split in sorted(manifest.splits):
+                done[split] = embed_split(
                     see, manifest, index, split, block, device, parts, unit=False, reading=machine.reading
                 )
-                for split in sorted(manifest.splits)
-            }
             if folder is None:
                 return
             blank = torch.zeros(1, manifest.channels, *manifest.size)
             widths = {BACKBONE: net.dim, **{name: PLAIN[name](blank).shape[1] for name in block.views[1:]}}
-            training = rows_in(seen["train"], manifest, index, "train")
+            training = rows_in(done["train"], manifest, index, "train")
             joined = fit(net, widths, block.dim, own, index.rows("train"), training)
             log.info("views: %s", ", ".join(f"{name} {weight:.2f}" for name, weight in joined.weights.items()))
             joined.embedder.write(folder, joined.about)
-            for split, vectors in seen.items():
+            for split, seen in done.items():
                 (folder / split).mkdir()
-                join(vectors, manifest, index, split, folder / split, joined.vectors)
+                join(seen, manifest, index, split, folder / split, joined.vectors)

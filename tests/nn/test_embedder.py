@@ -70,7 +70,10 @@ def test_bytes_and_floats_are_the_same_and_half_precision_is_the_networks_alone(
     made = embedder()
     with torch.inference_mode():
         torch.testing.assert_close(made(images), made(images.float() / 255))
+        raw = made.raw(images)
+        exact = made.project(raw)
         with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(made.project(raw), exact)
             found = made(images)
             torch.testing.assert_close(made.raw(images)[:, -324:], made.raw(images.float() / 255)[:, -324:])
     assert found.dtype == torch.float32
