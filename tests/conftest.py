@@ -46,7 +46,7 @@ def streamed():
 @pytest.fixture
 def run(digits_run, tmp_path, monkeypatch):
     """A copy of a small real run's data folder, and the folder that holds it as working directory."""
-    from tests.graph import ROOT
+    from tests.imports import ROOT
 
     shutil.copytree(digits_run, tmp_path / "data")
     shutil.copy(ROOT / "params.yaml", tmp_path)

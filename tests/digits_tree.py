@@ -14,11 +14,13 @@ from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.model import Weights
 from pipeline.artifacts.picks import Selection
 from pipeline.base.files import write_json
+from pipeline.graph.run import nearest_others
 from pipeline.nn.arrays import to_arrays
 from pipeline.nn.backbones import Backbone, SmallResNet
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Levels
 from pipeline.shards.decode import encode
+from tests.clouds import SEARCH
 from tests.shards.tar_set import made as tar_set
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -45,6 +47,9 @@ def build(data, *, images=500, budget=30, names=NAMES, known=None, unlabelled=()
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         (data / "embed" / name).mkdir(parents=True)
         Embeddings(keys[own].tolist(), vectors).write(data / "embed" / name)
+        if name == "train":
+            (data / "graph").mkdir()
+            nearest_others(vectors, 10, SEARCH)[0].write(data / "graph")
         rows |= {keys[i]: [names[classes[i]]] for place, i in enumerate(own) if known is None or known(name, place)}
     Labels(["label"], rows).write(data / "ingest/answers.csv")
     train = np.flatnonzero(split == "train")

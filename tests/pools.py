@@ -11,7 +11,7 @@ from pipeline.select.methods import SELECTORS
 from pipeline.select.pool import Outputs, Pool
 from pipeline.select.selector import Selector
 from pipeline.vectors.neighbours import Search
-from tests.graph import ROOT
+from tests.imports import ROOT
 
 SEARCH = Search(memory_mb=256, exact_most=100_000, recall=0.95, probes=64)
 PARAMS = Params.read(ROOT / "params.yaml")

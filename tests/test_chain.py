@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from pipeline.base.files import sha256
 from pipeline.base.params import STAGES, Params
 from stages.new_run import main as new_run
-from tests.graph import ROOT
+from tests.imports import ROOT
 
 pytestmark = pytest.mark.slow
 

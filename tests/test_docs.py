@@ -11,7 +11,7 @@ from pipeline.nn.backbones import BACKBONES
 from pipeline.pretrain.methods import METHODS as PRETRAIN
 from pipeline.select.methods import SELECTORS
 from pipeline.train.methods import METHODS as TRAIN
-from tests.graph import ROOT
+from tests.imports import ROOT
 
 README = (ROOT / "README.md").read_text()
 PAGES = {file: file.read_text() for file in sorted((ROOT / "docs").glob("**/*.md"))}

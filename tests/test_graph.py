@@ -9,11 +9,12 @@ from pipeline.base.params import STAGES
 from pipeline.pretrain.methods import METHODS as PRETRAIN
 from pipeline.select.methods import SELECTORS
 from pipeline.train.methods import METHODS as TRAIN
-from tests.graph import ROOT, closure
+from tests.imports import ROOT, closure
 
 GRAPH = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 LAUNCHED = ("pretrain", "embed", "train")  # by what LAUNCH says, as several processes for instance
 TABLES = {"pretrain": PRETRAIN, "select": SELECTORS, "train": TRAIN}
+PROPAGATE = "train.propagate"  # by which evaluate says what could be had without a network
 ANSWERS = {"data/ingest/answers.csv", "data/ingest/sources.csv"}
 
 
@@ -32,7 +33,8 @@ def test_one_word_names_stage_command_folder_and_block():
         assert stage["cmd"] == f"{python(name)} -m stages.{name}"
         assert stage["desc"].endswith(".")
         assert all(out.startswith(f"data/{name}/") for out in outputs(stage))
-        assert {param.split(".")[0] for param in stage["params"]} <= {name, "seed"}
+        assert {param.split(".")[0] for param in stage["params"] if param != PROPAGATE} <= {name, "seed"}
+    assert {name for name, stage in GRAPH.items() if PROPAGATE in stage["params"]} == {"evaluate"}
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -53,7 +55,7 @@ def test_a_table_says_no_more_than_the_files_of_its_methods(name, table):
     """dvc.yaml names the method's file and no table: a name must be that of the file which defines the class."""
     assert all(method.__module__ == f"pipeline.{name}.methods.{key}" for key, method in table.items())
     files = {file.stem for file in (ROOT / f"pipeline/{name}/methods").glob("[a-z]*.py")}
-    assert files - {"none"} == set(table)
+    assert files - {"none", "propagate"} == set(table)  # weights to start from, and a run of its own
 
 
 def test_methods_are_left_out_of_folders_that_stages_depend_on():
@@ -83,7 +85,7 @@ def upstream(name: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["pretrain", "embed", "select"])
+@pytest.mark.parametrize("name", ["pretrain", "embed", "graph", "select"])
 def test_the_wall(name):
     """No answer is upstream of what learns without labels or selects."""
     reached = upstream(name)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from stages.new_run import main
-from tests.graph import ROOT
+from tests.imports import ROOT
 
 
 @pytest.fixture(autouse=True)

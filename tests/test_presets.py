@@ -12,7 +12,7 @@ from pipeline.pretrain.recipe import Recipe
 from pipeline.train.methods import METHODS as SEMISUP
 from pipeline.train.methods import Chosen
 from pipeline.train.task import TrainParams
-from tests.graph import ROOT
+from tests.imports import ROOT
 
 PRESETS = sorted((ROOT / "presets").glob("*/*.yaml"))
 

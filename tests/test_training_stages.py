@@ -34,7 +34,7 @@ from stages.keep_round import main as keep_round
 from stages.pretrain import main as pretrain
 from stages.select import main as select
 from stages.train import main as train
-from tests.graph import ROOT
+from tests.imports import ROOT
 
 FEW = ("train.steps=4", "train.batch_size=4", "pretrain.steps=4", "pretrain.batch_size=16")
 

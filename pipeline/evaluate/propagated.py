@@ -17,9 +17,9 @@ from pipeline.evaluate.metrics import encode, finest
 from pipeline.evaluate.probes import drawn
 from pipeline.graph.affinity import Affinity
 from pipeline.graph.estimate import forecast
+from pipeline.graph.head import head_of
 from pipeline.graph.prior import read_shares
 from pipeline.graph.propagation import PropagateParams, Propagation, propagate
-from pipeline.nn.neighbour_vote import head_of
 
 MORE = (20, 40, 100)  # labels, whose worth is forecast
 DRAWS = 5  # random draws that are propagated

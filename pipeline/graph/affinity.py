@@ -6,25 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Int64
 from numpy import ndarray
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from pipeline.artifacts.neighbours import Neighbours
-
-SHARPNESS = 4.0  # exp(-4): the weight of an image's k-th neighbour
-
-
-def edge_weights(sq_dist: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
-    """exp(-4 d_j^2 / d_k^2) for the squared distances to k neighbours, d_k the largest finite one; 0 where inf.
-
-    Copies, at a distance of 0, have the weight 1.
-    """
-    finite = sq_dist.isfinite()
-    largest = sq_dist.where(finite, torch.zeros_like(sq_dist)).amax(dim=1, keepdim=True)
-    tiny = torch.finfo(sq_dist.dtype).tiny
-    return (-SHARPNESS * sq_dist / largest.clamp(min=tiny)).exp()
+from pipeline.nn.neighbour_vote import edge_weights
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float32
-from numpy import ndarray
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from pipeline.graph.affinity import edge_weights
-from pipeline.graph.propagation import Propagation
-from pipeline.nn.heads import LINEAR, Head, Levels
+from pipeline.nn.heads import LINEAR, Head
 
+SHARPNESS = 4.0  # exp(-4): the weight of an image's k-th neighbour
 SIMILARITIES = 1 << 26  # held at a time: 256 MB
+
+
+def edge_weights(sq_dist: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+    """exp(-4 d_j^2 / d_k^2) for the squared distances to k neighbours, d_k the largest finite one; 0 where inf.
+
+    Copies, at a distance of 0, have the weight 1.
+    """
+    finite = sq_dist.isfinite()
+    largest = sq_dist.where(finite, torch.zeros_like(sq_dist)).amax(dim=1, keepdim=True)
+    tiny = torch.finfo(sq_dist.dtype).tiny
+    return (-SHARPNESS * sq_dist / largest.clamp(min=tiny)).exp()
 
 
 class NeighbourVote(Head):
@@ -70,25 +78,3 @@ class NeighbourVote(Head):
 
     def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
         return self.layer.weight, self.layer.bias
-
-
-def head_of(result: Propagation, x: Float32[ndarray, "n d"], classes: Sequence[str], neighbours: int) -> Head:
-    """The head that classifies new images by their vectors as `result` does the training images."""
-    head: Levels | NeighbourVote
-    if result.readout == "linear":
-        head = Levels(x.shape[1], {"label": classes})
-        layer = head.layer(0)
-    else:
-        top, names = result.scores.classes.shape[1], {"label": classes, LINEAR: classes}
-        head = NeighbourVote(x.shape[1], names, num_images=len(x), top=top, neighbours=neighbours)
-        length = np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        head.vectors.copy_(torch.from_numpy(x / length))
-        head.classes.copy_(result.scores.classes)
-        head.amounts.copy_(result.scores.share)
-        head.share.fill_(result.share)
-        head.temperature.fill_(result.temperature)
-        layer = head.layer
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(result.weight[:, : x.shape[1]]))
-        layer.bias.copy_(torch.from_numpy(result.bias))
-    return head

@@ -34,6 +34,7 @@ class Run:
     curves: Mapping[str, Curve]
     about: Mapping[str, Mapping[str, Any]]
     pseudo_labels: int
+    class_shares: Mapping[str, tuple[float, float]]  # of the training images, as propagation assumed and found them
 
     @classmethod
     def read(cls, data: Path) -> "Run":
@@ -44,7 +45,7 @@ class Run:
         others = {names[0] for names in labels.rows.values()} | {*predictions.answers, *predictions.predictions}
         curves = {stage: data / stage / "curve.csv" for stage in ("pretrain", "train")}
         draws = data / "evaluate/draws.csv"
-        pseudo_labels = data / "train/pseudo_labels.csv"
+        pseudo_labels, shares = data / "train/pseudo_labels.csv", data / "evaluate/class_shares.csv"
         records = {"pretrain": "backbone.json", "select": "record.json", "train": "model.json"}
         return cls(
             manifest=Manifest.read(data / "ingest/manifest.json"),
@@ -59,4 +60,8 @@ class Run:
             curves={stage: read_rows(file) for stage, file in curves.items() if file.is_file()},
             about={stage: read_json(data / stage / name) for stage, name in records.items()},
             pseudo_labels=len(read_csv(pseudo_labels, ("key", "prediction"))[1]) if pseudo_labels.is_file() else 0,
+            class_shares={
+                row[0]: (number(shares, row[1]), number(shares, row[2]))
+                for row in read_csv(shares, ("label", "assumed", "found"))[1]
+            },
         )

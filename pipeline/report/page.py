@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.evaluate import accuracy
 from pipeline.evaluate.metrics import absent, finest
+from pipeline.graph.estimate import FEW
 from pipeline.report import plots, tables
 from pipeline.report.inputs import Run
 from pipeline.shards.pictures import Picture
@@ -77,6 +78,7 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int) -
         pictures=pictures,
         seed=seed,
         m=run.metrics,
+        few=run.metrics["n_labels"] < FEW,
         label=label,
         any_label={key: next((name for name in names if name), "") for key, names in run.labels.rows.items()},
         readouts=tables.readouts(run.metrics),

@@ -14,6 +14,7 @@ from pipeline.report.inputs import Run
 
 SQUARES = 25  # classes, beyond which the confusion matrix gives way to the list of the most frequent mistakes
 ROWS = 50  # of the table of classes
+APART = {"knn", "probe", "propagate", "estimated"}  # of vectors, not of the model
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ClassRow:
     predicted: int
     recall: float | None
     taken_for: str  # the most frequent mistake, "" where there is none
+    shares: tuple[float, float]  # of the training images, as propagation assumed and found them
 
 
 def class_rows(run: Run, label: Mapping[str, str]) -> list[ClassRow]:
@@ -38,8 +40,9 @@ def class_rows(run: Run, label: Mapping[str, str]) -> list[ClassRow]:
         wrong = counts[i].copy()
         wrong[i] = 0
         share = None if np.isnan(recall[i]) else float(recall[i])
+        shares = run.class_shares.get(name, (0.0, 0.0))
         taken_for = run.classes[int(wrong.argmax())] if wrong.any() else ""
-        rows.append(ClassRow(name, given[name], int(counts[i].sum()), predicted[name], share, taken_for))
+        rows.append(ClassRow(name, given[name], int(counts[i].sum()), predicted[name], share, taken_for, shares))
     if len(rows) > ROWS:
         rows = sorted(rows, key=lambda row: 2.0 if row.recall is None else row.recall)[:ROWS]
     return rows
@@ -66,14 +69,13 @@ def mixups(run: Run, most: int = 12) -> list[tuple[str, str, int]]:
 def readouts(metrics: Mapping[str, float | int]) -> list[tuple[str, dict[str, float | int]]]:
     """Coarser levels and other readouts of the model, each with those of its metrics that are known."""
     kinds = ("top1", "macro_f1", "ece", "consistency")
-    apart = {"knn", "probe"}  # of vectors, not of the model
     names = dict.fromkeys(
         name.removesuffix(f"_{kind}") for name in metrics for kind in kinds if name.endswith(f"_{kind}")
     )
     values = {
         name: {kind: metrics[f"{name}_{kind}"] for kind in kinds if f"{name}_{kind}" in metrics}
         for name in names
-        if name not in apart
+        if name not in APART and not name.startswith("forecast_")
     }
     return [(name, row) for name, row in values.items() if row]
 

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from pipeline.base import rng
 from pipeline.evaluate import probes
 from pipeline.evaluate.accuracy import balance, covered
+from pipeline.graph import probe
 
 
 def unit(x):
@@ -61,7 +62,7 @@ def test_labels_of_one_class_give_that_class(points):
 
 def test_a_probe_that_did_not_converge_says_so_and_warns_nobody(points, monkeypatch, caplog):
     x, y, queries, _ = points
-    monkeypatch.setattr(probes, "MAX_ITER", 1)
+    monkeypatch.setattr(probe, "MAX_ITER", 1)
     with caplog.at_level(logging.INFO):
         probes.linear_probe(x[:40], y[:40], queries)
     assert caplog.messages == ["linear probe on 40 labels: not converged after 1 steps"]

@@ -13,7 +13,7 @@ from pipeline.base.errors import ArtifactError
 from pipeline.base.params import Params, parse_yaml
 from pipeline.evaluate.replicates import ReplicateParams, summarise
 from stages.summarise import main
-from tests.graph import ROOT
+from tests.imports import ROOT
 
 RUNS = [{"top1": 0.5, "n": 3, "ece": 0.1}, {"top1": 0.7, "n": 3}, {"top1": 0.9, "n": 3, "ece": 0.2}]
 

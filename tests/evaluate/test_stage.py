@@ -15,7 +15,7 @@ from pipeline.artifacts.shards import Manifest
 from pipeline.base.files import read_json
 from stages.evaluate import main
 
-FILES = ["draws.csv", "metrics.json", "plots/confusion.png", "predictions.csv"]
+FILES = ["class_shares.csv", "draws.csv", "metrics.json", "plots/confusion.png", "predictions.csv"]
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from sklearn.semi_supervised import LabelSpreading
 from pipeline.artifacts.neighbours import Neighbours
 from pipeline.base import rng
 from pipeline.graph import spread
-from pipeline.graph.affinity import Affinity, edge_weights
+from pipeline.graph.affinity import Affinity
 from pipeline.graph.run import nearest_others
+from pipeline.nn.neighbour_vote import edge_weights
 from pipeline.vectors.geometry import unit
 from tests.clouds import CPU, SEARCH, affinity, clouds, labelled
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from stages.ingest import main
-from tests.graph import ROOT
+from tests.imports import ROOT
 from tests.ingest.outcome import IMAGES, bytes_below
 from tests.shards.server import serving
 

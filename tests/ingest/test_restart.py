@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from pipeline.ingest.source import key_of
-from tests.graph import ROOT
+from tests.imports import ROOT
 from tests.ingest.outcome import FOLDER, IMAGES, OUT, bytes_below, index, manifest, paths
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from PIL import Image
 from pipeline.base.errors import SourceError
 from pipeline.ingest.source import Item, key_of, keyed
 from pipeline.ingest.sources import SOURCES
-from tests.graph import ROOT
+from tests.imports import ROOT
 from tests.ingest.outcome import FIVE, FOLDER, IMAGES, answers, classes, index, manifest, paths, shards, spans
 from tests.refusals import refusal_of
 

@@ -12,7 +12,7 @@ from pipeline.artifacts.shards import Index, Manifest, Shard
 from pipeline.base.files import sha256
 from pipeline.shards.decode import encode
 from stages.label import main
-from tests.graph import ROOT
+from tests.imports import ROOT
 
 INGEST, FILE = Path("data/ingest"), Path("data/annotations/labels.csv")
 TEMPLATE = FILE.with_name("template.csv")

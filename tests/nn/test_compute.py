@@ -10,7 +10,7 @@ import torch
 from pipeline.base.errors import ParamsError
 from pipeline.nn.backbones import BACKBONES, fresh
 from pipeline.nn.compute import reduce_cost
-from tests.graph import ROOT
+from tests.imports import ROOT
 
 KINDS = {
     "small_resnet": {"width": 16, "stem_stride": 1},

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from pipeline.base.errors import ParamsError
 from pipeline.nn.norm import SyncBatchNorm, synchronised
 from pipeline.parallel import dist
-from tests.graph import ROOT
+from tests.imports import ROOT
 from tests.parallel.two_processes import CASES, RESUMED, gradients, trained
 
 pytestmark = pytest.mark.slow

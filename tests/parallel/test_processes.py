@@ -17,7 +17,7 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.shards import Manifest
 from pipeline.base.files import sha256
 from pipeline.parallel import dist
-from tests.graph import ROOT
+from tests.imports import ROOT
 
 pytestmark = pytest.mark.slow
 

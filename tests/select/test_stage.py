@@ -21,7 +21,7 @@ from pipeline.artifacts.model_outputs import ModelOutputs
 from pipeline.artifacts.picks import Selection
 from pipeline.select.methods import SELECTORS
 from stages.select import main
-from tests.graph import ROOT
+from tests.imports import ROOT
 
 NAMES = ", ".join(sorted(SELECTORS))
 KEYS = [f"k{i:03d}" for i in range(60)]

@@ -12,7 +12,7 @@ from pipeline.artifacts.shards import Index
 from pipeline.base.files import read_csv, sha256
 from pipeline.nn.classifier import Classifier
 from stages.train import main as train
-from tests.graph import ROOT
+from tests.imports import ROOT
 from tests.parallel.test_dist import TORCHRUN
 from tests.test_training_stages import FEW, call, refusal
 

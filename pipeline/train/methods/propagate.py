@@ -18,12 +18,12 @@ from pipeline.base.errors import ArtifactError
 from pipeline.base.files import sha256
 from pipeline.base.params import Params
 from pipeline.graph.affinity import Affinity
+from pipeline.graph.head import head_of
 from pipeline.graph.prior import read_shares
 from pipeline.graph.propagation import PropagateParams, Propagation, propagate
 from pipeline.nn.classifier import Classifier, read_backbone
 from pipeline.nn.device import Device
 from pipeline.nn.embedder import Embedder
-from pipeline.nn.neighbour_vote import head_of
 from pipeline.parallel.work import resumable
 from pipeline.train.inputs import Inputs
 

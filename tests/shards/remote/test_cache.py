@@ -17,7 +17,7 @@ import pytest
 from pipeline.artifacts.shards import Shard
 from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.shards.remote.cache import Cache
-from tests.graph import ROOT
+from tests.imports import ROOT
 from tests.refusals import refusal_of
 from tests.shards.server import reading, until
 
