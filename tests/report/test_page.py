@@ -134,7 +134,7 @@ def test_without_answers_the_page_says_what_is_not_known_and_why(data):
         "Least confident",
     ):
         assert words in text
-    for words in ("interval", "What the selection bought"):
+    for words in ("mean confidence", "What the selection bought"):
         assert words not in text
     shown, p = Shown.choose(Run.read(data), 8), Predictions.read(data / "evaluate/predictions.csv")
     ordered = sorted(p.confidence.tolist())
