@@ -1,6 +1,6 @@
 """How good the result is, told from the labels in hand, and how good it would be with more of them.
 
-No answer is used but the labels themselves. docs/methods/propagate.md has what was tried and how often the intervals
+No answer is used but the labels themselves. docs/methods/train-propagation.md has what was tried and how often the intervals
 hold the truth.
 """
 

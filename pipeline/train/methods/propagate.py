@@ -1,6 +1,6 @@
 """Propagate: labels spread through the graph of all images; no network is trained (Zhou et al. 2004).
 
-docs/methods/propagate.md has the formulas, what was changed and what was measured.
+docs/methods/train-propagation.md has the formulas, what was changed and what was measured.
 """
 
 import logging
