@@ -74,17 +74,25 @@ def fit_soft(x: Float32[ndarray, "n d"], scores: Scores) -> tuple[Float32[ndarra
     """The same of a layer that learns all images' spread classes, of `SOFT_IMAGES` at most, as soft targets."""
     seen = np.flatnonzero((scores.share.sum(1) > 0).cpu().numpy())
     rows = seen[sample(len(seen), SOFT_IMAGES, rng.stream(0, "graph", "soft"))]
-    inputs, targets = torch.from_numpy(x[rows]), torch.from_numpy(scores.dense(rows))
-    weight = torch.zeros(targets.shape[1], x.shape[1], requires_grad=True)
-    bias = torch.zeros(targets.shape[1], requires_grad=True)
+    targets = torch.from_numpy(scores.dense(rows))
+    weight, bias = fit_targets(torch.from_numpy(x[rows]), targets)
+    bias[targets.sum(0) == 0] = NEVER
+    return weight.numpy(), bias.numpy()
+
+
+def fit_targets(
+    inputs: Float32[Tensor, "n d"], targets: Float32[Tensor, "n k"]
+) -> tuple[Float32[Tensor, "k d"], Float32[Tensor, " k"]]:
+    """Weight and bias of a layer of least cross-entropy against soft targets, by L-BFGS; rows of zeros say nothing."""
+    weight = inputs.new_zeros(targets.shape[1], inputs.shape[1], requires_grad=True)
+    bias = inputs.new_zeros(targets.shape[1], requires_grad=True)
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=SOFT_STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        loss = F.cross_entropy(inputs @ weight.T + bias, targets) + weight.square().sum() / (2 * C * len(rows))
+        loss = F.cross_entropy(inputs @ weight.T + bias, targets) + weight.square().sum() / (2 * C * len(inputs))
         loss.backward()
         return loss
 
     optimiser.step(closure)
-    bias.data[targets.sum(0) == 0] = NEVER
-    return weight.detach().numpy(), bias.detach().numpy()
+    return weight.detach(), bias.detach()

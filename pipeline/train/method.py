@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pipeline.base.params import Block
@@ -15,7 +16,7 @@ from pipeline.nn import ema
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Head, Levels
-from pipeline.train.centroids import start_at_centroids
+from pipeline.train.head_start import start_head
 from pipeline.train.pixels import Pixels
 from pipeline.train.task import Task
 
@@ -30,6 +31,9 @@ class TrainMethod(Method[Batch], Generic[Batch, P]):
 
     Params: type[P]
     every_level = False
+    guesses = (
+        False  # whether it guesses the class of unlabelled images, so that `train.targets` has something to change
+    )
     files: Sequence[Path] = ()  # what this method reads beside what every method is given
 
     def __init__(self, backbone: Backbone, task: Task, params: P) -> None:
@@ -69,14 +73,30 @@ class EmaMethod(TrainMethod[Batch, P]):
         return Levels(dim, self.task.targets.names)
 
     def start(self, images: Pixels) -> None:
-        """Linear layers start at the class centroids, if `train.head` says so.
+        """Linear layers start as `train.head` says.
 
         Batch norm sees labelled and other images together here, also where training shows it labelled ones alone.
         """
-        if self.task.common.head == "centroids":
-            self.train()  # as in the steps to come
-            start_at_centroids(self.net, images, self.task.targets)
-            self.ema_net.head.load_state_dict(self.net.head.state_dict())
+        self.train()  # as in the steps to come
+        start_head(self.net, images, self.task)
+        self.ema_net.head.load_state_dict(self.net.head.state_dict())
+
+    def guess(
+        self,
+        own: Float[Tensor, "u k"],
+        rows: Int64[Tensor, " u"],
+        level: int = 0,
+        classes: Int64[Tensor, " k"] | None = None,
+    ) -> Float[Tensor, "u k"]:
+        """What is taught of the images `rows`: this network's `own` prediction and, with `train.targets`, the graph's.
+
+        The graph's share falls linearly to 0; it speaks of the finest level alone. `own` may be of some `classes`.
+        """
+        common = self.task.common
+        if common.targets == "own" or level > 0:
+            return own
+        assert self.task.graph is not None
+        return self.task.graph.mixed(own, rows, common.targets_share * (1 - self.progress), classes)
 
     def result(self, images: Pixels) -> Classifier:
         return self.ema_net

@@ -29,6 +29,7 @@ class PawsBatch:
     place: Int64[Tensor, " s"]
     classes: Int64[Tensor, " r"]
     views: Sequence[Float[Tensor, "u c h w"]]  # two, each of the same images
+    rows: Int64[Tensor, " u"]  # which images they are
     local: Float[Tensor, "v u c _ _"]  # small views of the same images; v is 0 where none are asked for
 
     @property
@@ -80,7 +81,7 @@ class PawsFeed:
 
     def __call__(self, step: int) -> PawsBatch:
         """The batch of a step, on the device of the images; all views are drawn independently."""
-        _, (classes, place), pixels = self._images(step)
+        rows, (classes, place), pixels = self._images(step)
         labelled_pixels, unlabelled = pixels.tensor_split([len(place)])
         chance = Chance(rng.number(self._task.seed, "train", "views", step)).over(*self._labelled)
         labelled = torch.cat([self._view(labelled_pixels, chance) for _ in range(2)])
@@ -90,4 +91,5 @@ class PawsFeed:
         if self._local_size is not None:
             small = self._local.view(self._view)
             local = torch.stack([small(unlabelled, chance, self._local_size) for _ in range(self._local.count)])
-        return PawsBatch(labelled, place.repeat(2).to(self._device), classes.to(self._device), views, local)
+        place, classes, rows = (x.to(self._device) for x in (place.repeat(2), classes, rows[len(place) :]))
+        return PawsBatch(labelled, place, classes, views, rows, local)

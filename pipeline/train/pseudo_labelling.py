@@ -58,10 +58,13 @@ class UnlabelledLoss(nn.Module, Generic[P]):
         self.alignment = None if goal is None else Alignment(goal, task.common.align_momentum)
 
     def forward(
-        self, weak: Float[Tensor, "u k"], strong: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]
+        self, p: Float[Tensor, "u k"], strong: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """The loss of both views' logits, and the mean weight; `rows` says which images. No gradient reaches `weak`."""
-        p = self.aligned(weak.detach().softmax(dim=1))
+        """The loss of the guesses `p` and the logits of strong views, and the mean weight; `rows` says which images.
+
+        No gradient reaches `p`.
+        """
+        p = self.aligned(p.detach())
         weights = self.weights(p, rows)
         return weighted_ce(strong, p.argmax(dim=1), weights), weights.mean()
 
@@ -71,7 +74,7 @@ class UnlabelledLoss(nn.Module, Generic[P]):
 
     @abstractmethod
     def weights(self, p: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]) -> Float[Tensor, " u"]:
-        """How much each image's pseudo-label counts, in [0, 1], from the predictions on weak views."""
+        """How much each image's pseudo-label counts, in [0, 1], from the guesses."""
 
     def after_step(self) -> None:
         """Takes over what `forward` has noted for the next step."""
@@ -82,6 +85,7 @@ class UnlabelledLoss(nn.Module, Generic[P]):
 class PseudoLabelling(EmaMethod[SemiBatch, P]):
     """Labelled loss plus `weight` times the unlabelled loss, summed over the levels of classes."""
 
+    guesses = True
     Unlabelled: type[UnlabelledLoss[P]]
 
     def __init__(self, backbone: Backbone, task: Task, params: P) -> None:
@@ -100,7 +104,8 @@ class PseudoLabelling(EmaMethod[SemiBatch, P]):
         labelled, unlabelled, rates = [], [], []
         for i, (level, unlabelled_loss) in enumerate(zip(logits, self.unlabelled, strict=True)):
             labelled.append(labelled_ce(logits[level], batch.label[:, i]))
-            loss, rate = unlabelled_loss(weak[level], strong[level], batch.rows)
+            p = self.guess(weak[level].softmax(dim=1), batch.rows, i)
+            loss, rate = unlabelled_loss(p, strong[level], batch.rows)
             unlabelled.append(loss)
             rates.append(rate)
         logs = {"labelled": torch.stack(labelled).sum(), "unlabelled": torch.stack(unlabelled).sum()}

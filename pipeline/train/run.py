@@ -11,6 +11,7 @@ from torch import Tensor
 from pipeline.artifacts.curve import write_rows
 from pipeline.artifacts.predictions import PseudoLabels
 from pipeline.base import rng
+from pipeline.base.errors import ParamsError
 from pipeline.base.files import sha256
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
@@ -21,6 +22,7 @@ from pipeline.nn.device import Device, channels_last
 from pipeline.nn.norm import synchronised
 from pipeline.parallel import dist
 from pipeline.parallel.work import resumable
+from pipeline.train.graph_targets import Spreading
 from pipeline.train.inputs import Inputs
 from pipeline.train.methods import METHODS, PROPAGATE, Chosen, propagate
 from pipeline.train.pixels import Pixels, for_all_images
@@ -43,12 +45,24 @@ def run(
                 log_labels(given.targets, PROPAGATE, every_level=False)
             propagate.run(params, given, backbone, embed, graph, out)
         else:
-            train(params, common, Inputs.read(ingest, labels), backbone, out, save_seconds)
+            given = Inputs.read(ingest, labels)
+            spreading = Spreading.read(params, given, embed, graph) if common.graph else None
+            train(params, common, given, spreading, backbone, out, save_seconds)
 
 
-def train(params: Params, common: TrainParams, given: Inputs, backbone: Path, out: Path, save_seconds: float) -> None:
+def train(
+    params: Params,
+    common: TrainParams,
+    given: Inputs,
+    spreading: Spreading | None,
+    backbone: Path,
+    out: Path,
+    save_seconds: float,
+) -> None:
     """The same of a method that trains a network."""
     chosen, machine = Chosen.read(params), params.block("machine", Machine)
+    if common.targets == "propagated" and not chosen.guesses:
+        raise ParamsError(f"train.targets: expected own for {chosen.name}, which guesses no classes, got propagated")
     targets = given.targets
     if dist.rank() == 0:
         log_labels(targets, chosen.name, every_level=chosen.every_level)
@@ -58,7 +72,8 @@ def train(params: Params, common: TrainParams, given: Inputs, backbone: Path, ou
     resident = machine.resident_mb, machine.window_shards
     ingested = given.manifest, given.index, targets.rows
     with training_images(*ingested, *resident, device.device, machine.reading) as images:
-        task = Task(targets, len(images), given.manifest.size, common, params.seed)
+        graph = spreading.targets(targets, device.device) if spreading else None
+        task = Task(targets, len(images), given.manifest.size, common, params.seed, graph)
         method = channels_last(chosen.build(start, task).to(device.device))
         if common.start == "pretrained":
             method.start(images)
@@ -70,6 +85,8 @@ def train(params: Params, common: TrainParams, given: Inputs, backbone: Path, ou
         num_images = common.steps * feed(0).num_images * dist.world()
         inputs = [*given.files, backbone / "backbone.safetensors", backbone / "backbone.json", *method.files]
         values = [params.seed, common.model_dump(), chosen.values, targets.names, device.about()]
+        if spreading:
+            inputs, values = [*inputs, *spreading.files], [*values, spreading.params.model_dump()]
         about = {"images": num_images, "streamed": isinstance(images, Streamed), **device.about()}
         with resumable("train", out, params=values, inputs=inputs, log=about) as (state, folder):
             rows = fit(

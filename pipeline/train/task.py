@@ -7,6 +7,7 @@ from pydantic import Field
 
 from pipeline.base.params import Block
 from pipeline.nn.optim import OptimParams
+from pipeline.train.graph_targets import GraphTargets
 from pipeline.train.passes import Passes
 from pipeline.train.targets import Targets
 from pipeline.views.kinds import StrongView, WeakView
@@ -17,7 +18,11 @@ class TrainParams(Block):
 
     method: str
     start: Literal["pretrained", "scratch"]
-    head: Literal["centroids", "random"]  # what linear layers on a pretrained backbone begin as
+    head: Literal["centroids", "propagated", "random"]  # what linear layers on a pretrained backbone begin as
+    targets: Literal[
+        "own", "propagated"
+    ]  # what unlabelled images are taught: the method's own guess, or the graph's too
+    targets_share: float = Field(ge=0, le=1)  # of the graph in the guess at step 0, where it counts; falls to 0
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=2)  # labelled images a step, those of all processes together
     sampling: Literal["images", "classes"]  # labelled images come equally often, or classes that have a label do
@@ -29,6 +34,11 @@ class TrainParams(Block):
     strong: StrongView
     optim: OptimParams
 
+    @property
+    def graph(self) -> bool:
+        """Whether anything asks what the graph says."""
+        return self.targets == "propagated" or (self.start == "pretrained" and self.head == "propagated")
+
 
 @dataclass(frozen=True)
 class Task:
@@ -39,6 +49,7 @@ class Task:
     size: tuple[int, int]  # (height, width) of the images
     common: TrainParams
     seed: int
+    graph: GraphTargets | None = None  # where `common.graph`
 
     def finest(self) -> "Task":
         """The same at the finest level alone."""

@@ -25,9 +25,11 @@ def confident(labels, height=20.0):
 
 
 def unlabelled_loss(name, labels=None, align_momentum=0.9, **changes):
-    """The unlabelled loss of FixMatch or a variation at the finest level."""
+    """The unlabelled loss of FixMatch or a variation at the finest level, of both views' logits."""
     params = METHODS[name].Params(**{**SEMISUP_PARAMS[name], **changes})
-    return METHODS[name].Unlabelled(params, task(labels=labels, align_momentum=align_momentum).finest(), 0)
+    loss = METHODS[name].Unlabelled(params, task(labels=labels, align_momentum=align_momentum).finest(), 0)
+    loss.register_forward_pre_hook(lambda _, args: (args[0].softmax(dim=1), *args[1:]))
+    return loss
 
 
 def pretrained():

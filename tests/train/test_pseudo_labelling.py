@@ -48,7 +48,8 @@ def test_the_losses_of_levels_are_summed(name):
     batch = method.feed(IMAGES)(0)
     out = method.loss(batch)
     weak, strong = (method.net(view) for view in batch.views)
-    parts = [own(weak[level], strong[level], batch.rows) for level, own in zip(weak, method.unlabelled, strict=True)]
+    levels = zip(weak, method.unlabelled, strict=True)
+    parts = [own(weak[level].softmax(dim=1), strong[level], batch.rows) for level, own in levels]
     assert len(parts) == 2
     torch.testing.assert_close(out.logs["unlabelled"], parts[0][0] + parts[1][0])
     torch.testing.assert_close([out.logs["mask_rate"], out.logs["mask_rate_coarse"]], [rate for _, rate in parts])

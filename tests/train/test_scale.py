@@ -40,9 +40,10 @@ def test_images_that_do_not_fit_in_memory_train_the_same_bytes(run, method):
         assert sha256(run / "resident/train" / file) == sha256(run / "streamed/train" / file), file
 
 
-def test_two_processes_are_one_run(run):
+@pytest.mark.parametrize("targets", ["own", "propagated"])
+def test_two_processes_are_one_run(run, targets):
     """Both from images decoded for each batch: one writer, one log, and the model and guesses of a single process."""
-    sets = ("machine.resident_mb=0", "train.optim.learning_rate=0.001")
+    sets = ("machine.resident_mb=0", "train.optim.learning_rate=0.001", f"train.targets={targets}")
     assert call(train, *sets, out="data/one/train").exit_code == 0
     result = torchrun(*sets, out="data/two/train")
     assert result.returncode == 0, result.stderr

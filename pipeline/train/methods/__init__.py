@@ -63,6 +63,11 @@ class Chosen:
         """Whether the method learns every level of classes, or the finest alone."""
         return METHODS[self.name].every_level
 
+    @property
+    def guesses(self) -> bool:
+        """Whether the method guesses the class of unlabelled images."""
+        return METHODS[self.name].guesses
+
     def build(self, backbone: Backbone, task: Task) -> TrainMethod:
         """The method around a backbone, which it trains in place."""
         if self.base is not None:

@@ -93,6 +93,7 @@ class CmsfSemi(EmaMethod[SemiBatch, CmsfSemiParams]):
     """
 
     Params = CmsfSemiParams
+    guesses = True
     known: Tensor
 
     def __init__(self, backbone: Backbone, task: Task, params: CmsfSemiParams) -> None:
@@ -148,7 +149,8 @@ class CmsfSemi(EmaMethod[SemiBatch, CmsfSemiParams]):
     ) -> tuple[Float[Tensor, "u d"], Int64[Tensor, " u"]]:
         """Unit embeddings by the target encoder, and each image's label, confident pseudo-label, or -1."""
         h, z = self.target(weak)
-        confidence, pseudo_label = self.net.head(h)["label"].float().softmax(dim=1).max(dim=1)
+        p = self.guess(self.net.head(h)["label"].float().softmax(dim=1), rows)
+        confidence, pseudo_label = p.max(dim=1)
         pseudo_label = pseudo_label.where(confidence >= self.params.confidence, -1)
         known = self.known[rows]
         return unit(z), known.where(known >= 0, pseudo_label)

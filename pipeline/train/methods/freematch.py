@@ -68,10 +68,10 @@ class FreeMatchLoss(UnlabelledLoss[FreeMatchParams]):
         self.histogram = MovingMean(even, momentum)
 
     def forward(
-        self, weak: Float[Tensor, "u k"], strong: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]
+        self, p: Float[Tensor, "u k"], strong: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """The loss with the fairness term in it (eq. 8 and 13), and the mask's mean; no gradient reaches `weak`."""
-        p = self.aligned(weak.detach().softmax(dim=1))
+        """The loss with the fairness term in it (eq. 8 and 13), and the mask's mean; no gradient reaches `p`."""
+        p = self.aligned(p.detach())
         pseudo_label, mask = p.argmax(dim=1), self.weights(p, rows)
         histogram = self.histogram.updated(F.one_hot(pseudo_label, self.num_classes).to(p.dtype).mean(dim=0))
         mean_prediction = self.mean_prediction.updated(p.mean(dim=0))

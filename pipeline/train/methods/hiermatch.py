@@ -30,10 +30,12 @@ class HierMatch(TrainMethod[Batch, HierMatchParams]):
 
     An image is unlabelled at the levels finer than its label. A coarse label moves the coarse slices of the features
     and never, as `Levels` stops its gradient, those that finer classes are told by.
+    With `train.targets: propagated` the graph speaks of the finest level alone.
     Departure: one batch and one pass serve all levels, where the authors draw a batch for each.
     """
 
     every_level = True
+    guesses = True
     Params = HierMatchParams
 
     def __init__(

@@ -81,6 +81,7 @@ class MixMatch(EmaMethod[SemiBatch, MixMatchParams]):
     """
 
     Params = MixMatchParams
+    guesses = True
 
     def __init__(self, backbone: Backbone, task: Task, params: MixMatchParams) -> None:
         super().__init__(backbone, task, params)
@@ -125,9 +126,9 @@ class MixMatch(EmaMethod[SemiBatch, MixMatchParams]):
         with statistics_kept(self.net):
             *views, labelled = forward_parts(self.net, [*batch.views, images], self.task.common.batch_norm)
         sharpened = {}
-        for level, alignment in zip(labelled, self.alignments, strict=True):
+        for i, (level, alignment) in enumerate(zip(labelled, self.alignments, strict=True)):
             p = torch.stack([view[level].softmax(dim=1) for view in views]).mean(dim=0)
-            p = torch.cat([p, labelled[level].softmax(dim=1)])
+            p = torch.cat([self.guess(p, batch.rows, i), labelled[level].softmax(dim=1)])
             sharpened[level] = sharpen(alignment(p), self.params.sharpen)
         return sharpened
 

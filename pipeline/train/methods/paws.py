@@ -22,7 +22,7 @@ from pipeline.nn.heads import LINEAR, Head, Levels, Nearest, soft_nearest
 from pipeline.nn.mlp import mlp
 from pipeline.nn.norm import statistics_kept
 from pipeline.parallel import dist
-from pipeline.train.centroids import start_at_centroids
+from pipeline.train.head_start import start_head
 from pipeline.train.losses import labelled_ce
 from pipeline.train.method import EmaMethod
 from pipeline.train.passes import forward_parts
@@ -102,6 +102,7 @@ class Paws(EmaMethod[PawsBatch, PawsParams]):
     """
 
     Params = PawsParams
+    guesses = True
 
     def __init__(self, backbone: Backbone, task: Task, params: PawsParams) -> None:
         if params.local.count:
@@ -139,11 +140,11 @@ class Paws(EmaMethod[PawsBatch, PawsParams]):
         )
 
     def start(self, images: Pixels) -> None:
-        """The linear layer alone may begin at the class centroids."""
-        if self.task.common.head == "centroids":
+        """Of the head the linear layer alone may start as `train.head` says."""
+        if self.task.common.head != "random":
             self.train()  # as in the steps to come
             levels = Levels(self.net.backbone.dim, self.task.targets.names).to(images.device)
-            start_at_centroids(Classifier(self.net.backbone, levels, self.net.size), images, self.task.targets)
+            start_head(Classifier(self.net.backbone, levels, self.net.size), images, self.task)
             for net in (self.net, self.ema_net):
                 nearest(net).layer.load_state_dict(levels.layer(0).state_dict())
 
@@ -165,7 +166,8 @@ class Paws(EmaMethod[PawsBatch, PawsParams]):
 
         p = predictions("anchor", [*large, *small]).unflatten(0, (2 + len(batch.local), -1))
         with torch.no_grad():
-            q = sharpen(predictions("target", large), params.sharpen).unflatten(0, (2, -1))
+            guess = self.guess(predictions("target", large), batch.rows.repeat(2), classes=batch.classes)
+            q = sharpen(guess, params.sharpen).unflatten(0, (2, -1))
         logs = {
             "labelled": labelled_ce(supports["label"], batch.label),
             "unlabelled": paws_loss(p, q),

@@ -11,20 +11,16 @@ import numpy as np
 from numpy import ndarray
 
 from pipeline.artifacts.curve import write_rows
-from pipeline.artifacts.embeddings import Embeddings
-from pipeline.artifacts.neighbours import Neighbours
 from pipeline.artifacts.predictions import PseudoLabels
-from pipeline.base.errors import ArtifactError
 from pipeline.base.files import sha256
 from pipeline.base.params import Params
-from pipeline.graph.affinity import Affinity
 from pipeline.graph.head import head_of
-from pipeline.graph.prior import read_shares
-from pipeline.graph.propagation import PropagateParams, Propagation, propagate
+from pipeline.graph.propagation import Propagation
 from pipeline.nn.classifier import Classifier, read_backbone
 from pipeline.nn.device import Device
 from pipeline.nn.embedder import Embedder
 from pipeline.parallel.work import resumable
+from pipeline.train.graph_targets import Spreading
 from pipeline.train.inputs import Inputs
 
 log = logging.getLogger(__name__)
@@ -33,28 +29,18 @@ UNREACHED = ""  # the pseudo-label of an image that no label reaches
 
 def run(params: Params, given: Inputs, backbone: Path, embed: Path, graph: Path, out: Path) -> None:
     """Writes the model, pseudo-labels and an empty curve. Of several processes the first does all the work."""
-    block = params.block("train.propagate", PropagateParams)
-    targets = given.targets.finest()
-    train, neighbours = Embeddings.read(embed / "train"), Neighbours.read(graph)
-    if list(train.keys) != list(given.index.key) or len(neighbours) != len(train.keys):
-        raise ArtifactError(
-            f"{graph}: expected neighbours and vectors of the {len(given.index.key)} training images, got "
-            f"{len(neighbours)} and {len(train.keys)}; `dvc repro -f embed graph` makes them anew"
-        )
-    shares = read_shares(block.prior, targets.classes)
-    files = [*given.files, embed / "train/vectors.npy", graph / "rows.npy", graph / "sq_dist.npy"]
-    files += [] if shares is None else [Path(block.prior)]
-    about = {"images": len(neighbours), **Device.choose("fp32").about()}
-    with resumable("train", out, params=[block.model_dump(), targets.names], inputs=files, log=about) as (_, folder):
+    targets, spreading = given.targets.finest(), Spreading.read(params, given, embed, graph)
+    x, neighbours, files = spreading.x, spreading.neighbours, [*given.files, *spreading.files]
+    values = [spreading.params.model_dump(), targets.names]
+    about = {"images": len(x), **Device.choose("fp32").about()}
+    with resumable("train", out, params=values, inputs=files, log=about) as (_, folder):
         if folder is None:
             return
-        affinity = Affinity.of(neighbours, Device.choose("fp32").device)
-        rows, labels = targets.rows.numpy(), targets.labels[:, 0].numpy()
-        result = propagate(train.vectors, affinity, rows, labels, len(targets.classes), block, shares)
+        result = spreading.spread(targets, Device.choose("fp32").device)
         embedder = Embedder.read(embed, read_backbone(backbone))
-        head = head_of(result, train.vectors[:, : embedder.dim], targets.classes, neighbours.rows.shape[1])
-        number, confidence = result.best(train.vectors)
-        rest = np.setdiff1d(np.arange(len(number)), rows)
+        head = head_of(result, x[:, : embedder.dim], targets.classes, neighbours.rows.shape[1])
+        number, confidence = result.best(x)
+        rest = np.setdiff1d(np.arange(len(number)), targets.rows.numpy())
         reached = result.reached[rest]
         if not reached.all():
             log.info("no label reaches %d images: their pseudo-label is empty", (~reached).sum())

@@ -42,10 +42,10 @@ class SoftMatchLoss(UnlabelledLoss[SoftMatchParams]):
         self.var = MovingMean(torch.ones(()), params.confidence_momentum)
 
     def forward(
-        self, weak: Float[Tensor, "u k"], strong: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]
+        self, p: Float[Tensor, "u k"], strong: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """The loss of both views' logits, and the mean weight; no gradient reaches `weak`."""
-        p = weak.detach().softmax(dim=1)
+        """The loss of the guesses `p` and the logits of strong views, and the mean weight; no gradient reaches `p`."""
+        p = p.detach()
         pseudo_label = p.argmax(dim=1)
         weights = self.weights(self.aligned(p), rows) * self.has_label[pseudo_label]
         return weighted_ce(strong, pseudo_label, weights), weights.mean()
