@@ -42,7 +42,7 @@ from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
 from pipeline.pretrain.recipe import Recipe
 from pipeline.train.methods import METHODS as SEMISUP
-from pipeline.train.methods import Chosen
+from pipeline.train.methods import PROPAGATE, Chosen
 from pipeline.train.pixels import Resident
 from pipeline.train.targets import Targets
 from pipeline.train.task import Task, TrainParams
@@ -221,7 +221,7 @@ def few_labels(
     params = Params.read(Path("params.yaml"), (f"train.method={name}", f"train.batch_size={batch_size}", *sets))
     targets = Targets({"label": [str(i) for i in range(10)]}, torch.arange(40), (torch.arange(40) % 10)[:, None])
     size = (pixels.shape[2], pixels.shape[3])
-    task = Task(targets, len(pixels), size, params.stage("train", TrainParams, SEMISUP), 0)
+    task = Task(targets, len(pixels), size, params.stage("train", TrainParams, (*SEMISUP, PROPAGATE)), 0)
     method = Chosen.read(params).build(net, task).to(device.device)
     reduce_cost(method, compiled=params.block("machine", Machine).compile, recompute=False)
     feed = method.feed(Resident(pixels))

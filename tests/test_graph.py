@@ -34,7 +34,7 @@ def test_one_word_names_stage_command_folder_and_block():
         assert stage["desc"].endswith(".")
         assert all(out.startswith(f"data/{name}/") for out in outputs(stage))
         assert {param.split(".")[0] for param in stage["params"] if param != PROPAGATE} <= {name, "seed"}
-    assert {name for name, stage in GRAPH.items() if PROPAGATE in stage["params"]} == {"evaluate"}
+    assert {name for name, stage in GRAPH.items() if PROPAGATE in stage["params"]} == {"train", "evaluate"}
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -10,7 +10,7 @@ from pipeline.new_run import merge
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.recipe import Recipe
 from pipeline.train.methods import METHODS as SEMISUP
-from pipeline.train.methods import Chosen
+from pipeline.train.methods import PROPAGATE, Chosen
 from pipeline.train.task import TrainParams
 from tests.imports import ROOT
 
@@ -29,7 +29,7 @@ def laid_over(file):
 def test_a_preset_is_accepted(file):
     params, preset = laid_over(file)
     recipe = Recipe.read(params)
-    train = params.stage("train", TrainParams, SEMISUP)
+    train = params.stage("train", TrainParams, (*SEMISUP, PROPAGATE))
     Chosen.read(params)
     published = file.parent.name in ("cifar10", "cifar100", "imagenet")
     if published and "method" in preset.get("train", {}):

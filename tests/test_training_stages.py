@@ -165,7 +165,7 @@ def test_labels_that_do_not_fit(run):
 @pytest.mark.usefixtures("run")
 def test_methods_that_do_not_exist():
     assert refusal(call(train, "train.method=fixmach")) == (
-        f"params.yaml: train.method: expected one of {', '.join(sorted(SEMISUP))}, got 'fixmach'"
+        f"params.yaml: train.method: expected one of {', '.join(sorted([*SEMISUP, 'propagate']))}, got 'fixmach'"
     )
     assert refusal(call(pretrain, "pretrain.method=mocco")) == (
         f"params.yaml: pretrain.method: expected one of {', '.join(sorted([*METHODS, 'none']))}, got 'mocco'"

@@ -1,7 +1,7 @@
 """How good the result is, told from the labels in hand, and how good it would be with more of them.
 
-No answer is used but the labels themselves. docs/methods/train-propagation.md has what was tried and how often the intervals
-hold the truth.
+No answer is used but the labels themselves. docs/methods/train-propagation.md has what was tried, and how often the
+intervals hold the truth.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.neighbours import Neighbours
 from pipeline.base.errors import ArtifactError
-from pipeline.base.params import Params
 from pipeline.graph.affinity import Affinity
 from pipeline.graph.estimate import tempered
 from pipeline.graph.prior import read_shares
@@ -34,9 +33,8 @@ class Spreading:
     files: list[Path]  # what was read
 
     @classmethod
-    def read(cls, params: Params, given: Inputs, embed: Path, graph: Path) -> "Spreading":
+    def read(cls, block: PropagateParams, given: Inputs, embed: Path, graph: Path) -> "Spreading":
         """Reads what embed and graph wrote. Raises ArtifactError where that is not of these training images."""
-        block = params.block("train.propagate", PropagateParams)
         train, neighbours = Embeddings.read(embed / "train"), Neighbours.read(graph)
         if list(train.keys) != list(given.index.key) or len(neighbours) != len(train.keys):
             raise ArtifactError(

@@ -16,6 +16,7 @@ from pipeline.base.files import sha256
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
 from pipeline.fit import fit
+from pipeline.graph.propagation import PropagateParams
 from pipeline.nn.classifier import INFERENCE_BATCH, Classifier, read_backbone, untrained
 from pipeline.nn.compute import reduce_cost
 from pipeline.nn.device import Device, channels_last
@@ -38,15 +39,15 @@ def run(
 ) -> None:
     """Writes the model, its curve and pseudo-labels for all images without a label; goes on after an interruption."""
     common = params.stage("train", TrainParams, (*METHODS, PROPAGATE))
+    block = params.block("train.propagate", PropagateParams)
     with dist.processes():
+        given = Inputs.read(ingest, labels)
         if params.method("train.method", (*METHODS, PROPAGATE)) == PROPAGATE:
-            given = Inputs.read(ingest, labels)
             if dist.rank() == 0:
                 log_labels(given.targets, PROPAGATE, every_level=False)
-            propagate.run(params, given, backbone, embed, graph, out)
+            propagate.run(block, given, backbone, embed, graph, out)
         else:
-            given = Inputs.read(ingest, labels)
-            spreading = Spreading.read(params, given, embed, graph) if common.graph else None
+            spreading = Spreading.read(block, given, embed, graph) if common.graph else None
             train(params, common, given, spreading, backbone, out, save_seconds)
 
 

@@ -62,8 +62,8 @@ def test_set_lays_yaml_values_over_the_file(tmp_path):
         (("select.kind=c",), "params.yaml: select.kind: expected 'a' or 'b', got 'c'"),
         (("select.cuont=3",), "params.yaml: select: unknown ['cuont']"),
         (("select=3",), "params.yaml: select: expected a block, got 3"),
-        (("selct.count=3",), "params.yaml: unknown ['selct']; expected seed, machine, ingest, pretrain, embed, select, "
-                             "label, train, evaluate, report"),
+        (("selct.count=3",), "params.yaml: unknown ['selct']; expected seed, machine, ingest, pretrain, embed, graph, "
+                             "select, label, train, evaluate, report"),
         (("reading.retries=3",), "params.yaml: reading: expected its new name, machine.reading, got the old one"),
         (("train.fixmatch.keep=0.9",), "params.yaml: train.fixmatch.keep: expected its new name, train.ema_momentum, "
                                        "got the old one"),

@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.predictions import Predictions
 from pipeline.artifacts.shards import Manifest
-from pipeline.base.files import read_json
+from pipeline.base.files import read_csv, read_json
 from stages.evaluate import main
 
 FILES = ["class_shares.csv", "draws.csv", "metrics.json", "plots/confusion.png", "predictions.csv"]
@@ -41,6 +41,14 @@ def test_files_hold_what_they_should_and_are_the_same_bytes_twice(data):
         found = sorted(p.relative_to(data / out).as_posix() for p in (data / out).rglob("*") if p.is_file())
         assert found == FILES
     assert all((data / "evaluate" / n).read_bytes() == (data / "again" / n).read_bytes() for n in FILES)
+    propagated = {"propagate_top1", "random_propagate_top1_mean", "random_propagate_top1_std", "estimated_top1"}
+    assert (
+        propagated | {"estimated_top1_at_least", "forecast_40_top1_low"}
+        <= read_json(data / "evaluate/metrics.json").keys()
+    )
+    shares = read_csv(data / "evaluate/class_shares.csv", ("label", "assumed", "found"))[1]
+    for column in (1, 2):
+        assert sum(float(row[column]) for row in shares) == pytest.approx(1, abs=1e-4)
     metrics, rows = read_json(data / "evaluate/metrics.json"), Predictions.read(data / "evaluate/predictions.csv")
     answers = Labels.read(data / "ingest/answers.csv").rows
     assert list(rows.keys) == (data / "embed/test/keys.txt").read_text().split()

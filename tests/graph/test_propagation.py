@@ -119,6 +119,9 @@ def test_more_labels_are_expected_to_help_less_and_less():
     assert later[1].top1 == pytest.approx(1 - 0.3 * (40 / 60) ** 0.2)
     assert 0.7 < later[1].top1 < later[2].top1 < 1
     assert all(one.low < one.at_least < one.top1 < one.high for one in later)
+    none = estimate.forecast(Estimate(0.7, 0.7, 0.7, 0.7), 40, 40)  # sure of now: the slope's doubt is all there is
+    assert (none.low, none.at_least) == pytest.approx((0.7, 0.7))
+    assert none.high == pytest.approx(1 - 0.3 * 0.5**0.6)
 
 
 def test_the_mean_confidence_is_what_is_wished_or_as_near_as_temperatures_go():

@@ -12,6 +12,7 @@ from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.neighbours import Neighbours
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.files import read_csv, sha256
+from pipeline.nn import neighbour_vote
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.neighbour_vote import NeighbourVote
 from pipeline.shards.reader import load
@@ -133,7 +134,9 @@ def test_a_round_of_propagation_is_kept(embedded):
     assert (embedded / "rounds/outputs").is_dir()
 
 
-def test_the_vote_is_that_of_loops():
+@pytest.mark.parametrize("most", [1 << 26, 256 * 7])
+def test_the_vote_is_that_of_loops(monkeypatch, most):
+    monkeypatch.setattr(neighbour_vote, "SIMILARITIES", most)  # the fewer, the more blocks of images
     torch.manual_seed(0)
     head = NeighbourVote(4, {"label": ["a", "b", "c"], "linear": ["a", "b", "c"]}, num_images=30, top=2, neighbours=5)
     x = torch.nn.functional.normalize(torch.randn(30, 4), dim=1)

@@ -13,9 +13,8 @@ from numpy import ndarray
 from pipeline.artifacts.curve import write_rows
 from pipeline.artifacts.predictions import PseudoLabels
 from pipeline.base.files import sha256
-from pipeline.base.params import Params
 from pipeline.graph.head import head_of
-from pipeline.graph.propagation import Propagation
+from pipeline.graph.propagation import PropagateParams, Propagation
 from pipeline.nn.classifier import Classifier, read_backbone
 from pipeline.nn.device import Device
 from pipeline.nn.embedder import Embedder
@@ -27,9 +26,9 @@ log = logging.getLogger(__name__)
 UNREACHED = ""  # the pseudo-label of an image that no label reaches
 
 
-def run(params: Params, given: Inputs, backbone: Path, embed: Path, graph: Path, out: Path) -> None:
+def run(block: PropagateParams, given: Inputs, backbone: Path, embed: Path, graph: Path, out: Path) -> None:
     """Writes the model, pseudo-labels and an empty curve. Of several processes the first does all the work."""
-    targets, spreading = given.targets.finest(), Spreading.read(params, given, embed, graph)
+    targets, spreading = given.targets.finest(), Spreading.read(block, given, embed, graph)
     x, neighbours, files = spreading.x, spreading.neighbours, [*given.files, *spreading.files]
     values = [spreading.params.model_dump(), targets.names]
     about = {"images": len(x), **Device.choose("fp32").about()}
