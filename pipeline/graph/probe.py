@@ -38,6 +38,7 @@ def fit(
         return weight, bias
     model = LogisticRegression(C=C, max_iter=MAX_ITER)
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # many classes for few labels: so it is here
         warnings.simplefilter("ignore", ConvergenceWarning)  # logged below, in one line
         model.fit(x, y)
     if model.n_iter_.max() >= MAX_ITER:

@@ -75,6 +75,7 @@ def test_the_probe_is_a_logistic_regression_of_two_classes_too():
         found = softmax(x @ weight.T + bias, axis=1)
         np.testing.assert_allclose(found[:, :classes], peer, atol=1e-5)
         assert not found[:, classes:].any()
+    probe.fit(x[:30], np.arange(30), 30)  # a label for each class: no warning
     weight, bias = probe.fit(x[:1], np.array([2]), 4)
     assert (softmax(x @ weight.T + bias, axis=1).argmax(1) == 2).all()
 
