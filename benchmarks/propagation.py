@@ -114,10 +114,9 @@ def main() -> None:
     run = Run(options.run, Params.read(options.run / "params.yaml", options.sets))
     folder = options.run / "propagation" / options.name
     folder.mkdir(parents=True, exist_ok=True)
-    print(
-        "| picks | labels | seeds | test top-1 % | macro | images without label | linear probe | classes with a label"
-    )
-    print("| error of the estimate | interval holds | seconds |\n|---|---|---|---|---|---|---|---|---|---|---|")
+    names = ("picks", "labels", "seeds", "test top-1 %", "macro", "images without label", "linear probe", "classes")
+    names += ("error of the estimate", "interval holds", "seconds")
+    print("| " + " | ".join(names) + " |\n|" + "---|" * len(names))
     for how in options.picks:
         for budget in options.budgets:
             cases = []
