@@ -56,37 +56,39 @@ def measure(
             "`dvc repro -f graph` makes them anew"
         )
     label, answer = finest(labels), finest(answers)
-    names = sorted({*label.values(), *answer.values()})
+    classes = sorted({*label.values()})  # no answer has a part in the estimate
+    names = [*classes, *sorted({*answer.values()} - {*classes})]
     number = {name: i for i, name in enumerate(names)}
     of_picks, of_train = encode(train.keys, label, number), encode(train.keys, answer, number)
     of_test = encode(test.keys, answer, number)
-    shares = read_shares(params.prior, names)
+    known = read_shares(params.prior, classes)
     affinity = Affinity.of(neighbours, device)
 
-    def result_of(rows: Int64[ndarray, " m"], classes: Int64[ndarray, " m"]) -> Propagation:
-        return propagate(train.vectors, affinity, rows, classes, len(names), params, shares)
+    def result_of(rows: Int64[ndarray, " m"], of: Int64[ndarray, " m"], count: int) -> Propagation:
+        shares = None if known is None else np.append(known, np.zeros(count - len(known)))
+        return propagate(train.vectors, affinity, rows, of, count, params, shares)
 
     def on_test(result: Propagation) -> float:
-        head = head_of(result, train.vectors, names, neighbours.rows.shape[1]).to(device)
+        head = head_of(result, train.vectors, names[: len(result.bias)], neighbours.rows.shape[1]).to(device)
         return top1(of_test[of_test >= 0], predictions(head, test.vectors[of_test >= 0], device))
 
     rows = np.flatnonzero(of_picks >= 0)
-    result = result_of(rows, of_picks[rows])
+    result = result_of(rows, of_picks[rows], len(classes))
     expected = {f"forecast_{more}": forecast(result.estimate, len(rows), more) for more in MORE}
     values: dict[str, float] = {}
     for name, one in {"estimated": result.estimate, **expected}.items():
         ends = {"top1": one.top1, "top1_low": one.low, "top1_high": one.high, "top1_at_least": one.at_least}
         values |= {f"{name}_{end}": value for end, value in ends.items()}
-    found = np.bincount(result.best(train.vectors)[0], minlength=len(names)) / len(train.keys)
+    found = np.bincount(result.best(train.vectors)[0], minlength=len(classes)) / len(train.keys)
     if (of_test >= 0).any():
         values["propagate_top1"] = on_test(result)
         answered = np.flatnonzero(of_train >= 0)
         if len(rows) <= len(answered) <= DRAWN_MOST:
             draws = [answered[drawn(len(answered), len(rows), seed, i)] for i in range(DRAWS)]
-            tops = [on_test(result_of(draw, of_train[draw])) for draw in draws]
+            tops = [on_test(result_of(draw, of_train[draw], len(names))) for draw in draws]
             values["random_propagate_top1_mean"] = float(np.mean(tops))
             values["random_propagate_top1_std"] = float(np.std(tops, ddof=1))
-    return values, Shares(names, result.prior.tolist(), found.tolist())
+    return values, Shares(classes, result.prior.tolist(), found.tolist())
 
 
 @torch.inference_mode()

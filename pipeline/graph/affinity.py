@@ -6,9 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 import torch
-from jaxtyping import Bool, Int64
-from numpy import ndarray
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from pipeline.artifacts.neighbours import Neighbours
@@ -20,11 +17,10 @@ class Affinity:
     """S = D^-1/2 W D^-1/2, symmetric; W_ij is the larger of the weights of i to j and of j to i."""
 
     matrix: Tensor  # sparse CSR, (n, n), float32
-    component: Int64[ndarray, " n"]  # two images of different components are joined by no path
 
     def __len__(self) -> int:
         """How many images there are."""
-        return len(self.component)
+        return self.matrix.shape[0]
 
     @classmethod
     def of(cls, neighbours: Neighbours, device: torch.device) -> "Affinity":
@@ -39,12 +35,7 @@ class Affinity:
         degree = np.asarray(w.sum(axis=1, dtype=np.float64)).ravel()
         scale = (1 / np.sqrt(np.maximum(degree, np.finfo(np.float32).tiny))).astype(np.float32)
         w.data *= np.repeat(scale, np.diff(w.indptr)) * scale[w.indices]
-        component = connected_components(w, directed=False)[1].astype(np.int64)
-        return cls(_torch(w, device), component)
-
-    def reached(self, labelled: Int64[ndarray, " m"]) -> Bool[ndarray, " n"]:
-        """Which images have a path to a labelled one."""
-        return np.isin(self.component, self.component[labelled])
+        return cls(_torch(w, device))
 
 
 def _torch(w: scipy.sparse.csr_matrix, device: torch.device) -> Tensor:

@@ -54,15 +54,13 @@ def tempered(p: Float[ndarray, "b k"], temperature: float) -> Float[ndarray, "b 
     return hot / hot.sum(axis=1, keepdims=True)
 
 
-def accuracy(
-    said: LeftOut, share: float, p: Float[ndarray, "s k"], agree: Bool[ndarray, " s"], num_labels: int
-) -> Estimate:
+def accuracy(said: LeftOut, share: float, p: Float[ndarray, "s k"], agree: Bool[ndarray, " s"]) -> Estimate:
     """The accuracy on images without a label: the mean of four quantities, each biased in its own way.
 
     Labels left out that are found again; images that get the class of their nearest label without it; images where
     spreading and probe name the same class (`agree`), and what the mixture gains on the two; and the mean confidence of
     `p`, the mixture for these images, at the temperature of the labels left out. The interval is Jeffreys' for three
-    quarters of all labels and those that can be left out, widened by `BIAS` and by how far the four disagree.
+    quarters of the labels looked at and those that can be left out, widened by `BIAS` and by how far the four disagree.
     """
     out = share * said.spread + (1 - share) * said.probe
     right, spread, probed = ((q.argmax(axis=1) == said.labels)[said.found] for q in (out, said.spread, said.probe))
@@ -75,7 +73,7 @@ def accuracy(
             parts.append((near.argmax(axis=1) == said.labels[said.near])[known].mean())
     top1 = float(np.clip(np.mean(parts), 0, 1)) if parts else 0.5
     doubt = (BIAS**2 + np.var(parts) / 8) / max(top1 * (1 - top1), 0.01) if parts else 1.0
-    count = 1 / (1 / (0.75 * num_labels * (1 + said.found.mean())) + doubt)
+    count = 1 / (1 / (0.75 * len(said.labels) * (1 + said.found.mean())) + doubt)
     low, high, bound = beta.ppf((0.025, 0.975, 0.05), top1 * count + 0.5, (1 - top1) * count + 0.5).tolist()
     return Estimate(top1, low, high, bound)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Float32
 from numpy import ndarray
@@ -21,14 +20,14 @@ def head_of(result: Propagation, x: Float32[ndarray, "n d"], classes: Sequence[s
     else:
         top, names = result.scores.classes.shape[1], {"label": classes, LINEAR: classes}
         head = NeighbourVote(x.shape[1], names, num_images=len(x), top=top, neighbours=neighbours)
-        length = np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        head.vectors.copy_(torch.from_numpy(x / length))
+        head.vectors.copy_(torch.from_numpy(x))
         head.classes.copy_(result.scores.classes)
         head.amounts.copy_(result.scores.share)
         head.share.fill_(result.share)
         head.temperature.fill_(result.temperature)
         layer = head.layer
     with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(result.weight[:, : x.shape[1]]))
-        layer.bias.copy_(torch.from_numpy(result.bias))
+        temperature = result.temperature if isinstance(head, Levels) else 1.0  # the vote has its own
+        layer.weight.copy_(torch.from_numpy(result.weight / temperature))
+        layer.bias.copy_(torch.from_numpy(result.bias / temperature))
     return head

@@ -23,7 +23,8 @@ class LeftOut:
     """Class probabilities without one label, by spreading and by the probe; rows sum to 1.
 
     `labels` are the classes of the labels that were left out, and `found` which of them could be: a class with a single
-    label cannot be found without it. `near` is the label, among these, that is nearest to each of the images `rows`.
+    label cannot be found without it. `near` is the label, among these, that is nearest to each of the images `rows`;
+    where not all labels are left out, it and what is said without it have no rows.
     """
 
     labels: Int64[ndarray, " r"]
@@ -31,9 +32,9 @@ class LeftOut:
     spread: Float[ndarray, "r k"]
     probe: Float[ndarray, "r k"]
     rows: Int64[ndarray, " s"]
-    near: Int64[ndarray, " s"]
-    spread_near: Float[ndarray, "s k"]
-    probe_near: Float[ndarray, "s k"]
+    near: Int64[ndarray, " t"]
+    spread_near: Float[ndarray, "t k"]
+    probe_near: Float[ndarray, "t k"]
 
 
 def leave_out(
@@ -52,21 +53,20 @@ def leave_out(
     place = sample(len(labels), MOST, rng.stream(0, "graph", "left out"))
     unlabelled = np.setdiff1d(np.arange(len(x)), rows)
     some = unlabelled[sample(len(unlabelled), IMAGES, rng.stream(0, "graph", "images"))]
-    if len(place) < len(labels):
-        some = some[:0]  # what all labels give these images is not known
-    near = assign(x[some], x[rows])[0]
-    of, sources = (torch.from_numpy(part).to(affinity.matrix.device) for part in (np.append(rows, some), rows[place]))
+    seen = some if len(place) == len(labels) else some[:0]  # else what all labels give these images is not known
+    near = assign(x[seen], x[rows])[0]
+    of, sources = (torch.from_numpy(part).to(affinity.matrix.device) for part in (np.append(rows, seen), rows[place]))
     columns = at_images(affinity, of, sources, alpha).double().clamp(min=0).cpu().numpy()
     given = columns[: len(rows)].T  # symmetric: what each of the labels that are left out has of all labels
-    if len(some):
+    if len(seen):
         given = np.concatenate([given, columns[len(rows) :]])
     spread = _without(given, labels, np.append(place, near), scale)
-    probed, probed_near = probe.left_out(x[rows], labels, len(scale), x[some], near)
+    probed, probed_near = probe.left_out(x[rows], labels, len(scale), place, x[seen], near)
     return LeftOut(
         labels=labels[place],
         found=np.bincount(labels)[labels[place]] > 1,
         spread=spread[: len(place)],
-        probe=probed[place],
+        probe=probed,
         rows=some,
         near=near,
         spread_near=spread[len(place) :],

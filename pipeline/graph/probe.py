@@ -20,6 +20,7 @@ from pipeline.vectors.rows import sample
 C = 10.0  # inverse of the penalty: part of what `probe_top1` means, as is the number of steps
 MAX_ITER = 1000
 FOLDS = 20  # of left-out labels, at most
+MANY, MANY_FOLDS = 2000, 5  # labels, beyond which there are so few folds
 SOFT_IMAGES, SOFT_STEPS = 100_000, 100  # that soft targets are learnt from, and steps of L-BFGS
 NEVER = -1e4  # the bias of a class without a label
 
@@ -53,20 +54,21 @@ def left_out(
     x: Float32[ndarray, "m d"],
     y: Int64[ndarray, " m"],
     num_classes: int,
+    place: Int64[ndarray, " r"],
     others: Float32[ndarray, "s d"],
     near: Int64[ndarray, " s"],
-) -> tuple[Float[ndarray, "m k"], Float[ndarray, "s k"]]:
-    """What a probe on the other folds says of each labelled image, and of each of `others` without image near[i].
+) -> tuple[Float[ndarray, "r k"], Float[ndarray, "s k"]]:
+    """What a probe on the other folds says of the labelled images `place`, and of `others` without image near[i].
 
-    Folds cut through each class; up to `FOLDS` labels, each is a fold.
+    Folds cut through each class; up to `FOLDS` labels, each is a fold. Beyond `MANY` labels there are fewer.
     """
     fold = np.empty(len(y), np.int64)
-    fold[np.argsort(y, kind="stable")] = np.arange(len(y)) % FOLDS
-    p, q = np.empty((len(y), num_classes)), np.empty((len(others), num_classes))
+    fold[np.argsort(y, kind="stable")] = np.arange(len(y)) % (FOLDS if len(y) <= MANY else MANY_FOLDS)
+    p, q = np.empty((len(place), num_classes)), np.empty((len(others), num_classes))
     for i in np.unique(fold):
-        rest, out, without = fold != i, fold == i, fold[near] == i
+        rest, out, without = fold != i, fold[place] == i, fold[near] == i
         weight, bias = fit(x[rest], y[rest], num_classes) if rest.any() else fit(x, y, num_classes)
-        p[out] = softmax(x[out].astype(np.float64) @ weight.T + bias, axis=1)
+        p[out] = softmax(x[place[out]].astype(np.float64) @ weight.T + bias, axis=1)
         q[without] = softmax(others[without].astype(np.float64) @ weight.T + bias, axis=1)
     return p, q
 

@@ -79,17 +79,17 @@ def propagate(
     at, of = torch.from_numpy(rows).to(device), torch.from_numpy(labels).to(device)
     prior = class_shares(params.prior, labels, masses(x, rows), num_classes, known)
     scores = sinkhorn(spread(affinity, at, of, num_classes, params.alpha), torch.from_numpy(prior).to(device))
-    said = leave_out(x, affinity, rows, labels, scores.scale.double().cpu().numpy(), params.alpha)
+    said = leave_out(x, affinity, rows, labels, scores.scale.cpu().numpy(), params.alpha)
     if params.readout == "linear":
         weight, bias = probe.fit_soft(x, scores)
     else:
         weight, bias = probe.fit(x[rows], labels, num_classes)
     share = {"auto": mixing_share(said), "neighbours": 1.0, "linear": 0.0}[params.readout]
-    reached, unknown = affinity.reached(rows), Estimate(0.0, 0.0, 1.0, 0.0)
+    reached, unknown = (scores.share.sum(1) > 0).cpu().numpy(), Estimate(0.0, 0.0, 1.0, 0.0)
     first = Propagation(scores, weight, bias, params.readout, share, 1.0, reached, prior, said, unknown)
     p, agree = (
         first.mixture(x, said.rows),
         scores.dense(said.rows).argmax(axis=1) == first.probed(x[said.rows]).argmax(axis=1),
     )
-    estimate = accuracy(said, share, p, agree, len(labels))
+    estimate = accuracy(said, share, p, agree)
     return replace(first, temperature=matching_temperature(p, estimate.top1), estimate=estimate)

@@ -25,7 +25,8 @@ SINKHORN_STEPS = 50
 class Scores:
     """Of each image its highest classes and how much it has of each; a row sums to 1, or to 0 where no label reaches.
 
-    `scale[c]` is what Sinkhorn multiplied column c of the spread labels by, before rows were brought to sum 1.
+    `scale[c]` is what Sinkhorn multiplied column c of the spread labels by, before rows were brought to sum 1. It is in
+    double precision: a class in a small part of the graph drives the scales of the others below what float32 holds.
     """
 
     classes: Int64[Tensor, "n m"]
@@ -76,7 +77,7 @@ def spread(
         classes = names.gather(1, place)
     total = kept.sum(1, keepdim=True)
     share = kept / total.where(total > 0, torch.ones_like(total))
-    return Scores(classes, share, torch.ones(num_classes, device=device))
+    return Scores(classes, share, torch.ones(num_classes, dtype=torch.float64, device=device))
 
 
 def sinkhorn(scores: Scores, prior: Float[Tensor, " k"], steps: int = SINKHORN_STEPS) -> Scores:
@@ -95,7 +96,7 @@ def sinkhorn(scores: Scores, prior: Float[Tensor, " k"], steps: int = SINKHORN_S
         share *= factor[scores.classes]
         total = share.sum(1, keepdim=True)
         share /= total.where(total > 0, torch.ones_like(total))
-    return Scores(scores.classes, share.float(), scale.float())
+    return Scores(scores.classes, share.float(), scale)
 
 
 def at_images(

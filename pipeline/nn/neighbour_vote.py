@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pipeline.nn.heads import LINEAR, Head
 
 SHARPNESS = 4.0  # exp(-4): the weight of an image's k-th neighbour
-SIMILARITIES = 1 << 26  # held at a time: 256 MB
+SIMILARITIES = 1 << 26  # held at a time: 256 MB, beside a block of vectors
 
 
 def edge_weights(sq_dist: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
@@ -59,11 +59,12 @@ class NeighbourVote(Head):
         """What the nearest training images are, in sum 1; even where none of them has a class."""
         num_classes, k = len(self.names["label"]), min(self.neighbours, len(self.vectors))
         parts = []
-        for some in h.split(max(1, SIMILARITIES // len(self.vectors))):
+        block = max(1, SIMILARITIES // 256)  # images that are compared with as float32 at a time
+        for some in h.split(max(1, SIMILARITIES // min(block, len(self.vectors)))):
             best = torch.full((len(some), k), -2.0, device=h.device)
             row = torch.zeros(len(some), k, dtype=torch.int64, device=h.device)
-            for start in range(0, len(self.vectors), SIMILARITIES // 256):  # as float32 a block at a time
-                near, place = (some @ self.vectors[start : start + SIMILARITIES // 256].float().T).topk(
+            for start in range(0, len(self.vectors), block):
+                near, place = (some @ self.vectors[start : start + block].float().T).topk(
                     min(k, len(self.vectors) - start), dim=1
                 )
                 both, rows = torch.cat([best, near], dim=1), torch.cat([row, place + start], dim=1)

@@ -59,7 +59,9 @@ class Run:
             draws=[number(draws, row[1]) for row in read_csv(draws, ("draw", "top1"))[1]],
             curves={stage: read_rows(file) for stage, file in curves.items() if file.is_file()},
             about={stage: read_json(data / stage / name) for stage, name in records.items()},
-            pseudo_labels=len(read_csv(pseudo_labels, ("key", "prediction"))[1]) if pseudo_labels.is_file() else 0,
+            pseudo_labels=sum(row[1] != "" for row in read_csv(pseudo_labels, ("key", "prediction"))[1])
+            if pseudo_labels.is_file()
+            else 0,
             class_shares={
                 row[0]: (number(shares, row[1]), number(shares, row[2]))
                 for row in read_csv(shares, ("label", "assumed", "found"))[1]

@@ -53,8 +53,9 @@ def test_of_many_labels_some_are_left_out_and_say_the_same(monkeypatch):
     whole = left(x, y, 40)[2]
     monkeypatch.setattr(left_out, "MOST", 15)
     some = left(x, y, 40)[2]
-    assert len(some.labels) == 15
-    assert not len(some.rows)
+    assert len(some.labels) == len(some.probe) == 15
+    assert len(some.rows) == 80
+    assert not len(some.near)
     for p in some.spread:
         assert np.abs(whole.spread - p).max(axis=1).min() < 1e-4
 
@@ -103,9 +104,9 @@ def test_the_labels_choose_the_share_and_without_any_it_is_the_usual_one():
 
 def test_the_estimate_follows_the_labels_left_out_and_doubts_a_few_more_than_many():
     p, agree = np.empty((0, 2)), np.empty(0, bool)
-    good = estimate.accuracy(silent(1, 1), 0.5, p, agree, 20)
-    bad = estimate.accuracy(silent(10, 10), 0.5, p, agree, 20)
-    many = estimate.accuracy(silent(20, 20, 400), 0.5, p, agree, 400)
+    good = estimate.accuracy(silent(1, 1), 0.5, p, agree)
+    bad = estimate.accuracy(silent(10, 10), 0.5, p, agree)
+    many = estimate.accuracy(silent(20, 20, 400), 0.5, p, agree)
     assert good.top1 == pytest.approx(0.95)
     assert bad.top1 == pytest.approx(0.5)
     for one in (good, bad, many):
@@ -144,6 +145,27 @@ def test_propagation_names_nearly_all_images_of_clear_clouds(readout):
     assert (confidence <= 1).all()
     assert confidence.mean() == pytest.approx(result.estimate.top1, abs=0.05)
     assert result.estimate.low < (number == y).mean() <= result.estimate.high + 0.02
+
+
+def test_a_class_in_an_island_leaves_the_others_their_labels_left_out():
+    """Sinkhorn cannot give an island of copies its share: the others' scales fall below what float32 holds."""
+    x, y = clouds(240, 2, noise=0.3)
+    x[:8] = -x[:240].mean(axis=0) / np.linalg.norm(x.mean(axis=0))
+    y = y.copy()
+    y[:8] = 2
+    rows = np.concatenate([[0, 1], np.arange(20, 36)])
+    result = propagate(x, affinity(x), rows, y[rows], 3, PARAMS.model_copy(update={"prior": "uniform"}))
+    assert 0 < result.scores.scale[:2].min() < 1e-38
+    assert (result.left_out.spread.argmax(axis=1) == y[rows]).all()
+
+
+@pytest.mark.parametrize("readout", ["auto", "neighbours"])
+def test_labels_that_do_not_spread_reach_no_other_image(readout):
+    x, y = clouds()
+    still = PARAMS.model_copy(update={"alpha": 0.0, "readout": readout})
+    result = propagate(x, affinity(x), np.arange(9), y[:9], 3, still)
+    assert result.reached.tolist() == [True] * 9 + [False] * 111
+    assert np.isfinite(result.best(x)[1]).all()
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,9 @@ def test_every_image_gets_a_class_and_new_images_get_the_same(embedded, readout)
         else:
             same = [pseudo[key] == name for key, name in zip(images.keys, names, strict=True) if key in pseudo]
             assert np.mean(same) > least
+            confident = {row[0]: float(row[2]) for row in body}
+            ours = [value for key, value in zip(images.keys, p.max(1).values.tolist(), strict=True) if key in confident]
+            assert np.mean(ours) == pytest.approx(np.mean(list(confident.values())), abs=0.03)
     about = json.loads((embedded / "out/model.json").read_text())
     assert about["labels_sha256"] == sha256(embedded / "label/labels.csv")
     assert sum(share["predicted"] for share in about["class_shares"].values()) == pytest.approx(1, abs=1e-4)

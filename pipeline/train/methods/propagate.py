@@ -5,6 +5,7 @@ docs/methods/train-propagation.md has the formulas, what was changed and what wa
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from pipeline.nn.embedder import Embedder
 from pipeline.parallel.work import resumable
 from pipeline.train.graph_targets import Spreading
 from pipeline.train.inputs import Inputs
+from pipeline.vectors.geometry import unit
 
 log = logging.getLogger(__name__)
 UNREACHED = ""  # the pseudo-label of an image that no label reaches
@@ -31,13 +33,16 @@ def run(block: PropagateParams, given: Inputs, backbone: Path, embed: Path, grap
     targets, spreading = given.targets.finest(), Spreading.read(block, given, embed, graph)
     x, neighbours, files = spreading.x, spreading.neighbours, [*given.files, *spreading.files]
     values = [spreading.params.model_dump(), targets.names]
-    about = {"images": len(x), **Device.choose("fp32").about()}
+    chosen = Device.choose("fp32")
+    device, about = chosen.device, {"images": len(x), **chosen.about()}
     with resumable("train", out, params=values, inputs=files, log=about) as (_, folder):
         if folder is None:
             return
-        result = spreading.spread(targets, Device.choose("fp32").device)
+        result = spreading.spread(targets, device)
         embedder = Embedder.read(embed, read_backbone(backbone))
-        head = head_of(result, x[:, : embedder.dim], targets.classes, neighbours.rows.shape[1])
+        pixels = unit(x[:, : embedder.dim])  # new images have no vectors of the user's own
+        known = result if embedder.dim == x.shape[1] else replace(spreading, x=pixels).spread(targets, device)
+        head = head_of(known, pixels, targets.classes, neighbours.rows.shape[1])
         number, confidence = result.best(x)
         rest = np.setdiff1d(np.arange(len(number)), targets.rows.numpy())
         reached = result.reached[rest]
