@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.base.errors import ArtifactError, ParamsError
-from pipeline.nn.classifier import Classifier
-from pipeline.nn.heads import HEADS, LINEAR, Levels, Nearest, soft_nearest
+from pipeline.nn.classifier import HEADS, Classifier
+from pipeline.nn.heads import LINEAR, Levels, Nearest, soft_nearest
 from tests.digits import backbone, digits
 
 NAMES = {"label": ["a", "b", "c"], "coarse": ["d", "e"], "coarse2": ["f"]}
