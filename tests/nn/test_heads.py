@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.nn.classifier import HEADS, Classifier
 from pipeline.nn.heads import LINEAR, Levels, Nearest, soft_nearest
+from pipeline.nn.neighbour_vote import NeighbourVote
 from tests.digits import backbone, digits
 
 NAMES = {"label": ["a", "b", "c"], "coarse": ["d", "e"], "coarse2": ["f"]}
@@ -116,8 +117,15 @@ def test_a_classifier_reads_what_it_wrote(kind, tmp_path):
     body = backbone()
     if kind == "levels":
         head = Levels(body.dim, NAMES)
-    else:
+    elif kind == "nearest":
         head = filled(Nearest(body.dim, {**first(1), LINEAR: NAMES["label"]}, **OPTIONS))
+    else:
+        names = {**first(1), LINEAR: NAMES["label"]}
+        head = NeighbourVote(body.dim, names, num_images=20, top=2, neighbours=3)
+        head.vectors.copy_(F.normalize(torch.randn(20, body.dim), dim=1))
+        head.classes.copy_(torch.stack([torch.arange(20) % 3, (torch.arange(20) + 1) % 3], dim=1))
+        head.amounts.copy_(torch.rand(20, 2))
+        head.share.fill_(0.7)
     model = Classifier(body, head, (8, 8))
     model(digits()[0][:50])  # so that running statistics are not those of the start
     model.write(tmp_path, {"method": "any"})
