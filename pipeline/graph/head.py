@@ -12,7 +12,7 @@ from pipeline.nn.neighbour_vote import NeighbourVote
 
 
 def head_of(result: Propagation, x: Float32[ndarray, "n d"], classes: Sequence[str], neighbours: int) -> Head:
-    """The head that classifies new images by their vectors as `result` does the training images."""
+    """The head that classifies new images by their unit vectors as `result` does the training images; x has theirs."""
     head: Levels | NeighbourVote
     if result.readout == "linear":
         head = Levels(x.shape[1], {"label": classes})

@@ -1,6 +1,5 @@
 """The stage `graph`: the nearest neighbours of every training image, by their vectors alone."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,6 @@ from pipeline.base.params import Block, Params
 from pipeline.vectors.geometry import centred
 from pipeline.vectors.neighbours import InvertedLists, Search
 
-log = logging.getLogger(__name__)
-
 
 class GraphParams(Block):
     """The block `graph`."""
@@ -30,7 +27,7 @@ class GraphParams(Block):
 def nearest_others(x: Float32[ndarray, "n d"], k: int, search: Search) -> tuple[Neighbours, dict[str, object]]:
     """The min(k, n - 1) nearest other rows of each row, nearest first, and how they were found.
 
-    Among equals the lower row comes first, so copies have the same order on every machine.
+    Among equals that were found the lower row comes first; of more than k copies the search decides which are found.
     """
     k = min(k, len(x) - 1)
     found = InvertedLists.build(centred(x), search).search(k + 1, search)
