@@ -42,7 +42,7 @@ class Run:
     def __init__(self, folder: Path, params: Params) -> None:
         data = folder / "data"
         self.train, self.test = Embeddings.read(data / "embed/train"), Embeddings.read(data / "embed/test")
-        self.neighbours = Neighbours.read(data / "graph")
+        self.neighbours = Neighbours.read(data / "graph", len(self.train.keys))
         self.affinity = Affinity.of(self.neighbours, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         answer = finest(Labels.read(data / "ingest/answers.csv"))
         self.names = sorted(set(answer.values()))

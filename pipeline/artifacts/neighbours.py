@@ -32,8 +32,8 @@ class Neighbours:
                 np.save(opened, table)
 
     @classmethod
-    def read(cls, folder: Path) -> "Neighbours":
-        """Reads both files. Raises ArtifactError where they are not what the stage `graph` wrote."""
+    def read(cls, folder: Path, num_images: int) -> "Neighbours":
+        """Reads both files. Raises ArtifactError where they are not what the stage `graph` wrote of so many images."""
         try:
             rows, sq_dist = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("rows", "sq_dist"))
         except (OSError, ValueError) as error:
@@ -42,4 +42,9 @@ class Neighbours:
             raise ArtifactError(f"{folder}: expected two tables of one shape, got {rows.shape} and {sq_dist.shape}")
         if not -1 <= rows.min() <= rows.max() < len(rows):
             raise ArtifactError(f"{folder}: expected rows below {len(rows)}, got {rows.min()} to {rows.max()}")
+        if len(rows) != num_images:
+            raise ArtifactError(
+                f"{folder}: expected neighbours of the {num_images} training images, got {len(rows)}; "
+                "`dvc repro -f graph` makes them anew"
+            )
         return cls(rows.astype(np.int32, copy=False), sq_dist.astype(np.float32, copy=False))

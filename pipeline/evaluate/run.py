@@ -43,7 +43,7 @@ def evaluate(
     with write_log(out.parent, "evaluate", {"images": len(test.keys)}):
         split = predict_split(net, manifest, index, "test", parents, block.batch_size, reading)
         measured = metrics.gather(split, given, answers, classes_without_label, train, test, block, params.seed)
-        tables = train, test, Neighbours.read(graph), given, answers
+        tables = train, test, Neighbours.read(graph, len(train.keys)), given, answers
         propagated, shares = measure(*tables, spreading, device, params.seed)
     values = {**measured.values, **propagated}
     predictions = metrics.with_answers(split, answers)

@@ -35,12 +35,13 @@ class Spreading:
     @classmethod
     def read(cls, block: PropagateParams, given: Inputs, embed: Path, graph: Path) -> "Spreading":
         """Reads what embed and graph wrote. Raises ArtifactError where that is not of these training images."""
-        train, neighbours = Embeddings.read(embed / "train"), Neighbours.read(graph)
-        if list(train.keys) != list(given.index.key) or len(neighbours) != len(train.keys):
+        train = Embeddings.read(embed / "train")
+        if list(train.keys) != list(given.index.key):
             raise ArtifactError(
-                f"{graph}: expected neighbours and vectors of the {len(given.index.key)} training images, got "
-                f"{len(neighbours)} and {len(train.keys)}; `dvc repro -f embed graph` makes them anew"
+                f"{embed}: expected vectors of the {len(given.index.key)} training images, got {len(train.keys)}, some "
+                "of others; `dvc repro -f embed` makes them anew"
             )
+        neighbours = Neighbours.read(graph, len(train.keys))
         shares = read_shares(block.prior, given.targets.classes)
         files = [embed / "train/vectors.npy", graph / "rows.npy", graph / "sq_dist.npy"]
         files += [] if shares is None else [Path(block.prior)]

@@ -210,11 +210,11 @@ def test_masses_count_the_images_that_are_nearest():
 
 def test_what_is_no_graph_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match="graph"):
-        Neighbours.read(tmp_path)
+        Neighbours.read(tmp_path, 2)
     np.save(tmp_path / "rows.npy", np.array([[1], [5]], np.int32))
     np.save(tmp_path / "sq_dist.npy", np.zeros((2, 1), np.float32))
     with pytest.raises(ArtifactError, match="rows below 2, got 1 to 5"):
-        Neighbours.read(tmp_path)
+        Neighbours.read(tmp_path, 2)
 
 
 def test_an_image_that_no_label_reaches_has_what_the_probe_says():
