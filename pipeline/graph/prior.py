@@ -7,18 +7,25 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 from numpy import ndarray
 
+from pipeline.base import rng
 from pipeline.base.errors import ArtifactError
 from pipeline.base.files import number, read_csv
 from pipeline.vectors.geometry import assign
+from pipeline.vectors.rows import sample
 
+IMAGES = 200_000  # that are assigned to labels, at most
 PRIORS = ("uniform", "clusters", "mixed")  # any other name is that of a CSV
 
 
 def masses(x: Float32[ndarray, "n d"], rows: Int64[ndarray, " m"]) -> Float[ndarray, " m"]:
-    """How many images each labelled row stands for: those that are nearest to it, itself among them."""
-    nearest = assign(x, x[rows])[0]
-    nearest[rows] = np.arange(len(rows))  # of copies with a label each stands for itself
-    return np.bincount(nearest, minlength=len(rows)).astype(np.float64)
+    """How many images each labelled row stands for: itself, and its part of the others, which go to the nearest label.
+
+    Beyond `IMAGES` others a sample of them speaks for all.
+    """
+    others = np.setdiff1d(np.arange(len(x)), rows)
+    some = others[sample(len(others), IMAGES, rng.stream(0, "graph", "masses"))]
+    count = np.bincount(assign(x[some], x[rows])[0], minlength=len(rows))
+    return 1 + count * (len(others) / max(len(some), 1))
 
 
 def class_shares(

@@ -201,11 +201,16 @@ def test_class_shares_come_from_where_the_prior_says(tmp_path):
             prior.read_shares(str(file), ["a", "b", "c"])
 
 
-def test_masses_count_the_images_that_are_nearest():
+def test_masses_count_the_images_that_are_nearest_or_a_sample_of_them(monkeypatch):
     x, _ = clouds()
     rows = np.array([5, 50, 100])
-    nearest = ((x[:, None] - x[rows]) ** 2).sum(2).argmin(1)
-    assert prior.masses(x, rows).tolist() == np.bincount(nearest, minlength=3).tolist()
+    count = np.bincount(((x[:, None] - x[rows]) ** 2).sum(2).argmin(1), minlength=3)
+    assert prior.masses(x, rows).tolist() == count.tolist()
+    monkeypatch.setattr(prior, "IMAGES", len(x) // 2)
+    sampled = prior.masses(x, rows)
+    assert sampled.sum() == pytest.approx(len(x))
+    assert not np.array_equal(sampled, count)
+    assert sampled == pytest.approx(count, rel=0.3)
 
 
 def test_what_is_no_graph_is_refused(tmp_path):
