@@ -26,7 +26,7 @@ class Chance:
         self._generator = torch.Generator().manual_seed(seed)
         self._total, self._part = total, part
 
-    def rand(self, count: int, *shape: int) -> Float[Tensor, "b *s"]:
+    def rand(self, count: int, *shape: int) -> Float[Tensor, " b *s"]:
         """Numbers from U(0, 1) for `count` images: the whole batch, or this process's part of it."""
         return torch.rand(self._total or count, *shape, generator=self._generator)[self._part]
 

@@ -40,12 +40,14 @@ class MixMatchParams(Block):
     align: Align  # what the mean prediction is drawn to, before it is sharpened
 
 
-def mixed(x: Float[Tensor, "n *s"], others: Float[Tensor, "n *s"], share: Float[Tensor, " n"]) -> Float[Tensor, "n *s"]:
+def mixed(
+    x: Float[Tensor, " n *s"], others: Float[Tensor, " n *s"], share: Float[Tensor, " n"]
+) -> Float[Tensor, " n *s"]:
     """Share * x + (1 - share) * others, row by row (eq. 10 and 11)."""
     return torch.lerp(others, x, share.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1)))
 
 
-def of_all_processes(parts: Sequence[Float[Tensor, "_ *s"]]) -> Float[Tensor, "m *s"]:
+def of_all_processes(parts: Sequence[Float[Tensor, " _ *s"]]) -> Float[Tensor, " m *s"]:
     """All processes' first parts, then their second parts and so on, as one process would have them."""
     return torch.cat([dist.gather(part) for part in parts])
 
@@ -104,7 +106,7 @@ class MixMatch(EmaMethod[SemiBatch, MixMatchParams]):
         sizes = [len(part) for part in images]
         order, share = self.draw(sizes, batch.labelled.device)
 
-        def mix(parts: Sequence[Float[Tensor, "_ *s"]]) -> Float[Tensor, "n *s"]:
+        def mix(parts: Sequence[Float[Tensor, " _ *s"]]) -> Float[Tensor, " n *s"]:
             return mixed(torch.cat(list(parts)), of_all_processes(parts)[order], share)
 
         out = forward_parts(self.net, mix(images).split(sizes), self.task.common.batch_norm)
