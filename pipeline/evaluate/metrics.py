@@ -23,12 +23,17 @@ from pipeline.evaluate.predict import SplitPredictions
 
 TEST = "no test image has an answer"
 DRAWS = "they need answers for test images, and for at least as many training images as were labelled"
+DRAWN_MOST = 200_000  # training images with an answer, beyond which no draw is propagated: each takes minutes there
+OF_TEST = ("top1", "top1_low", "top1_high", "macro_f1", "ece", "n_test_answered", "probe_top1", "propagate_top1")
 NEEDS = {  # why each metric that may be absent is so
-    **dict.fromkeys(("top1", "top1_low", "top1_high", "macro_f1", "ece", "n_test_answered", "probe_top1"), TEST),
+    **dict.fromkeys(OF_TEST, TEST),
     "knn_top1": "it needs answers for test images and for training images",
     **dict.fromkeys(
         ("random_probe_top1_mean", "random_probe_top1_std", "random_probe_classes_covered_mean"),
         DRAWS,
+    ),
+    **dict.fromkeys(
+        ("random_propagate_top1_mean", "random_propagate_top1_std"), f"{DRAWS}, but no more than {DRAWN_MOST:,}"
     ),
     "classes_total": "no image has an answer, so how many classes there are is not known",
 }

@@ -12,7 +12,7 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.neighbours import Neighbours
 from pipeline.evaluate.accuracy import top1
-from pipeline.evaluate.metrics import encode, finest
+from pipeline.evaluate.metrics import DRAWN_MOST, encode, finest
 from pipeline.evaluate.probes import drawn
 from pipeline.graph.affinity import Affinity
 from pipeline.graph.estimate import forecast
@@ -22,7 +22,6 @@ from pipeline.graph.propagation import PropagateParams, Propagation, propagate
 
 MORE = (20, 40, 100)  # labels, whose worth is forecast
 DRAWS = 5  # random draws that are propagated
-DRAWN_MOST = 200_000  # training images, beyond which none is: each draw takes minutes there
 
 
 @dataclass(frozen=True)

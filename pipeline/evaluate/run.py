@@ -57,7 +57,7 @@ def evaluate(
         write_csv(part / "class_shares.csv", ("label", "assumed", "found"), rows)
         (part / "plots").mkdir()
         _plot_confusion(predictions, part / "plots/confusion.png")
-    for why, names in metrics.absent(measured.values):
+    for why, names in metrics.absent(values):
         log.info("absent: %s: %s", ", ".join(names), why)
     return values
 

@@ -14,6 +14,7 @@ from pipeline.evaluate.probes import random_draws
 PARAMS = EvaluateParams(neighbours=5, random_draws=4, batch_size=100)
 OF_MODEL = {"n_test_answered", "top1", "top1_low", "top1_high", "macro_f1", "ece", "probe_top1"}
 OF_DRAWS = {"random_probe_top1_mean", "random_probe_top1_std", "random_probe_classes_covered_mean"}
+OF_RANDOM = ["random_propagate_top1_mean", "random_propagate_top1_std"]
 ALWAYS = {"n_train", "n_test", "n_labels", "classes_covered", "classes_unreached", "label_balance", "mean_confidence"}
 
 
@@ -56,7 +57,7 @@ def test_all_answers_give_all_metrics(run):
     found = gather(**run)
     values = found.values
     assert set(values) == ALWAYS | OF_MODEL | OF_DRAWS | {"knn_top1", "classes_total"}
-    assert absent(values) == []
+    assert [name for _, names in absent(values) for name in names] == ["propagate_top1", *OF_RANDOM]
     answers, predictions, confidence = answers_of(run)
     assert values["top1"] == np.mean(answers == predictions)
     assert values["ece"] == pytest.approx(calibration(confidence, answers == predictions).ece)
@@ -87,11 +88,12 @@ def test_no_answers_leave_only_what_can_be_known(run):
     found = gather(**only(run, "answers", lambda *_: False))
     assert set(found.values) == ALWAYS
     assert found.draws == []
-    names = ["top1", "top1_low", "top1_high", "macro_f1", "ece", "n_test_answered", "probe_top1"]
+    names = ["top1", "top1_low", "top1_high", "macro_f1", "ece", "n_test_answered", "probe_top1", "propagate_top1"]
     assert absent(found.values) == [
         ("no test image has an answer", names),
         ("it needs answers for test images and for training images", ["knn_top1"]),
         (DRAWS, ["random_probe_top1_mean", "random_probe_top1_std", "random_probe_classes_covered_mean"]),
+        (f"{DRAWS}, but no more than 200,000", OF_RANDOM),
         ("no image has an answer, so how many classes there are is not known", ["classes_total"]),
     ]
 

@@ -35,9 +35,10 @@ def refusal(*more):
     return result.stderr.splitlines()[-1].removeprefix("Error: ")
 
 
-def test_files_hold_what_they_should_and_are_the_same_bytes_twice(data):
+def test_files_hold_what_they_should_and_are_the_same_bytes_twice(data, caplog):
     for out in ("evaluate", "again"):
-        assert evaluate("--out", str(data / out)).exit_code == 0
+        with caplog.at_level("INFO"):
+            assert evaluate("--out", str(data / out)).exit_code == 0
         found = sorted(p.relative_to(data / out).as_posix() for p in (data / out).rglob("*") if p.is_file())
         assert found == FILES
     assert all((data / "evaluate" / n).read_bytes() == (data / "again" / n).read_bytes() for n in FILES)
@@ -46,6 +47,7 @@ def test_files_hold_what_they_should_and_are_the_same_bytes_twice(data):
         propagated | {"estimated_top1_at_least", "forecast_40_top1_low"}
         <= read_json(data / "evaluate/metrics.json").keys()
     )
+    assert not [line for line in caplog.messages if line.startswith("absent")]
     shares = read_csv(data / "evaluate/class_shares.csv", ("label", "assumed", "found"))[1]
     for column in (1, 2):
         assert sum(float(row[column]) for row in shares) == pytest.approx(1, abs=1e-4)

@@ -124,7 +124,7 @@ def test_without_answers_the_page_says_what_is_not_known_and_why(data):
     (data / "ingest/answers.csv").write_text("key,label\n")
     command(evaluate)
     text = Outline(page()).text
-    of_model = "top1, top1_low, top1_high, macro_f1, ece, n_test_answered, probe_top1"
+    of_model = "top1, top1_low, top1_high, macro_f1, ece, n_test_answered, probe_top1, propagate_top1"
     for words in (
         "With 30 labels spread over the graph, probably at least",
         "No test image has an answer.",
