@@ -92,6 +92,7 @@ def test_the_page_is_one_file_with_the_run_s_numbers_and_pictures(data):
         f"With {m['n_labels']} labels, {100 * m['top1']:.1f} % of the test images are right",
         f"{100 * m['top1_low']:.1f} % to {100 * m['top1_high']:.1f} %",
         "seed 7",
+        "Predictions are counted on the test images. The shares assumed and found are of the training images",
     ):
         assert words in outline.text
     for words in ("What is not known", "Level by level"):
