@@ -30,7 +30,7 @@ from pipeline.base.machine import Machine, Reading
 from pipeline.base.params import Block, Params
 from pipeline.embed.constants import fit
 from pipeline.embed.own import Own
-from pipeline.embed.tables import join, rows_in
+from pipeline.embed.tables import check_finite, join, rows_in
 from pipeline.nn.classifier import read_backbone
 from pipeline.nn.device import Device
 from pipeline.nn.embedder import BACKBONE, PLAIN, look
@@ -87,9 +87,11 @@ def embed_split(
             if after is not None:
                 coming.append(pool.submit(read, shards[after]))
             images = coming.popleft().result()
+            found = embed(net, images.pixels, params.batch_size, device, unit=unit)
+            check_finite(found, images.keys, shards[number].path)
             with whole_file(files[number]) as part, part.open("wb") as opened:
-                np.save(opened, embed(net, images.pixels, params.batch_size, device, unit=unit))
-            del images  # before another shard is read
+                np.save(opened, found)
+            del images, found  # before another shard is read
     dist.wait()
     return files
 

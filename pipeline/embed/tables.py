@@ -9,8 +9,19 @@ from numpy import ndarray
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.errors import ArtifactError
 
 AT_ONCE = 4096  # rows that are worked on at a time
+
+
+def check_finite(found: Float32[ndarray, "b d"], keys: Sequence[str], shard: str) -> None:
+    """Raises ArtifactError for the first image of a shard whose vector has a number that is not finite."""
+    bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if bad.size:
+        raise ArtifactError(
+            f"{shard}: key {keys[bad[0]]}: expected finite features, got NaN or infinity for {bad.size} of "
+            f"{len(keys)} images; pretrain again, or take another backbone"
+        )
 
 
 def rows_in(

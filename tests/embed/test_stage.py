@@ -15,7 +15,7 @@ from pipeline.base.files import sha256
 from pipeline.embed.run import EmbedParams, embed_split
 from pipeline.nn.classifier import Classifier, read_backbone
 from pipeline.nn.device import Device
-from pipeline.nn.embedder import Embedder
+from pipeline.nn.embedder import Embedder, look
 from pipeline.nn.heads import Levels
 from pipeline.shards.reader import load
 from stages.embed import main as embed
@@ -103,6 +103,26 @@ def test_a_round_of_a_model_on_joined_views_is_kept(run):
         expected = model(load(Manifest.read(run / "ingest/manifest.json"), index, "train", "").pixels)["label"].numpy()
     found = outputs.features.vectors @ outputs.weight.T + outputs.bias
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_feature_that_is_not_finite_is_refused_by_its_key_and_nothing_is_written(run, monkeypatch, split):
+    manifest, index = Manifest.read(run / "ingest/manifest.json"), Index.read(run / "ingest/index.parquet")
+    images = load(manifest, index, split, "")
+
+    def spoilt(net, plain, pixels):
+        seen = look(net, plain, pixels)
+        for row, value in ((5, torch.inf), (9, torch.nan)):
+            seen[(pixels == images.pixels[row]).flatten(1).all(dim=1), 3] = value
+        return seen
+
+    monkeypatch.setattr("pipeline.embed.run.look", spoilt)
+    assert refusal(call(embed, out="data/again")) == (
+        f"{manifest.splits[split][0].path}: key {images.keys[5]}: expected finite features, got NaN or infinity for "
+        f"2 of {len(images.keys)} images; pretrain again, or take another backbone"
+    )
+    assert not (run / "again").exists()
+    assert not list((run / "scratch").rglob(f"{split}-*.npy"))
 
 
 @pytest.mark.usefixtures("run")
