@@ -19,7 +19,7 @@ from scipy import stats
 
 ARMS = {
     "random + supervised": ("select.method=random", "train.method=supervised"),
-    "usl + fixmatch": ("select.method=usl", "train.method=fixmatch"),
+    "usl + fixmatch": ("select.method=usl", "train.method=fixmatch", "train.targets=own"),
 }
 SEEDS = range(5)
 

@@ -25,17 +25,16 @@ from pipeline.graph.affinity import Affinity
 from pipeline.graph.propagation import PropagateParams
 from pipeline.graph.run import GraphParams, nearest_others
 
-D = 128
 T = TypeVar("T")
 
 
-def mixture(n: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors (n, D) in float32 and the class of each."""
+def mixture(n: int, num_classes: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors (n, dim) in float32 and the class of each."""
     chance = rng.stream(0, "bench", "spreading")
-    centres = chance.standard_normal((num_classes, D), np.float32)
+    centres = chance.standard_normal((num_classes, dim), np.float32)
     y = chance.integers(num_classes, size=n)
     x = centres[y]
-    x += chance.standard_normal((n, D), np.float32)
+    x += chance.standard_normal((n, dim), np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     return x, y
 
@@ -58,10 +57,11 @@ def timed(name: str, step: Callable[..., T]) -> Callable[..., T]:
 @click.option("--images", type=int, default=60_000)
 @click.option("--classes", type=int, default=10)
 @click.option("--labels", type=int, default=40)
-def main(images: int, classes: int, labels: int) -> None:
+@click.option("--dim", type=int, default=128)
+def main(images: int, classes: int, labels: int, dim: int) -> None:
     params = Params.read(Path("params.yaml"))
     graph, values = params.stage("graph", GraphParams), params.block("train.propagate", PropagateParams)
-    x, y = mixture(images, classes)
+    x, y = mixture(images, classes, dim)
     for module, name in (
         (propagation, "spread"),
         (propagation, "sinkhorn"),

@@ -218,7 +218,8 @@ def few_labels(
     name: str, net: Backbone, floor_net: Backbone, pixels: Tensor, batch_size: int, device: Device, *sets: str
 ) -> tuple[float, float]:
     """Views per second in `fit`, and the ratio to the bare passes."""
-    params = Params.read(Path("params.yaml"), (f"train.method={name}", f"train.batch_size={batch_size}", *sets))
+    sets = (f"train.method={name}", "train.targets=own", f"train.batch_size={batch_size}", *sets)
+    params = Params.read(Path("params.yaml"), sets)
     targets = Targets({"label": [str(i) for i in range(10)]}, torch.arange(40), (torch.arange(40) % 10)[:, None])
     size = (pixels.shape[2], pixels.shape[3])
     task = Task(targets, len(pixels), size, params.stage("train", TrainParams, (*SEMISUP, PROPAGATE)), 0)

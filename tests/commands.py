@@ -2,7 +2,7 @@
 
 from click.testing import CliRunner
 
-FEW = ("train.steps=4", "train.batch_size=4", "pretrain.steps=4", "pretrain.batch_size=16")
+FEW = ("train.method=fixmatch", "train.steps=4", "train.batch_size=4", "pretrain.steps=4", "pretrain.batch_size=16")
 
 
 def call(command, *sets, **options):

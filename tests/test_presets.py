@@ -30,7 +30,8 @@ def test_a_preset_is_accepted(file):
     params, preset = laid_over(file)
     recipe = Recipe.read(params)
     train = params.stage("train", TrainParams, (*SEMISUP, PROPAGATE))
-    Chosen.read(params)
+    if train.method != PROPAGATE:
+        Chosen.read(params)
     published = file.parent.name in ("cifar10", "cifar100", "imagenet")
     if published and "method" in preset.get("train", {}):
         assert train.method == file.stem.split("-")[0]

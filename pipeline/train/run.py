@@ -11,7 +11,6 @@ from torch import Tensor
 from pipeline.artifacts.curve import write_rows
 from pipeline.artifacts.predictions import PseudoLabels
 from pipeline.base import rng
-from pipeline.base.errors import ParamsError
 from pipeline.base.files import sha256
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
@@ -47,12 +46,16 @@ def run(
                 log_labels(given.targets, PROPAGATE, every_level=False)
             propagate.run(block, given, backbone, embed, graph, out)
         else:
+            chosen = Chosen.read(params)
+            if not chosen.guesses:
+                common = common.model_copy(update={"targets": "own"})
             spreading = Spreading.read(block, given, embed, graph) if common.graph else None
-            train(params, common, given, spreading, backbone, out, save_seconds)
+            train(params, chosen, common, given, spreading, backbone, out, save_seconds)
 
 
 def train(
     params: Params,
+    chosen: Chosen,
     common: TrainParams,
     given: Inputs,
     spreading: Spreading | None,
@@ -61,10 +64,7 @@ def train(
     save_seconds: float,
 ) -> None:
     """The same of a method that trains a network."""
-    chosen, machine = Chosen.read(params), params.block("machine", Machine)
-    if common.targets == "propagated" and not chosen.guesses:
-        raise ParamsError(f"train.targets: expected own for {chosen.name}, which guesses no classes, got propagated")
-    targets = given.targets
+    machine, targets = params.block("machine", Machine), given.targets
     if dist.rank() == 0:
         log_labels(targets, chosen.name, every_level=chosen.every_level)
     torch.manual_seed(rng.number(params.seed, "train", "init"))
