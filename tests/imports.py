@@ -1,10 +1,10 @@
-"""What a stage's code really imports and reads, worked out from its source: `python -m tests.graph` prints it."""
+"""What a stage's code really imports and reads, worked out from its source: `python -m tests.imports` prints it."""
 
 import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("ingest", "pretrain", "embed", "select", "label", "train", "evaluate", "report")
+STAGES = ("ingest", "pretrain", "embed", "graph", "select", "label", "train", "evaluate", "report")
 
 
 def imported(file: Path) -> set[Path]:

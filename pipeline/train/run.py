@@ -22,10 +22,10 @@ from pipeline.nn.device import Device, channels_last
 from pipeline.nn.norm import synchronised
 from pipeline.parallel import dist
 from pipeline.parallel.work import resumable
-from pipeline.train.graph_targets import Spreading
 from pipeline.train.inputs import Inputs
 from pipeline.train.methods import METHODS, PROPAGATE, Chosen, propagate
 from pipeline.train.pixels import Pixels, for_all_images
+from pipeline.train.spreading import Spreading
 from pipeline.train.streamed import Streamed, training_images
 from pipeline.train.targets import Targets
 from pipeline.train.task import Task, TrainParams

@@ -19,10 +19,11 @@ from pipeline.graph.run import nearest_others
 from pipeline.graph.spread import TOP
 from pipeline.nn.heads import Levels
 from pipeline.train import run as train_run
-from pipeline.train.graph_targets import GraphTargets, Spreading
+from pipeline.train.graph_targets import GraphTargets
 from pipeline.train.head_start import probe_layer
 from pipeline.train.method import EmaMethod
 from pipeline.train.methods import METHODS
+from pipeline.train.spreading import Spreading
 from pipeline.train.targets import Targets
 from pipeline.vectors.geometry import unit
 from stages.train import main as train
@@ -97,7 +98,7 @@ def test_of_many_classes_the_highest_are_kept_and_of_images_without_a_path_to_a_
 
 
 def test_a_guess_is_the_mixture_that_its_docstring_says():
-    targets = GraphTargets(3, 4)
+    targets = GraphTargets(3, 4, 4)
     targets.classes.copy_(torch.arange(4).expand(3, 4))
     targets.amounts.copy_(torch.tensor([[0.5, 0.5, 0, 0], [0, 0.25, 0, 0.75], [0, 0, 0, 0]]))
     own, share = torch.tensor([[0.1, 0.2, 0.3, 0.4]] * 3), torch.tensor(0.4)

@@ -20,8 +20,8 @@ from pipeline.nn.classifier import Classifier, read_backbone
 from pipeline.nn.device import Device
 from pipeline.nn.embedder import Embedder
 from pipeline.parallel.work import resumable
-from pipeline.train.graph_targets import Spreading
 from pipeline.train.inputs import Inputs
+from pipeline.train.spreading import Spreading
 from pipeline.vectors.geometry import unit
 
 log = logging.getLogger(__name__)
