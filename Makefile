@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN ?= .
 EXTRA ?= cpu# or gpu: FAISS for CUDA
+BUDGET ?= 60
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/ready
 export PATH := $(BIN):$(PATH)
@@ -23,6 +24,17 @@ fashion: $(READY)  ## the same chain on Fashion-MNIST's 60,000 images, in runs/f
 	python -m stages.new_run runs/fashion --preset presets/fashion-mnist/laptop.yaml
 	cd runs/fashion && dvc repro && dvc metrics show data/evaluate/metrics.json
 	@echo "the page: runs/fashion/data/report/index.html"
+
+images: RUN = runs/images
+images: $(READY)  ## your own pictures: IMAGES=/a/folder BUDGET=60 asks for 60 labels; the same command again goes on
+	@test -f "$(RUN)/.run" || test -d "$(IMAGES)" || \
+		{ echo "make images: expected IMAGES=/a/folder/of/pictures, got '$(IMAGES)'"; exit 2; }
+	@if test -f "$(RUN)/.run"; then echo "$(RUN) goes on, by its own params.yaml; RUN=runs/other begins another run"; \
+	else python -m stages.new_run "$(RUN)" --preset presets/photos/packaged.yaml \
+		--set "ingest.folder.path='$$(realpath "$(IMAGES)")'" --set select.budget=$(BUDGET); fi
+	@cd "$(RUN)" && if dvc repro; then echo "the page: $(RUN)/data/report/index.html"; else \
+		test -f data/label/page.html && ! test -f data/label/labels.csv && \
+		echo "Open $(RUN)/data/label/page.html, save labels.csv into $(RUN)/data/annotations, then run make images again."; fi
 
 replicate: $(READY)  ## train and evaluate again under several seeds, over what RUN (a folder) has, as a rule this one
 	cd $(RUN) && dvc repro experiments/replicate/dvc.yaml
@@ -53,4 +65,4 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,weights,test]'
 	touch $(READY)
 
-.PHONY: help demo fashion replicate test test-all check bench setup
+.PHONY: help demo fashion images replicate test test-all check bench setup
