@@ -1,17 +1,22 @@
 """Files written whole or not at all, and the plain formats that artifacts are made of: JSON, CSV, digests."""
 
+import codecs
 import csv
 import hashlib
 import io
 import json
+import logging
+import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import ArtifactError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -82,37 +87,63 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a CSV whose first columns are `columns`.
+    """Header and rows of a CSV whose first columns are `columns`, in capitals or not.
 
-    Raises ArtifactError for a short or long row, by its line, a column of two places and quotes that do not end.
+    It may be as a spreadsheet saves it: with commas, semicolons or tabs, a line `sep=;` before all, in UTF-8 with
+    a mark or not, UTF-16 or cp1252, with rows and cells at the ends that are empty. Raises ArtifactError for a short or
+    long row, by its line, a column of two places and quotes that do not end.
     """
-    # utf-8-sig: spreadsheets put a byte-order mark in front of the first column's name.
-    reader = csv.reader(io.StringIO(read_text(path, "utf-8-sig"), newline=""))
+    text = _table_text(path)
+    first, _, rest = text.partition("\n")
+    told = re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE)
+    bare = re.sub(r'"[^"]*"', "", next(filter(str.strip, text.splitlines()), ""))  # commas in quotes separate nothing
+    delimiter = told[1] if told else max(",;\t", key=bare.count)
+    reader = csv.reader(io.StringIO(rest if told else text, newline=""), delimiter=delimiter)
     try:
-        rows = list(reader)
+        lines = [(number, row) for number, row in enumerate(reader, 2 if told else 1) if any(map(str.strip, row))]
     except csv.Error as error:
         raise ArtifactError(f"{path}: line {reader.line_num}: expected a CSV, got: {error}") from error
-    header = [name.strip() for name in rows[0]] if rows else []
+    header = [name.strip() for name in lines[0][1]] if lines else []
     twice = next((name for at, name in enumerate(header) if name and name in header[:at]), None)
     if twice:
         raise ArtifactError(f"{path}: expected each column once, got {twice} twice")
-    if header[: len(columns)] != list(columns):
+    if [name.lower() for name in header[: len(columns)]] != [name.lower() for name in columns]:
         raise ArtifactError(f"{path}: expected the columns {','.join(columns)}, got {','.join(header) or 'nothing'}")
+    header[: len(columns)] = columns
     body = []
-    for line, row in enumerate(rows[1:], 2):
-        if len(row) not in (0, len(header)):
+    for line, row in lines[1:]:
+        if len(row) < len(header) or any(map(str.strip, row[len(header) :])):
             raise ArtifactError(f"{path}: line {line}: expected {len(header)} values, got {len(row)}")
-        if row:
-            body.append(row)
+        body.append(row[: len(header)])
     return header, body
 
 
-def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """The text of a file. Raises ArtifactError for one that is missing, or whose bytes are no such text."""
+def _table_text(path: Path) -> str:
+    """The text of a CSV in one of the codes that spreadsheets write: a mark or zeros tell UTF-16."""
+    if not path.is_file():
+        raise ArtifactError(f"{path}: expected a file, found none")
+    data = path.read_bytes()
+    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        codes = ["utf-16"]
+    elif 0 in data[:2]:
+        codes = ["utf-16-be" if data[0] == 0 else "utf-16-le"]
+    else:
+        codes = ["utf-8-sig", "cp1252"]
+    for code in codes:
+        with suppress(UnicodeDecodeError):
+            text = data.decode(code)
+            if code == "cp1252":
+                log.warning("%s is no UTF-8, and was read as cp1252: look at its letters", path)
+            return text
+    raise ArtifactError(f"{path}: expected text in UTF-8, got bytes of another code; save it as CSV UTF-8")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises ArtifactError for one that is missing, or whose bytes are no UTF-8."""
     if not path.is_file():
         raise ArtifactError(f"{path}: expected a file, found none")
     try:
-        return path.read_text(encoding=encoding)
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{path}: expected UTF-8 text, got bytes that are not ({error.reason})") from error
 

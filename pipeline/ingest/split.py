@@ -12,7 +12,8 @@ from numpy.random import Generator
 
 from pipeline.base import rng
 from pipeline.base.errors import SourceError
-from pipeline.base.files import read_csv
+from pipeline.base.tables import Table
+from pipeline.ingest.lookup import found
 from pipeline.ingest.source import Item
 
 log = logging.getLogger(__name__)
@@ -60,15 +61,16 @@ def groups_and_costs(listed: Mapping[str, Item], file: str) -> tuple[dict[str, H
     groups: dict[str, Hashable] = {key: (key,) for key in listed}
     if not file:
         return groups, {}
-    header, rows = read_csv(Path(file), ("path", "group"))
+    table = Table.read(Path(file), ("path", "group"))
     key_of_path = {item.path: key for key, item in listed.items()}
     named: dict[str, str] = {}
     split_of_group: dict[str, str | None] = {}
     costs: dict[str, float] = {}
-    for row in rows:
-        path, group = row[0] if row[0] in key_of_path else row[0].strip(), row[1].strip()
-        if path not in key_of_path:
-            raise SourceError(f"{file}: {path}: expected an image of that path, found none")
+    place, groups_named = table.place("path") or 0, table.column("group") or []
+    texts, cost = [row[place] for row in table.rows], table.column("cost")
+    for at, (text, path, group) in enumerate(zip(texts, found(texts, key_of_path), groups_named, strict=True)):
+        if path is None:
+            raise SourceError(f"{file}: {text.strip()}: expected an image of that path, found none")
         key = key_of_path[path]
         if named.setdefault(key, group) != group:
             raise SourceError(f"{file}: {path}: expected one group, got {named[key]!r} and {group!r}")
@@ -76,10 +78,10 @@ def groups_and_costs(listed: Mapping[str, Item], file: str) -> tuple[dict[str, H
             groups[key] = group
             if split_of_group.setdefault(group, listed[key].split) != listed[key].split:
                 raise SourceError(f"{file}: {group}: expected a group in one split, got it in both")
-        if "cost" in header:
-            costs[key] = _cost(row[header.index("cost")].strip(), f"{file}: {path}")
+        if cost is not None:
+            costs[key] = _cost(cost[at], f"{file}: {path}")
     missing = next((item.path for key, item in listed.items() if key not in costs), None)
-    if "cost" in header and missing is not None:
+    if cost is not None and missing is not None:
         raise SourceError(f"{file}: {missing}: expected a cost for every image, found none")
     return groups, costs
 

@@ -1,17 +1,25 @@
 """Labels from a person's CSV, and the template for it."""
 
+import logging
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import field_validator
 
+from pipeline.artifacts.class_names import match, means_no_label, spellings
 from pipeline.artifacts.labels import Classes, Labels, Sources, level_names
 from pipeline.artifacts.shards import Index
 from pipeline.base.errors import ArtifactError, SourceError, first_names
 from pipeline.base.files import read_csv, write_csv
 from pipeline.base.params import Block
+from pipeline.base.tables import Table
 from pipeline.label.wanted import Wanted
 
+log = logging.getLogger(__name__)
+
+NUMBER = re.compile(r"\d+([.,]\d+)?(e[+-]?\d+)?", re.IGNORECASE)  # as a spreadsheet shows a key that looks like one
 TEMPLATE = "template.csv"  # the name of the table to fill in, beside the person's file
 COLUMNS = ("rank", "key", "path")  # of the template and of the file that the page saves, before those of the levels
 
@@ -42,7 +50,7 @@ def levels_to_ask(answer_levels: Sequence[str], classes: Classes, depth: int, wh
     return levels if len(levels) >= depth else list(level_names(depth))
 
 
-def read_labels(file: Path, index: Index, classes: Classes, levels: Sequence[str]) -> Labels:
+def read_labels(file: Path, index: Index, classes: Classes, levels: Sequence[str], sources: Sources) -> Labels:
     """The labels in a person's CSV at these levels; a coarser one may be missing from the file.
 
     A row without any label does not count. A coarser class that stands beside a class in one row holds for all rows of
@@ -50,25 +58,52 @@ def read_labels(file: Path, index: Index, classes: Classes, levels: Sequence[str
     key, for an image that is not in the `index` of training images, two labels for one image, a name of two lines, one
     that `classes`, where it has names, has not, and a class that stands below two coarser ones.
     """
-    header, body = read_csv(file, ())
-    if not {"key", "label"} <= set(header):
-        raise SourceError(f"{file}: expected the columns key and label, got {','.join(header) or 'nothing'}")
-    table = [{name: cell.strip() for name, cell in zip(header, row, strict=True)} for row in body]
-    index.rows_of([cells["key"] for cells in table], str(file))
+    table = Table.read(file, ("key", "label"))
+    keys = _keys(table, sources)
+    index.rows_of(keys, str(file))
+    columns = [_meant(table, level, keys, classes.names.get(level, ())) for level in levels]
     rows: dict[str, list[str]] = {}
-    for cells in table:
-        key, names = cells["key"], [cells.get(level, "") for level in levels]
-        for level, name in zip(levels, names, strict=True):
-            if len(name.splitlines()) > 1:
-                raise SourceError(f"{file}: key {key}: expected a {level} of one line, got {name!r}")
-            expected = classes.names.get(level, ())
-            if name and expected and name not in expected:
-                raise SourceError(f"{file}: key {key}: expected a {level} among {first_names(expected)}, got {name!r}")
+    for key, *names in zip(keys, *columns, strict=True):
         before = rows.setdefault(key, names)
         if before != names:
             both = next(f"{one!r} and {other!r}" for one, other in zip(before, names, strict=True) if one != other)
             raise SourceError(f"{file}: key {key}: expected one label, got {both}")
     return Labels(levels, {key: names for key, names in rows.items() if any(names)}).completed(file)
+
+
+def _keys(table: Table, sources: Sources) -> list[str]:
+    """The key of each row; where a spreadsheet made a number of it, that of the path beside it."""
+    keys, paths = table.column("key") or [], table.column("path") or [""] * len(table.rows)
+    lost = [at for at, key in enumerate(keys) if key not in sources.path and NUMBER.fullmatch(key)]
+    key_of = {path: key for key, path in sources.path.items()} if lost else {}
+    for at in lost:
+        if paths[at] not in key_of:
+            raise SourceError(
+                f"{table.file}: key {keys[at]}: expected a training image's key, got a number that a spreadsheet made "
+                "of one; save that column as text, or keep the column path beside it"
+            )
+        keys[at] = key_of[paths[at]]
+    return keys
+
+
+def _meant(table: Table, level: str, keys: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The class in each row at a level, of those that are `known`, if any are; "" where there is no label."""
+    written = table.column(level) or [""] * len(table.rows)
+    no_label = {name for name in written if name not in known and means_no_label(name)}
+    named = Counter(name for name in written if name not in no_label)
+    chosen = spellings({name: Counter({"": count}) for name, count in named.items()})
+    if known:
+        chosen = {name: match(name, known) or "" for name in named}
+    for key, name in zip(keys, written, strict=True):
+        if len(name.splitlines()) > 1:
+            raise SourceError(f"{table.file}: key {key}: expected a {level} of one line, got {name!r}")
+        if name in chosen and not chosen[name]:
+            expected = f"expected a {level} among {first_names(known)}"
+            raise SourceError(f"{table.file}: key {key}: {expected}, got {name!r}")
+    for name, meant in sorted(chosen.items()):
+        if name != meant:
+            log.info("label: %r in %s is taken for %r", name, table.file, meant)
+    return ["" if name in no_label else chosen[name] for name in written]
 
 
 def offer_template(file: Path, picks: Sequence[str], sources: Sources, labels: Labels) -> str:

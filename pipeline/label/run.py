@@ -81,7 +81,7 @@ def label(
     if isinstance(source, FileParams):
         file = Path(source.path)
         levels = levels_to_ask(answers.levels, classes, wanted.depth, ingest / "classes.json")
-        labels = read_labels(file, index, classes, levels) if file.is_file() else Labels(levels, {})
+        labels = read_labels(file, index, classes, levels, sources) if file.is_file() else Labels(levels, {})
     else:
         labels = look_up(wanted, answers, ingest / "answers.csv")
     missing = wanted.without_label(labels)

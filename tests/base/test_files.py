@@ -80,6 +80,29 @@ def test_csv_of_a_spreadsheet(tmp_path):
     assert (tmp_path / "b.csv").read_bytes() == b'key,label\nx,"a, b"\n'
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "key,label\nx,café\ny,dog\n",
+        "Key;Label\r\nx;café\r\ny;dog\r\n",
+        "KEY\tlabel\nx\tcafé\ny\tdog\n",
+        '"sep=;"\r\nkey;label\r\nx;café\r\n;\r\n"y";dog\r\n',
+        "sep=\t\nkey\tlabel\nx\tcafé\ny\tdog\n",
+        ",\nkey,label\nx,café,,\ny,dog\n , \n\n,,\n",
+        '"key","label"\n"x","café"\n"y","dog"\n',
+    ],
+)
+def test_a_csv_as_spreadsheets_save_it(tmp_path, text, encoding):
+    (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+    assert read_csv(tmp_path / "a.csv", ("key", "label")) == (["key", "label"], [["x", "café"], ["y", "dog"]])
+
+
+def test_commas_in_quotes_separate_nothing(tmp_path):
+    (tmp_path / "a.csv").write_text('key;"a, b, c"\nx;y\n')
+    assert read_csv(tmp_path / "a.csv", ("key",)) == (["key", "a, b, c"], [["x", "y"]])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -91,7 +114,10 @@ def test_csv_of_a_spreadsheet(tmp_path):
             b'key,label\nx,"' + b"y\n" * 70_000,
             "a.csv: line 65538: expected a CSV, got: field larger than field limit (131072)",
         ),
-        (b"key,label\nx,\xff\n", "a.csv: expected UTF-8 text, got bytes that are not (invalid start byte)"),
+        (
+            b"key,label\nx,\x81\n",
+            "a.csv: expected text in UTF-8, got bytes of another code; save it as CSV UTF-8",
+        ),
     ],
 )
 def test_csv_refusals(tmp_path, content, message):

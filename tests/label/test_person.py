@@ -98,8 +98,10 @@ def test_a_template_filled_in_from_the_file_follows_the_picks_and_keeps_coarser_
          "key,label\nkey1,dog\nkey3,cat\nkey4,cat\n"),
         ("key,group,label\nkey1,,dog\nkey3,,cat\nkey4,pet,cat\n",  # once a class is enough
          "key,label,group\nkey1,dog,\nkey3,cat,pet\nkey4,cat,pet\n"),
+        ('Key;Path;Class\nkey1;; DOG\n1.2E+19;some, "odd" <b>/key3.png;Ant  & bee\n;;\nkey4;;c\u200bat\nkey2;;-1\n',
+         "key,label\nkey1,dog\nkey3,ant & bee\nkey4,cat\n"),
     ],
-    ids=["other columns, orders, marks and images", "a coarser level that classes.json knows"],
+    ids=["other columns, orders, marks and images", "a coarser level that classes.json knows", "as a person types"],
 )  # fmt: skip
 def test_a_persons_file_is_read(text, written):
     if "group" in text:
@@ -145,7 +147,7 @@ LONG = [f"c{i}" for i in range(100)]
         ("key,label\nkey1,dog\nkey9,cat\n", "key key9: expected a training image, found none of that key"),
         ("key,label\nkey1,dog\nkey6,cat\n", "key key6: expected a training image, found none of that key"),
         ("key,label\nkey1,dog\nkey1,cat\nkey3,cat\n", "key key1: expected one label, got 'dog' and 'cat'"),
-        ("key,label\nkey1,Dog\n", "key key1: expected a label among ant & bee, cat, dog, got 'Dog'"),
+        ("key,label\nkey1,Doge\n", "key key1: expected a label among ant & bee, cat, dog, got 'Doge'"),
         ("key,label,group\nkey1,dog,bird\n", "key key1: expected a group among pet, insect, got 'bird'"),
         ("key,label,many\nkey1,dog,x\n",
          f"key key1: expected a many among {', '.join(LONG[:10])} and 90 more, got 'x'"),
@@ -153,7 +155,9 @@ LONG = [f"c{i}" for i in range(100)]
          "key key3: expected one class above 'dog', got 'pet' and 'insect'"),
         ('key,label\nkey1,"a\nb"\n', "key key1: expected a label of one line, got 'a\\nb'"),
         ("key,label,label\nkey1,dog,cat\n", "expected each column once, got label twice"),
-        ("key;label\nkey1;dog\n", "expected the columns key and label, got key;label"),
+        ("key|label\nkey1|dog\n", "expected the columns key and label, got key|label"),
+        ("key,label\n1.2E+19,dog\n", "key 1.2E+19: expected a training image's key, got a number that a spreadsheet "
+                                     "made of one; save that column as text, or keep the column path beside it"),
         ("", "expected the columns key and label, got nothing"),
         ("key,label\nkey1\n", "line 2: expected 2 values, got 1"),
     ],
