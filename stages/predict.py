@@ -1,6 +1,6 @@
 """Label every image below a folder with the trained model: path, prediction, confidence.
 
-Hidden files are passed over, every other file counts as an image. One that cannot be read is named on stderr with the
+Files of other kinds, by the ends of their names, are passed over. One that cannot be read is named on stderr with the
 reason; the others are labelled all the same, but the exit code is 1 if there are more of them than --max-bad allows.
 """
 
@@ -10,7 +10,7 @@ import click
 
 from pipeline.base.errors import SourceError
 from pipeline.evaluate.predict import predict_files
-from pipeline.ingest.files import files_below
+from pipeline.ingest.files import look_below
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
 from stages.cli import DATA, one_line_errors
@@ -24,7 +24,9 @@ from stages.cli import DATA, one_line_errors
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
 def main(images: Path, out: Path, model: Path, max_bad: int, batch_size: int) -> None:
     with one_line_errors():
-        files = [file for file in files_below(images) if file.resolve() != out.resolve()]
+        found = look_below(images)
+        found.say_passed_over(images, [out])
+        files = [file for file in found.images if file.resolve() != out.resolve()]
         if not files:
             raise SourceError(f"{images}: expected images, found none")
         net = Classifier.read(model).to(Device.choose("fp32").device)

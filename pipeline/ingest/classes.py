@@ -1,15 +1,20 @@
 """The classes of a source: their order, and coarser classes from a file."""
 
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+from pipeline.artifacts.class_names import joined, match, means_no_label, spellings, tidy
 from pipeline.artifacts.labels import level_names
 from pipeline.base.errors import SourceError, first_names
 from pipeline.base.files import read_csv
 from pipeline.ingest.source import Item, Listing
+
+log = logging.getLogger(__name__)
 
 
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
@@ -26,6 +31,41 @@ def class_names(listing: Listing, answers: Sequence[Sequence[str]]) -> dict[str,
     return {level: sorted({answer[at] for answer in answers} - {""}, key=natural) for at, level in levels}
 
 
+def in_one_form(listing: Listing) -> Listing:
+    """The listing with one spelling for each class, and without answers that say that there is none.
+
+    Raises SourceError where a class has two classes above it. A source that has its own classes is left as it is.
+    """
+    if listing.classes is not None:
+        return listing
+    answers = Counter((item.split, item.answer) for item in listing.items if item.answer)
+    seen: list[dict[str, Counter[Hashable]]] = [{} for _ in listing.levels]
+    for (split, answer), count in answers.items():
+        for at, name in enumerate(answer):
+            seen[at].setdefault(name, Counter())[split] += count
+    forms = []
+    for names in seen:
+        known = {name: counts for name, counts in names.items() if not means_no_label(name)}
+        chosen = spellings(known)
+        for spelling, found in joined(chosen).items():
+            log.warning("ingest: %s are taken for one class, %r", " and ".join(found), spelling)
+        forms.append({**dict.fromkeys(names, ""), **chosen})
+    new = {answer: tuple(form[name] for form, name in zip(forms, answer, strict=True)) for _, answer in answers}
+    parent: dict[tuple[int, str], str] = {}
+    for answer in sorted({*new.values()}):
+        refuse_two_parents(answer, parent, "ingest")
+    for name in sorted({answer[0] for answer in new if answer[0] and not new[answer][0]}):
+        count = sum(count for (_, answer), count in answers.items() if answer[0] == name)
+        log.info("ingest: %d images have the answer %r, which is taken for no label", count, name)
+    items = [
+        replace(item, answer=new[item.answer] if new[item.answer][0] else None)
+        if item.answer and (new[item.answer] != item.answer or not item.answer[0])
+        else item
+        for item in listing.items
+    ]
+    return replace(listing, items=items)
+
+
 def lost_classes(before: Mapping[str, Item], after: Mapping[str, Item]) -> list[str]:
     """Classes that had images before, and have none after."""
     old, new = ({item.answer[0] for item in items.values() if item.answer} for items in (before, after))
@@ -39,8 +79,9 @@ def with_hierarchy(listing: Listing, file: str) -> Listing:
     """
     if not file:
         return listing
-    levels, above = _read_hierarchy(Path(file))
+    levels, rows = _read_hierarchy(Path(file))
     answered = {item.answer[0] for item in listing.items if item.answer}
+    above = {match(name, [*answered]) or name: names for name, names in rows.items()}
     finest = list(listing.classes[listing.levels[0]]) if listing.classes else sorted(answered, key=natural)
     for name in above:
         if name not in {*finest, *answered}:
@@ -67,7 +108,7 @@ def _read_hierarchy(file: Path) -> tuple[Sequence[str], Mapping[str, tuple[str, 
     above: dict[str, tuple[str, ...]] = {}
     parent: dict[tuple[int, str], str] = {}
     for row in rows:
-        names = [cell.strip() for cell in row]
+        names = [tidy(cell) for cell in row]
         if not all(names):
             where = names[0] or ",".join(names)
             raise SourceError(f"{file}: {where}: expected a class at each level, got an empty cell")

@@ -1,32 +1,107 @@
-"""The files of a source: found below a person's folder, or downloaded.
+"""The files of a source: found below a person's folder and sorted by kind, or downloaded.
 
-Folders are read in sorted order. Links are followed, but never round a loop; hidden names are passed over.
+Folders are read in sorted order. Links are followed, but never round a loop. This is the one place that knows which
+files are no images: those of an operating system, and those of other kinds by the ends of their names. What is left
+counts as an image, whatever it is called.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.base.errors import SourceError
+from pipeline.base.errors import SourceError, first_names
+
+log = logging.getLogger(__name__)
+
+KINDS = {  # the ends of names, each of the kind that the log counts it as
+    "tables": ("csv", "tsv", "xls", "xlsx", "ods", "parquet", "feather", "arff"),
+    "archives": ("tar", "zip", "gz", "tgz", "bz2", "xz", "zst", "7z", "rar"),
+    "videos": ("mp4", "mov", "avi", "mkv", "webm", "m4v", "mpg", "mpeg", "3gp", "wmv", "flv"),
+    "sounds": ("mp3", "wav", "m4a", "ogg", "flac", "aac"),
+    "texts": ("txt", "md", "rst", "pdf", "doc", "docx", "odt", "rtf", "htm", "html", "log", "py", "ipynb", "lnk"),
+    "sidecars": ("xmp", "json", "jsonl", "xml", "yaml", "yml", "toml", "aae", "thm", "pp3", "dop", "ini", "cfg", "db"),
+    "arrays": ("npy", "npz", "mat", "pkl", "pickle", "h5", "hdf5", "pt", "pth"),
+}  # fmt: skip
+SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle", "$recycle.bin",
+          "system volume information", "lost+found")  # fmt: skip
+HIDDEN = "hidden and system files"
+BY_NAME = ("tables", "archives", HIDDEN)  # kinds of which a person wants to know which they are; of others the ends do
+ENDS = {end: kind for kind, ends in KINDS.items() for end in ends}
 
 
-def entries(folder: Path) -> list[Path]:
-    """What lies in a folder, sorted by name, without hidden names; refuses a folder that is not there."""
-    if not folder.is_dir():
-        raise SourceError(f"{folder}: expected a folder, found {'a file' if folder.exists() else 'none'}")
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+@dataclass
+class Found:
+    """What lies below a folder: images, and by kind the files that are none."""
+
+    images: list[Path] = field(default_factory=list)
+    others: dict[str, list[Path]] = field(default_factory=dict)
+    empty: list[Path] = field(default_factory=list)  # folders without an image at any depth
+
+    def say_passed_over(self, folder: Path, used: Collection[Path] = ()) -> None:
+        """Counts in one line what is neither an image nor one of the `used` files."""
+        counts = []
+        for kind, paths in self.others.items():
+            left = [path for path in paths if path not in used]
+            names = {path.suffix.lower() for path in left}
+            if kind in BY_NAME:
+                names = {path.relative_to(folder).as_posix() for path in left}
+            if left:
+                counts.append(f"{kind} ({len(left)}: {first_names(sorted(names), 5)})")
+        if counts:
+            log.info("ingest: passed over in %s, as they are no images: %s", folder, ", ".join(counts))
 
 
-def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """All files at any depth; a link to a folder that contains it is refused by name."""
+def images_in(folder: Path) -> list[Path]:
+    """Images and folders that lie in a folder, sorted by name; refuses a folder that is not there."""
+    return [path for path in _inside(folder) if not _of_the_system(path) and _kind(path) is None]
+
+
+def look_below(folder: Path) -> Found:
+    """All files at any depth; a link to a folder that contains it, and a link that may be to a folder, is refused."""
+    found = Found()
+    _collect(folder, found, ())
+    return found
+
+
+def _collect(folder: Path, found: Found, above: tuple[Path, ...]) -> None:
     real = folder.resolve()
     if real in above:
         raise SourceError(f"{folder}: expected a folder, got a link to a folder that contains it")
-    for path in entries(folder):
-        if path.is_dir():
-            yield from files_below(path, (*above, real))
+    before = len(found.images)
+    for path in _inside(folder):
+        if _of_the_system(path):
+            found.others.setdefault(HIDDEN, []).append(path)
+        elif path.is_dir():
+            _collect(path, found, (*above, real))
+        elif (kind := _kind(path)) is not None:
+            found.others.setdefault(kind, []).append(path)
+        elif not path.suffix and path.is_symlink() and not path.exists():
+            raise SourceError(
+                f"{path}: expected a folder or an image, got a link to {path.readlink()}, which is not there"
+            )
         else:
-            yield path
+            found.images.append(path)
+    if len(found.images) == before:
+        found.empty.append(folder)
+
+
+def _inside(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        state = "a file" if folder.exists() else "none"
+        if folder.is_symlink() and not folder.exists():
+            state = f"a link to {folder.readlink()}, which is not there"
+        raise SourceError(f"{folder}: expected a folder, found {state}")
+    return sorted(folder.iterdir())
+
+
+def _kind(path: Path) -> str | None:
+    return ENDS.get(path.suffix[1:].lower())
+
+
+def _of_the_system(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.lower() in SYSTEM
 
 
 @contextmanager

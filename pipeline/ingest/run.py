@@ -22,10 +22,10 @@ from pipeline.base.errors import ArtifactError, SourceError
 from pipeline.base.files import whole_folder
 from pipeline.base.params import Block
 from pipeline.base.scratch import alone
-from pipeline.ingest.classes import class_names, lost_classes, with_hierarchy
+from pipeline.ingest.classes import class_names, in_one_form, lost_classes, with_hierarchy
 from pipeline.ingest.pack import Packed, Packer, Size, home_of, move, plan, work_folder
 from pipeline.ingest.source import Item, Listing, Source, Span, keyed
-from pipeline.ingest.split import SPLITS, groups_and_costs, splits_of
+from pipeline.ingest.split import SPLITS, groups_and_costs, splits_of, used_splits
 from pipeline.ingest.tars import Row, index_tars, placed
 from pipeline.parallel.threads import map_in_order
 from pipeline.shards.decode import BadImage, Facts, probe
@@ -80,7 +80,7 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingest
     TrainingError where another ingest is at work on `out`.
     """
     with alone(out.parent / "scratch", "ingest"):
-        listing = with_hierarchy(source.listing(), params.hierarchy)
+        listing = with_hierarchy(used_splits(in_one_form(source.listing())), params.hierarchy)
         listed = keyed(listing.items)
         groups, costs = groups_and_costs(listed, params.attributes)
         splits = splits_of(listed, groups, params.test_fraction, seed)

@@ -30,7 +30,7 @@ class Item:
     """One image. `path` is its own name within the source; `split` is None where the source has none."""
 
     path: str
-    split: str | None
+    split: str | None  # train, val or test
     answer: tuple[str, ...] | None  # a class name for each level, finest first; None: not known
     image: UInt8[ndarray, "c h w"] | Path | Span
 
@@ -44,13 +44,15 @@ class Item:
 class Listing:
     """All items of a source, the names of its levels of classes, and the order of the classes where it has its own.
 
-    `tars` are those that hold the images already, by the path in spans; all items are spans then.
+    `tars` are those that hold the images already, by the path in spans; all items are spans then. `splits_from` says,
+    for the log, whose the splits of the items are.
     """
 
     levels: Sequence[str]
     items: Sequence[Item]
     classes: Mapping[str, Sequence[str]] | None = None
     tars: Mapping[Path, Shard] | None = None
+    splits_from: str = "the source's own"
 
 
 class Source(Block, ABC):

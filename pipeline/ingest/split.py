@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,41 +15,37 @@ from pipeline.base import rng
 from pipeline.base.errors import SourceError
 from pipeline.base.tables import Table
 from pipeline.ingest.lookup import found
-from pipeline.ingest.source import Item
+from pipeline.ingest.source import Item, Listing
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "test")
-SPLIT_WORDS = (*SPLITS, "val")
 
 
-def split_word(name: str) -> str | None:
-    """The split that a folder's name says, in capitals or not; None for another name."""
-    return name.lower() if name.lower() in SPLIT_WORDS else None
+def used_splits(listing: Listing) -> Listing:
+    """The listing with its images to train and to test: those of val serve as the test where there is no test split.
 
-
-def splits_from_words(words: Mapping[str, str | None], where: str) -> dict[str, str | None]:
-    """The split of each name, from the word in it: train, test, val or none; all None where all words are the same.
-
-    `val` serves as the test split where there is no test, and is "unused" beside one. Raises SourceError where some
-    names have a word and others have none, and for a test split without one to train.
+    They do so too where they have answers and those of test have none, with which nothing could be measured. An image
+    that the source's splits pass over is trained on. The other one of test and val is left out, with a word. Where all
+    images are of one split, there is none.
     """
-    if len(set(words.values())) <= 1:
-        return dict.fromkeys(words)
-    used = {word for word in words.values() if word}
-    if "train" not in used or len(used) < 2:
-        name = next(name for name, word in words.items() if word)
-        partner = "test or val" if "train" in used else "train"
-        raise SourceError(
-            f"{name}: expected {partner} beside it, as for a split, found none; a class needs another name"
-        )
-    for name, word in words.items():
-        if word is None:
-            raise SourceError(f"{name}: expected train, test or val, as other {where} say, got neither")
-    if used == set(SPLIT_WORDS):
-        log.info("ingest: val is left out, as there is a test split")
-        return {name: "unused" if word == "val" else word for name, word in words.items()}
-    return {name: "train" if word == "train" else "test" for name, word in words.items()}
+    counts = Counter(item.split for item in listing.items)
+    if len({*counts} - {None}) < 2:
+        return replace(listing, items=[replace(item, split=None) for item in listing.items])
+    answered = {item.split for item in listing.items if item.answer}
+    unlabelled = "val" in answered and "test" not in answered
+    test, other = ("val", "test") if unlabelled or "test" not in counts else ("test", "val")
+    why = "none of them has an answer, and val has" if unlabelled else "there is a test split"
+    left_out = f"; {counts[other]} of {other} are left out, as {why}" if counts[other] else ""
+    rest = f", {counts[None]} without a split to train too" if counts[None] else ""
+    log.info(
+        "ingest: the split is %s: %d images of train to train, %d of %s to test%s%s",
+        *(listing.splits_from, counts["train"], counts[test], test, rest, left_out),
+    )
+    role = {None: "train", "train": "train", test: "test"}
+    return replace(
+        listing, items=[replace(item, split=role[item.split]) for item in listing.items if item.split in role]
+    )
 
 
 def groups_and_costs(listed: Mapping[str, Item], file: str) -> tuple[dict[str, Hashable], dict[str, float]]:
@@ -103,6 +100,7 @@ def splits_of(items: Mapping[str, Item], groups: Mapping[str, Hashable], fractio
         return {key: str(split) for key, split in zip(items, given, strict=True)}
     classes = [item.answer[0] if item.answer else None for item in items.values()]
     test = choose_test(classes, [groups[key] for key in items], fraction, rng.stream(seed, "ingest", "split"))
+    log.info("ingest: the split is drawn here: %g of the images are to test (ingest.test_fraction)", fraction)
     return {key: "test" if chosen else "train" for key, chosen in zip(items, test, strict=True)}
 
 

@@ -55,14 +55,14 @@ def test_every_image_gets_the_model_s_class_and_its_probability(digits_run, imag
 
 def test_bad_images_are_named_and_the_others_labelled(digits_run, images):
     (images / "c.png").write_bytes(b"")
-    (images / "notes.txt").write_text("no image")
+    (images / "notes.scan").write_text("no image")
     (images / "gone.png").symlink_to("nowhere.png")
     os.mkfifo(images / "pipe.png")
     out = images.parent / "predictions.csv"
     assert predict(digits_run, images, code=1) == [
         f"{images}/c.png: the file has zero bytes",
         f"{images}/gone.png: the file cannot be read: No such file or directory",
-        f"{images}/notes.txt: the file is no image of a kind that is read ({', '.join(FORMATS)})",
+        f"{images}/notes.scan: the file is no image of a kind that is read ({', '.join(FORMATS)})",
         f"{images}/pipe.png: it is neither a file nor a folder",
         f"Error: {images}: expected at most 0 files that cannot be read (--max-bad), got 4; {out} holds the other 5",
     ]

@@ -32,6 +32,11 @@ def test_nested_folders_are_coarser_levels(ingest, fill):
         ("train val", {"train": "train", "val": "test"}),
         ("Train TEST", {"Train": "train", "TEST": "test"}),
         ("train test val", {"train": "train", "test": "test"}),
+        ("training testing", {"training": "train", "testing": "test"}),
+        ("train2017 Validation2017", {"train2017": "train", "Validation2017": "test"}),
+        ("1_train 2-dev", {"1_train": "train", "2-dev": "test"}),
+        ("dogsTrain dogs_valid", {"dogsTrain": "train", "dogs_valid": "test"}),
+        ("all/train all/val", {"all/train": "train", "all/val": "test"}),
     ],
 )
 def test_train_and_test_folders_are_splits_and_val_is_left_out_beside_test(ingest, fill, folders, expected):
@@ -42,8 +47,25 @@ def test_train_and_test_folders_are_splits_and_val_is_left_out_beside_test(inges
     assert classes() == {"label": ["a", "b"]}
 
 
-def test_a_train_folder_with_nothing_beside_it_is_neither_class_nor_split(ingest, fill):
-    fill(IMAGES, [f"train/{name}/{file}" for name in "ab" for file in FIVE])
+@pytest.mark.parametrize("names", ["{name}/{split}/{file}", "{split}_{name}{file}"], ids=["in classes", "files"])
+def test_splits_below_classes_and_in_the_names_of_files(ingest, fill, names):
+    fill(IMAGES, [names.format(split=s, name=n, file=f) for s in ("train", "test") for n in "ab" for f in FIVE])
+    ingest(FOLDER)
+    assert {split: ("train" in path) for path, split in splits().items()} == {"train": True, "test": False}
+    assert classes()["label"] == (["a", "b"] if "/" in names else [])
+
+
+def test_a_class_may_have_such_a_word_in_its_name(ingest, fill, caplog):
+    caplog.set_level("INFO")
+    fill(IMAGES, [f"{name}/{file}" for name in ("freight train", "test tube", "trainers", "latest") for file in FIVE])
+    ingest(FOLDER)
+    assert classes() == {"label": ["freight train", "latest", "test tube", "trainers"]}
+    assert "ingest: the split is drawn here: 0.2 of the images are to test (ingest.test_fraction)" in caplog.messages
+
+
+@pytest.mark.parametrize("folder", ["train", "training_2"])
+def test_a_train_folder_with_nothing_beside_it_is_neither_class_nor_split(ingest, fill, folder):
+    fill(IMAGES, [f"{folder}/{name}/{file}" for name in "ab" for file in FIVE])
     ingest(FOLDER)
     assert sorted(splits().values()) == ["test"] * 2 + ["train"] * 8
     assert classes() == {"label": ["a", "b"]}
@@ -59,8 +81,15 @@ def test_a_train_folder_with_nothing_beside_it_is_neither_class_nor_split(ingest
          "path,label\ntrain/0.png,cat\ntest/1.png,dog\n", {"train/0.png": ("cat",), "test/1.png": ("dog",)}),
         (["train/a/0.png", "train/b/0.png", "test/0.png", "test/1.png"], None,
          {"train/a/0.png": ("a",), "train/b/0.png": ("b",)}),
+        (["a/0.png", "b/0.png", "b/1.png", "x.png", "unlabeled/0.png", "No-Label/deep/0.png"], None,
+         {"a/0.png": ("a",), "b/0.png": ("b",), "b/1.png": ("b",)}),
+        (["train/a/0.png", "test/a/0.png", "unlabelled/0.png"], None,
+         {"train/a/0.png": ("a",), "test/a/0.png": ("a",)}),
+        (FIVE, "path,label\n0.png,cat\n1.png,-1\n2.png,NaN\n3.png,unknown\n4.png, \n", {"0.png": ("cat",)}),
+        (FIVE, "path,label\n0.png,cat\n1.png,Cat \n2.png,c\u200bat\n", {f"{n}.png": ("cat",) for n in range(3)}),
     ],
-    ids=["no answers", "a table", "one table for both splits", "answers in one split"],
+    ids=["no answers", "a table", "one table for both splits", "answers in one split", "beside classes",
+         "beside splits", "words for no label", "one class"],
 )  # fmt: skip
 def test_some_images_may_have_an_answer(ingest, fill, names, table, expected):
     fill(IMAGES, names)
@@ -112,6 +141,7 @@ def test_a_missing_folder_an_empty_one_and_a_loop_of_links(refusal, fill):
     assert refusal(FOLDER) == "data/images/cats/all: expected a folder, got a link to a folder that contains it"
 
 
+LIKE = "expected a split's name with one of the words train, val and test in it, or a name that looks like none"
 ALONE = "beside it, as for a split, found none; a class needs another name"
 
 
@@ -119,10 +149,11 @@ ALONE = "beside it, as for a split, found none; a class needs another name"
     ("names", "says"),
     [
         ("cats/0.png dogs/.hidden", "/dogs: expected a class folder with images, found it empty"),
-        ("cats/0.png x.png", ": expected images or class folders, got both: x.png and cats"),
         ("cats/0.png dogs/big/0.png",
-         ": expected class folders of one depth, got data/images/cats and data/images/dogs/big"),
-        ("cats/other/0.png dogs/other/0.png", ": other: expected one class above it, got cats and dogs"),
+         ": expected class folders of one depth, got data/images/cats and data/images/dogs/big; move them to one, or "
+         "name the classes in answers.csv"),
+        ("trainset/0.png testset/0.png", f"/testset: {LIKE}, got testset: rename it"),
+        ("a/0.png train_val/0.png", f"/train_val: {LIKE}, got train_val: rename it"),
         ("train/0.png test/0.png x.png", "/x.png: expected train, test or val, as other sub-folders say, got neither"),
         ("train/0.png bus/0.png", f"/train: expected test or val {ALONE}"),
         ("Train/0.png bus/0.png", f"/Train: expected test or val {ALONE}"),
@@ -150,13 +181,94 @@ def test_names_and_numbers_that_do_not_fit(refusal, fill):
     [
         ("path,label\n9.png,cat\n", "9.png: expected an image of that path, found none"),
         ("path,label\n1.png,cat\n1.png,dog\n", "1.png: expected one label, got 'cat' and 'dog'"),
-        ("file,label\n1.png,cat\n", "expected the columns path,label, got file,label"),
+        ("caption,label\n1.png,cat\n", "expected the columns path and label, got caption,label"),
+        (
+            "path,label,split\n1.png,cat,test\n2.png,cat,4\n",
+            "2.png: expected train, val or test in the column of splits, got '4'",
+        ),
     ],
 )
 def test_answers_that_do_not_fit(refusal, fill, table, says):
     fill(IMAGES, FIVE)
     (IMAGES / "answers.csv").write_text(table)
     assert refusal(FOLDER) == f"data/images/answers.csv: {says}"
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("answers.csv", "path,label\n{0},cat\n{1},dog\n"),
+        ("Answers.CSV", "Image;Class\n{0};cat\n{1};dog\n"),
+        ("labels.csv", "category,file name\ncat,{0}\ndog,{1}\n"),
+        ("metadata.csv", "file_name,label,width\n{0},cat,8\n{1},dog,8\n"),
+        ("metadata.csv", "path,label\n/home/me/set/{0},cat\n/home/me/set/{1},dog\n"),
+        ("../labels.tsv", "path\tlabel\nimages/{0}\tcat\nimages/{1}\tdog\n"),
+        ("a/labels.csv", "id,label\n0,cat\n1,dog\n"),
+    ],
+)
+def test_a_table_of_answers_has_one_of_several_names_and_places(ingest, fill, caplog, name, table):
+    caplog.set_level("INFO")
+    fill(IMAGES, [f"a/{file}" for file in FIVE])
+    fill(IMAGES, {"counts.csv": b"year,number\n1,2\n"})
+    (IMAGES / name).write_text(table.format("a/0.png", "a/1.png"))
+    ingest(FOLDER)
+    assert answers() == {"a/0.png": ("cat",), "a/1.png": ("dog",)}
+    assert classes() == {"label": ["cat", "dog"]}
+    assert "ingest: passed over in data/images, as they are no images: tables (1: counts.csv)" in caplog.messages
+
+
+def test_a_column_may_hold_the_split_or_put_classes_together(ingest, fill, caplog):
+    caplog.set_level("INFO")
+    fill(IMAGES, FIVE)
+    rows = ["0.png,cat,training,pet,8", "1.png,dog,train,pet,9", "2.png,owl,dev,bird,8", "3.png,cat,val,pet,7"]
+    (IMAGES / "answers.csv").write_text("\n".join(["path,label,Split,kind,width", *rows]))
+    ingest(FOLDER)
+    assert splits() == dict(zip(FIVE, ("train", "train", "test", "test", "train"), strict=True))
+    assert classes() == {"label": ["cat", "dog", "owl"], "kind": ["bird", "pet"]}
+    assert caplog.messages[:2] == [
+        "ingest: data/images/answers.csv: no use is made of the columns width",
+        "ingest: the split is that of a column of answers.csv: 2 images of train to train, 2 of val to test, 1 without "
+        "a split to train too",
+    ]
+
+
+def test_a_test_split_without_answers_does_not_take_the_place_of_one_with_answers(ingest, fill, caplog):
+    caplog.set_level("INFO")
+    fill(IMAGES, [f"{split}/{name}.png" for split in ("train", "val", "test") for name in "abc"])
+    (IMAGES / "answers.csv").write_text("path,label\ntrain/a.png,cat\nval/a.png,cat\n")
+    ingest(FOLDER)
+    assert splits() == {f"{s}/{n}.png": {"val": "test"}.get(s, s) for s in ("train", "val") for n in "abc"}
+    assert (
+        "ingest: the split is that of the sub-folders: 3 images of train to train, 3 of val to test; 3 of test are left"
+        " out, as none of them has an answer, and val has"
+    ) in caplog.messages
+
+
+LITTER = [
+    *(
+        "Thumbs.db",
+        "a/.DS_Store",
+        "__MACOSX/a/._0.png",
+        "a/@eaDir/0.png/x.png",
+        "desktop.ini",
+        "a/0.png.xmp",
+        "a/0.json",
+    ),
+    *("a/film.MP4", "readme.txt", "a/old.zip", "a/x.npy", "$RECYCLE.BIN/0.png", "a/.ipynb_checkpoints/0.png"),
+]
+
+
+def test_what_else_lies_in_folders_is_no_bad_image(ingest, fill, caplog):
+    caplog.set_level("INFO")
+    fill(IMAGES, [f"{name}/{file}" for name in "ab" for file in FIVE])
+    fill(IMAGES, dict.fromkeys(LITTER, b"x"))
+    ingest(FOLDER, "ingest.max_bad=0")
+    assert sorted(splits()) == [f"{name}/{file}" for name in "ab" for file in FIVE]
+    assert caplog.messages[0] == (
+        "ingest: passed over in data/images, as they are no images: hidden and system files (7: $RECYCLE.BIN, "
+        "Thumbs.db, __MACOSX, a/.DS_Store, a/.ipynb_checkpoints and 2 more), sidecars (2: .json, .xmp), videos "
+        "(1: .mp4), archives (1: a/old.zip), arrays (1: .npy), texts (1: .txt)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -200,6 +312,7 @@ def test_mode_and_size_are_those_of_all_images(ingest, fill, picture, caplog):
     fill(IMAGES, {"6.png": picture(6, size=(9, 8))})
     assert made() == (3, (64, 64))
     assert caplog.messages == [
+        "ingest: the split is drawn here: 0.2 of the images are to test (ingest.test_fraction)",
         "ingest: the images are not squares of one size, so networks see 64 x 64 (ingest.size)",
         "ingest: folder: 6 to train, 1 to test; rgb, 64 x 64; 0 left out",
     ]

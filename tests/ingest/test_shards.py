@@ -44,6 +44,8 @@ def test_the_index_holds_images_only(ingest, tar, picture):
         ("train-000.tar", "test-000.tar"),
         ("Train-000.tar", "Test-000.tar"),
         ("training0.tar", "validation0.tar"),
+        ("training/a.tar", "dev/a.tar"),
+        ("set-train-00.tar", "set-VAL-00.tar"),
     ],
 )
 def test_splits_by_folder_or_name(ingest, tar, names):
@@ -53,7 +55,7 @@ def test_splits_by_folder_or_name(ingest, tar, names):
     assert splits() == {f"{n}/{i:04d}": ("train", "test")[at] for at, n in enumerate(names) for i in range(3)}
 
 
-@pytest.mark.parametrize("names", [("trainer.tar", "tested.tar"), ("train-0.tar", "train-1.tar")])
+@pytest.mark.parametrize("names", [("trainer.tar", "constrained.tar"), ("train-0.tar", "train-1.tar")])
 def test_a_split_is_drawn_where_names_only_begin_like_one_or_all_are_of_one(ingest, tar, names):
     for name in names:
         tar(name, labelled(5))

@@ -1,102 +1,109 @@
-"""A folder of images: a folder for each class, or a flat one with `answers.csv` (path,label), or no answers at all."""
+"""A folder of images: a folder for each class, or a table of answers (path,label), or no answers at all."""
 
-from collections.abc import Iterable, Mapping
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pipeline.artifacts.class_names import means_no_label
 from pipeline.artifacts.labels import level_names
 from pipeline.base.errors import SourceError
-from pipeline.base.files import read_csv
-from pipeline.ingest.classes import refuse_two_parents
-from pipeline.ingest.files import entries, files_below
+from pipeline.ingest.answers import Answers, tables_of
+from pipeline.ingest.files import Found, look_below
 from pipeline.ingest.source import Item, Listing, Source
-from pipeline.ingest.split import split_word, splits_from_words
+from pipeline.ingest.split_names import all_splits, said, splits_of_names
 
-ANSWERS = "answers.csv"
+Parts = Mapping[Path, Sequence[str]]  # of each image the names of the folders that it lies in, and its own
+Answer = tuple[str, ...] | None
 
 
 class Folder(Source):
-    """The folder `path`; its sub-folders train and test (or val) are splits; one that is alone is none.
+    """The folder `path`: its sub-folders that are called by splits are these; one that is alone is none.
 
-    Folders of classes may be nested: the last one names the class and those above it its coarser levels. Hidden files
-    are passed over, and every other file counts as an image.
+    Folders of classes may be nested: the last one names the class and those above it its coarser levels. A table of
+    answers takes their place. What lies beside class folders, or in one whose name says so, has no label.
     """
 
     path: str
 
     def listing(self) -> Listing:
-        """Images by the names of files and folders; a file's content is not looked at."""
+        """Images by the names of files and folders, and by tables; an image's content is not looked at."""
         root = Path(self.path)
-        tops = [path for path in entries(root) if path.name != ANSWERS]
-        words = {str(top): split_word(top.name) if top.is_dir() else None for top in tops}
-        splits = splits_from_words(words, "sub-folders")
-        parts = [top for top in tops if words[str(top)]] or [root]
-        levels: tuple[str, ...] = ()
-        items: list[Item] = []
-        for part in parts:
-            split = splits.get(str(part))
-            if split == "unused":
-                continue
-            files = [file for file in files_below(part) if file.name != ANSWERS]
-            part_levels, answers = _answers(root, part, files)
-            if levels and part_levels and levels != part_levels:
-                raise SourceError(f"{part}: expected the levels {','.join(levels)}, got {','.join(part_levels)}")
-            levels = levels or part_levels
-            items += [Item(file.relative_to(root).as_posix(), split, answers.get(file), file) for file in files]
-        if not items:
-            raise SourceError(f"{root}: expected images, found none")
-        _check_tree(root, (item.answer for item in items if item.answer))
-        return Listing(levels or ("label",), items)
+        found = look_below(root)
+        if not found.images:
+            packed = found.others.get("archives")
+            raise SourceError(f"{root}: expected images, found none{f'; unpack {packed[0].name}' if packed else ''}")
+        parts = {image: image.relative_to(root).parts for image in found.images}
+        splits, no_class, where = _splits(root, parts)
+        tables = tables_of(root, found.others.get("tables", ()), found.images)
+        found.say_passed_over(root, [table.file for table in tables])
+        levels, answers = _answers(root, tables, _class_folders(parts, no_class), found)
+        for table in tables:
+            where = where or (f"that of a column of {table.file.name}" if table.splits else "")
+            for image, split in table.splits.items():
+                if splits.setdefault(image, split) != split:
+                    raise SourceError(f"{table.file}: {image}: expected the split of its folder, got {split}")
+        items = [Item(image.relative_to(root).as_posix(), splits.get(image), answers[image], image) for image in parts]
+        return Listing(levels, items, splits_from=where)
 
 
-def _answers(root: Path, part: Path, files: list[Path]) -> tuple[tuple[str, ...], Mapping[Path, tuple[str, ...]]]:
-    """Level names and the answers of the files below `part`, from its or the root's table or from its folders."""
-    for home in dict.fromkeys((part, root)):
-        if (home / ANSWERS).is_file():
-            return _table(home, files, whole=home == part)
-    flat = [path for path in entries(part) if not path.is_dir()]
-    classes = [path for path in entries(part) if path.is_dir()]
-    if not classes:
-        return (), {}
-    if flat:
-        raise SourceError(f"{part}: expected images or class folders, got both: {flat[0].name} and {classes[0].name}")
-    _refuse_empty(part)
-    depths = [(len(folder.relative_to(part).parts), folder) for folder, _ in groupby(files, lambda file: file.parent)]
-    (depth, first), (deepest, last) = min(depths), max(depths)
-    if depth != deepest:
-        raise SourceError(f"{part}: expected class folders of one depth, got {first} and {last}")
-    return level_names(depth), {file: file.relative_to(part).parts[-2::-1] for file in files}
+def _splits(root: Path, parts: Parts) -> tuple[dict[Path, str], set[int], str]:
+    """The split of each image by names; at which depths folders are no classes; and what the names are of.
+
+    The first depth at which there are several names says a split everywhere or nowhere. Folders further down, and
+    files, do so where all of them say one.
+    """
+    shortest, depth = min(map(len, parts.values())), 0
+    while depth + 1 < shortest and len({names[depth] for names in parts.values()}) == 1:
+        depth += 1
+    above = next(iter(parts.values()))[:depth]
+    alone = {at for at, name in enumerate(above) if said(name).split}
+    tops = {image: Path(root, *names[: depth + 1]).as_posix() for image, names in parts.items()}
+    words = {tops[image]: names[depth] if len(names) > depth + 1 else "" for image, names in parts.items()}
+    by_top = None if alone else splits_of_names(words, "sub-folders", classes=True)
+    if by_top is not None:
+        return {image: by_top[top] for image, top in tops.items()}, {*range(depth + 1)}, "that of the sub-folders"
+    for at in range(depth, shortest):
+        names = {image: own[at] if at + 1 < len(own) else Path(own[at]).stem for image, own in parts.items()}
+        by_name = all_splits(names.values())
+        if by_name:
+            return {image: by_name[name] for image, name in names.items()}, {*alone, at}, "that of the names"
+    return {}, alone, ""
 
 
-def _refuse_empty(folder: Path) -> None:
-    inside = entries(folder)
-    if not inside:
-        raise SourceError(f"{folder}: expected a class folder with images, found it empty")
-    for path in inside:
-        if path.is_dir():
-            _refuse_empty(path)
+def _class_folders(parts: Parts, no_class: Iterable[int]) -> dict[Path, tuple[str, ...]]:
+    """The class folders of each image, the last one first; none where one of its folders says that it has no label."""
+    return {
+        image: ()
+        if any(map(means_no_label, names[:-1]))
+        else tuple(name for at, name in enumerate(names[:-1]) if at not in no_class)[::-1]
+        for image, names in parts.items()
+    }
 
 
-def _table(home: Path, files: list[Path], *, whole: bool) -> tuple[tuple[str, ...], Mapping[Path, tuple[str, ...]]]:
-    """`answers.csv`: a row for each image of which the class is known; a file without a row has no answer."""
-    file = home / ANSWERS
-    header, rows = read_csv(file, ("path", "label"))
-    listed = set(files)
-    answers: dict[Path, tuple[str, ...]] = {}
-    for cell, *texts in rows:
-        path, names = cell if home / cell in listed else cell.strip(), [text.strip() for text in texts]
-        image = home / path
-        if image not in listed:
-            if whole or not image.is_file():
-                raise SourceError(f"{file}: {path}: expected an image of that path, found none")
-            continue  # an image of another split
-        if answers.setdefault(image, tuple(names)) != tuple(names):
-            raise SourceError(f"{file}: {path}: expected one label, got {answers[image][0]!r} and {names[0]!r}")
-    return tuple(header[1:]), {image: names for image, names in answers.items() if names[0]}
-
-
-def _check_tree(root: Path, answers: Iterable[tuple[str, ...]]) -> None:
-    """A class belongs to one class of the level above it, where it names one."""
-    parent: dict[tuple[int, str], str] = {}
-    for answer in sorted(set(answers)):
-        refuse_two_parents(answer, parent, str(root))
+def _answers(
+    root: Path, tables: Sequence[Answers], folders: Mapping[Path, tuple[str, ...]], found: Found
+) -> tuple[Sequence[str], dict[Path, Answer]]:
+    """Level names, and the answer of each image: by the nearest table above it, else by its folders."""
+    answers: dict[Path, Answer] = {}
+    levels: dict[tuple[str, ...], Path] = {}
+    for table in sorted(tables, key=lambda table: len(table.home.parts)):
+        inside = [image for image in folders if image.is_relative_to(table.home)]
+        answers |= {image: table.of.get(image) for image in inside}
+        levels.setdefault(tuple(table.levels), table.file)
+    by_folder = {image: names for image, names in folders.items() if image not in answers}
+    in_classes = {image: names for image, names in by_folder.items() if names}
+    if in_classes:
+        depths = {len(names): image.parent for image, names in reversed(in_classes.items())}  # the first of each
+        if len(depths) > 1:
+            both = f"{depths[min(depths)]} and {depths[max(depths)]}"
+            raise SourceError(
+                f"{root}: expected class folders of one depth, got {both}; move them to one, or name the classes in "
+                "answers.csv"
+            )
+        for folder in found.empty:
+            if not means_no_label(folder.name):
+                raise SourceError(f"{folder}: expected a class folder with images, found it empty")
+        levels.setdefault(level_names(max(depths)), root)
+    if len(levels) > 1:
+        (first, _), (other, where) = list(levels.items())[:2]
+        raise SourceError(f"{where}: expected the levels {','.join(first)}, got {','.join(other)}")
+    return next(iter(levels), ("label",)), answers | {image: names or None for image, names in by_folder.items()}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.base.errors import SourceError
 from pipeline.base.files import read_csv, read_text
-from pipeline.ingest.files import entries
+from pipeline.ingest.files import images_in
 from pipeline.ingest.source import Item, Listing, Source
 
 WNID = re.compile(r"n\d{8}")  # a class: its number in WordNet
@@ -33,7 +33,7 @@ class ImageNet(Source):
         home = root / KAGGLE if (root / KAGGLE).is_dir() else root
         train = _in_folders(home / "train")
         wnids = {wnid: None for _, wnid in sorted(train, key=lambda pair: pair[1])}
-        inside = entries(home / "val")
+        inside = images_in(home / "val")
         flat = [file for file in inside if not WNID.fullmatch(file.name)]
         if flat and len(flat) < len(inside):
             raise SourceError(f"{home / 'val'}: expected images or folders of wnids, got both: {flat[0].name}")
@@ -74,10 +74,10 @@ class ImageNet(Source):
 def _in_folders(home: Path) -> list[tuple[Path, str]]:
     """All images below folders of wnids, with their wnid."""
     images = []
-    for folder in entries(home):
+    for folder in images_in(home):
         if not WNID.fullmatch(folder.name):
             raise SourceError(f"{folder}: expected a folder named by a wnid, such as n01440764")
-        files = entries(folder)
+        files = images_in(folder)
         if not files:
             raise SourceError(f"{folder}: expected a class folder with images, found it empty")
         images += [(file, folder.name) for file in files]

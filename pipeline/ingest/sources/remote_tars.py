@@ -20,8 +20,7 @@ from pipeline.base.errors import SourceError
 from pipeline.base.machine import Reading
 from pipeline.ingest.progress import Progress
 from pipeline.ingest.source import Item, Listing, Source, Span
-from pipeline.ingest.sources.shards import facts_of, read_tar, split_of
-from pipeline.ingest.split import splits_from_words
+from pipeline.ingest.sources.shards import BY_NAME, facts_of, read_tar, splits_of_tars
 from pipeline.parallel.threads import map_in_order
 from pipeline.shards.decode import Facts
 from pipeline.shards.remote.cache import Cache
@@ -40,14 +39,13 @@ class RemoteTars(Source):
         """Images and answers by the names and label members in the tars, named as in a folder that holds them."""
         urls = [url for one in ([self.path] if isinstance(self.path, str) else self.path) for url in expanded(one)]
         names = _names(urls)
-        splits = splits_from_words({url: split_of(Path(name)) for url, name in names.items()}, "folders or names")
+        splits = splits_of_tars({url: Path(name) for url, name in names.items()})
         items, tars = list[Item](), dict[Path, Shard]()
-        used = [url for url in urls if splits[url] != "unused"]
         with Progress("ingest: fetching", None, "MB") as progress:
-            for url in used:
-                inside, tars[Path(names[url])] = self._indexed(url, names[url], splits[url], progress)
+            for url in urls:
+                inside, tars[Path(names[url])] = self._indexed(url, names[url], splits.get(url), progress)
                 items += inside
-        return Listing(("label",), items, tars=tars)
+        return Listing(("label",), items, tars=tars, splits_from=BY_NAME)
 
     def _indexed(self, url: str, name: str, split: str | None, progress: Progress) -> tuple[list[Item], Shard]:
         handle, size, digest = Cache(self.reading).add(url, threading.Event())

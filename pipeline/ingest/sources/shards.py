@@ -17,10 +17,10 @@ from typing import Any, BinaryIO, Literal
 
 from pipeline.artifacts.shards import REMOTE, Shard
 from pipeline.base.errors import SourceError, first_names
-from pipeline.ingest.files import files_below
+from pipeline.ingest.files import look_below
 from pipeline.ingest.progress import MB, Progress
 from pipeline.ingest.source import Item, Listing, Source, Span
-from pipeline.ingest.split import SPLIT_WORDS, split_word, splits_from_words
+from pipeline.ingest.split_names import said, splits_of_names
 from pipeline.parallel.threads import map_in_order
 from pipeline.shards.decode import FORMATS, BadImage, Facts, probe
 
@@ -28,6 +28,8 @@ IMAGES = tuple(extension for extensions in FORMATS.values() for extension in ext
 BLOCK = 512  # bytes; a tar ends with blocks of zeros
 BUFFER = 1 << 20  # bytes that are read at once
 LABELS = ("cls", "json")
+PACKED = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz)$", re.IGNORECASE)
+BY_NAME = "that of the sub-folders or names of the tars"
 
 
 class Shards(Source):
@@ -43,31 +45,40 @@ class Shards(Source):
         return first.startswith(tuple(f"{kind}://" for kind in REMOTE))
 
     def listing(self) -> Listing:
-        """Images and answers, in one reading of each tar, several at a time; no tar of a split that is not used."""
+        """Images and answers, in one reading of each tar, several at a time; a tar of every split."""
         if not isinstance(self.path, str) or re.match(r"\w+:", self.path):
             expected = f"a folder of .tar files, or URLs of {', '.join(REMOTE)}"
             raise SourceError(f"{self.path}: expected {expected}, got another URL or a command")
         root = Path(self.path)
-        tars = [file for file in files_below(root) if file.name.endswith(".tar")]
+        found = look_below(root)
+        tars = [file for file in found.others.get("archives", ()) if file.suffix.lower() == ".tar"]
+        packed = [file for file in found.others.get("archives", ()) if PACKED.search(file.name)]
+        if packed:
+            raise SourceError(
+                f"{packed[0]}: expected a .tar, whose images can be read in place, got a packed one: unpack it"
+            )
         if not tars:
             raise SourceError(f"{root}: expected .tar files, found none")
-        splits = splits_from_words({str(tar): split_of(tar.relative_to(root)) for tar in tars}, "sub-folders or names")
-        used = [tar for tar in tars if splits[str(tar)] != "unused"]
-        with Progress("ingest: reading", sum(tar.stat().st_size for tar in used) / MB, "MB") as progress:
+        splits = splits_of_tars({str(tar): tar.relative_to(root) for tar in tars})
+        with Progress("ingest: reading", sum(tar.stat().st_size for tar in tars) / MB, "MB") as progress:
 
             def read(tar: Path) -> tuple[Shard, list[Item]]:
                 facts = partial(facts_of, whole=self.look == "decode")
-                return read_tar(tar, tar.relative_to(root).as_posix(), splits[str(tar)], facts, progress)
+                return read_tar(tar, tar.relative_to(root).as_posix(), splits.get(str(tar)), facts, progress)
 
-            contents = dict(zip(used, map_in_order(read, used, chunk=1, stop=progress.stop), strict=True))
+            contents = dict(zip(tars, map_in_order(read, tars, chunk=1, stop=progress.stop), strict=True))
         items = [item for _, inside in contents.values() for item in inside]
-        return Listing(("label",), items, tars={tar: shard for tar, (shard, _) in contents.items()})
+        shards = {tar: shard for tar, (shard, _) in contents.items()}
+        return Listing(("label",), items, tars=shards, splits_from=BY_NAME)
 
 
-def split_of(tar: Path) -> str | None:
-    """The split that the sub-folders or, without one there, a tar's name says: `train/a.tar`, `train-000000.tar`."""
-    start = re.match(f"({'|'.join(SPLIT_WORDS)})(ing|id|idation)?(?![a-z])", tar.name.lower())
-    return next(filter(None, map(split_word, tar.parts[:-1])), start.group(1) if start else None)
+def splits_of_tars(tars: Mapping[str, Path]) -> dict[str, str]:
+    """The split of each tar, by its sub-folders or, where none of these says one, by its name; nothing if none does."""
+    names = {}
+    for place, tar in tars.items():
+        folders = [name for name in tar.parts[:-1] if said(name, place).split]
+        names[place] = (folders or [tar.stem])[0]
+    return splits_of_names(names, "sub-folders or names", classes=False) or {}
 
 
 @dataclass(slots=True)
