@@ -13,7 +13,7 @@ from pipeline.base.files import read_csv
 NAMES = {
     "path": ("path", "file", "filename", "filepath", "image", "imagepath", "imagename", "imagefile", "img", "imageid",
              "id"),
-    "label": ("label", "class", "cls", "category", "target", "classname", "labelname", "categoryname", "labels", "y"),
+    "label": ("label", "class", "cls", "category", "target", "classname", "labelname", "categoryname", "labels"),
     "split": ("split", "subset", "partition", "set"),
 }  # fmt: skip
 

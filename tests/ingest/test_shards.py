@@ -78,6 +78,28 @@ def test_json_members_are_answers(ingest, tar):
     assert classes() == {"label": ["3", "7", "cat"]}
 
 
+@pytest.mark.parametrize(
+    ("image", "label", "data", "expected"),
+    [
+        ("a.v2.png", "a.v2.cls", b"3", "3"),
+        ("a.png", "a.target.cls", b"cat", "cat"),
+        ("a.v2.png", "a.v2.json", b'{"Class Name": "cat", "bbox": [1]}', "cat"),
+        ("a.png", "a.json", b'{"category": 3.0}', "3"),
+        ("a.png", "a.json", b'{"category": {"id": 3}, "target": "cat"}', "cat"),
+        ("a.png", "a.cls", b"-1\n", None),
+        ("a.png", "a.json", b'{"label": NaN}', None),
+        ("a.png", "a.json", b'{"caption": "a cat"}', None),
+    ],
+)
+def test_labels_beside_images_are_found_by_their_ends(ingest, tar, caplog, image, label, data, expected):
+    caplog.set_level("INFO")
+    tar("x.tar", [image, (label, data), ("a.txt", b"a cat"), "b.png", "c.png"])
+    ingest(SHARDS)
+    assert answers() == ({"x.tar/a": (expected,)} if expected else {})
+    counts = "1 .json, 1 .txt" if b"caption" in data else "1 .txt"
+    assert caplog.messages[0].endswith(f"in the tars, as no labels were found there: {counts}")
+
+
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
 def test_long_names_and_folders_in_tars(ingest, tar, form):
     long = "f" * 90 + "/" + "ü" * 120
@@ -174,6 +196,8 @@ END = "expected a member or the tar's end at byte 1024: it is truncated or spoil
         (["a.png", ("a.json", b"[1]")], None, "a.json: expected a label that is a number or a text, got b'[1]'"),
         (["a.png", ("a.cls", b"\xff")], None,
          "a.cls: expected a label, got: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (["a.png", ("a.x.cls", b"1"), ("a.y.cls", b"2")], None,
+         "a: expected one label, got those of a.x.cls and a.y.cls"),
         ([("0.heic", b"x"), ("0.cls", b"1")], None,
          "expected images (jpg, jpeg, jpe, jfif, png, webp, bmp, gif, tif, tiff, ppm, pgm, pbm, pnm, jp2, j2k, jpx), "
          "got only members that end in cls, heic"),
@@ -204,6 +228,8 @@ def test_another_url_or_a_command(refusal, url):
     ("names", "says"),
     [
         ((), ": expected .tar files, found none"),
+        (("b.tar", "c.tar.gz"),
+         "/c.tar.gz: expected a .tar, whose images can be read in place, got a packed one: unpack it"),
         (("train-0.tar", "more.tar"), "/train-0.tar: expected test or val beside it, as for a split, found none; a "
                                       "class needs another name"),
         (("train/a.tar", "test/a.tar", "more.tar"), "/more.tar: expected train, test or val, as other sub-folders or "

@@ -6,9 +6,11 @@ URL or command is ever followed. What lies beside the tars, such as img2dataset'
 
 import hashlib
 import json
+import logging
 import os
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +19,15 @@ from typing import Any, BinaryIO, Literal
 
 from pipeline.artifacts.shards import REMOTE, Shard
 from pipeline.base.errors import SourceError, first_names
+from pipeline.base.tables import place_of
 from pipeline.ingest.files import look_below
 from pipeline.ingest.progress import MB, Progress
 from pipeline.ingest.source import Item, Listing, Source, Span
 from pipeline.ingest.split_names import said, splits_of_names
 from pipeline.parallel.threads import map_in_order
 from pipeline.shards.decode import FORMATS, BadImage, Facts, probe
+
+log = logging.getLogger(__name__)
 
 IMAGES = tuple(extension for extensions in FORMATS.values() for extension in extensions)
 BLOCK = 512  # bytes; a tar ends with blocks of zeros
@@ -62,13 +67,17 @@ class Shards(Source):
         splits = splits_of_tars({str(tar): tar.relative_to(root) for tar in tars})
         with Progress("ingest: reading", sum(tar.stat().st_size for tar in tars) / MB, "MB") as progress:
 
-            def read(tar: Path) -> tuple[Shard, list[Item]]:
+            def read(tar: Path) -> tuple[Shard, list[Item], Counter[str]]:
                 facts = partial(facts_of, whole=self.look == "decode")
                 return read_tar(tar, tar.relative_to(root).as_posix(), splits.get(str(tar)), facts, progress)
 
             contents = dict(zip(tars, map_in_order(read, tars, chunk=1, stop=progress.stop), strict=True))
-        items = [item for _, inside in contents.values() for item in inside]
-        shards = {tar: shard for tar, (shard, _) in contents.items()}
+        items = [item for _, inside, _ in contents.values() for item in inside]
+        shards = {tar: shard for tar, (shard, _, _) in contents.items()}
+        passed = sum((passed for *_, passed in contents.values()), Counter[str]())
+        if passed:
+            counts = ", ".join(f"{count} {end}" for end, count in sorted(passed.items()))
+            log.info("ingest: passed over beside the images in the tars, as no labels were found there: %s", counts)
         return Listing(("label",), items, tars=shards, splits_from=BY_NAME)
 
 
@@ -94,10 +103,11 @@ class _Member:
 
 def read_tar(
     tar: Path, name: str, split: str | None, facts: Callable[[bytes], Facts | str], progress: Progress
-) -> tuple[Shard, list[Item]]:
+) -> tuple[Shard, list[Item], Counter[str]]:
     """The tar and its images, named below `name`, with the `facts` of their bytes and with their answers.
 
-    Raises SourceError for a tar that is spoilt.
+    The third are the members beside images that say nothing of them, by the ends of their names. Raises SourceError for
+    a tar that is spoilt.
     """
     digest = hashlib.sha256()
     samples: dict[str, dict[str, _Member]] = {}
@@ -112,25 +122,26 @@ def read_tar(
         if extension in parts:
             raise SourceError(f"{tar}: {info.name}: expected one member of this key and extension, got two")
         member = parts[extension] = _Member(info.name, info.offset_data, info.size)
-        if extension in LABELS:
+        if _end(extension) in LABELS:
             member.data = data
         elif _is_image(extension):
             member.facts = facts(data)
             progress.add(1, 0)
-    endings = {extension.rpartition(".")[2] for parts in samples.values() for extension in parts}
+    endings = {_end(extension) for parts in samples.values() for extension in parts}
     if endings and not endings & {*IMAGES}:
         got = first_names(sorted(endings))
         raise SourceError(f"{tar}: expected images ({', '.join(IMAGES)}), got only members that end in {got}")
-    items = []
+    items, passed = [], Counter[str]()
     for key, parts in samples.items():
         images = [member for extension, member in parts.items() if _is_image(extension)]
         if len(images) > 1:
             raise SourceError(f"{tar}: {key}: expected one image, got {' and '.join(image.name for image in images)}")
         for image in images:
-            label = _label(tar, parts)
+            label, used = _label(tar, key, parts)
+            passed.update(f".{_end(extension)}" for extension in parts if parts[extension] not in (image, *used))
             answer = None if label is None else (label,)
             items.append(Item(f"{name}/{key}", split, answer, Span(tar, image.offset, image.size, image.facts)))
-    return Shard(tar.as_posix(), tar.stat().st_size, digest.hexdigest(), len(items)), items
+    return Shard(tar.as_posix(), tar.stat().st_size, digest.hexdigest(), len(items)), items, passed
 
 
 def _place(name: str) -> tuple[str, str] | None:
@@ -140,8 +151,12 @@ def _place(name: str) -> tuple[str, str] | None:
     return (folder + slash + stem, extension.lower()) if stem and dot else None
 
 
+def _end(extension: str) -> str:
+    return extension.rpartition(".")[2]
+
+
 def _is_image(extension: str) -> bool:
-    return extension.rpartition(".")[2] in IMAGES
+    return _end(extension) in IMAGES
 
 
 def facts_of(data: bytes, whole: bool) -> Facts | str:
@@ -171,7 +186,7 @@ def _members(tar: Path, digest: "hashlib._Hash", progress: Progress) -> Iterator
                         )
                     data = b""
                     place = _place(member.name)
-                    if place and member.isreg() and (place[1] in LABELS or _is_image(place[1])):
+                    if place and member.isreg() and (_end(place[1]) in LABELS or _is_image(place[1])):
                         for _ in _blocks(file, done, member.offset_data, digest, progress):
                             pass
                         data = file.read(member.size)
@@ -202,18 +217,44 @@ def _blocks(file: BinaryIO, start: int, end: int, digest: "hashlib._Hash", progr
         yield block
 
 
-def _label(tar: Path, parts: Mapping[str, _Member]) -> str | None:
-    """The class that a `cls` or `json` member names, a number or a text; None where neither does."""
-    member = parts.get("cls") or parts.get("json")
-    if member is None:
-        return None
+def _label(tar: Path, key: str, parts: Mapping[str, _Member]) -> tuple[str | None, list[_Member]]:
+    """The class that a `cls` or `json` member names, a number or a text, and the members that it is from.
+
+    An ending with more words in it (`v2.cls`, `target.cls`) counts where there is no plain one.
+    """
+    for end, value_of in (("cls", _text), ("json", _field)):
+        members = [parts[end]] if end in parts else [parts[name] for name in parts if _end(name) == end]
+        values = {value: member for member in members if (value := value_of(tar, member)) is not None}
+        if len(values) > 1:
+            both = " and ".join(member.name for member in values.values())
+            raise SourceError(f"{tar}: {key}: expected one label, got those of {both}")
+        if values or (end == "cls" and members):
+            return next(iter(values), None), members
+    return None, []
+
+
+def _text(tar: Path, member: _Member) -> str | None:
     try:
-        value: Any = member.data.decode().strip()
-        if "cls" not in parts:
-            value = json.loads(value)
-            value = value.get("label", value.get("cls")) if isinstance(value, dict) else member.data
-    except ValueError as error:  # bytes that are no UTF-8, text that is no JSON
+        return member.data.decode().strip() or None
+    except ValueError as error:  # bytes that are no UTF-8
         raise SourceError(f"{tar}: {member.name}: expected a label, got: {error}") from error
-    if isinstance(value, bool) or not isinstance(value, int | str | None):
-        raise SourceError(f"{tar}: {member.name}: expected a label that is a number or a text, got {value!r}")
-    return None if value in (None, "") else str(value)
+
+
+def _field(tar: Path, member: _Member) -> str | None:
+    """The label in a JSON; fields of several names may hold it, also such as hold something else in other sets."""
+    try:
+        value: Any = json.loads(member.data)
+    except ValueError as error:
+        raise SourceError(f"{tar}: {member.name}: expected a label, got: {error}") from error
+    value = value if isinstance(value, dict) else {"label": member.data}
+    plain = {
+        name: one for name, one in value.items() if isinstance(one, int | float | str) and not isinstance(one, bool)
+    }
+    place = place_of("label", [*plain])
+    if place is None:
+        other = next((value[name] for name in ("label", "cls") if value.get(name) is not None), None)
+        if other is not None:
+            raise SourceError(f"{tar}: {member.name}: expected a label that is a number or a text, got {other!r}")
+        return None
+    label = [*plain.values()][place]
+    return str(int(label) if isinstance(label, float) and label.is_integer() else label).strip() or None
