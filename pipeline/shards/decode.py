@@ -21,6 +21,7 @@ from numpy import ndarray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.base.errors import SourceError
+from pipeline.shards.bits import colours_of_16_bits, is_deep_png, scaled
 
 FORMATS = {  # each with the extensions that name it, where there is nothing but a name to go by
     "JPEG": ("jpg", "jpeg", "jpe", "jfif"),
@@ -36,6 +37,7 @@ KEPT = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}  # formats th
 MODES = {1: "L", 3: "RGB"}
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # and the family I;16
 MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MB as RGB; more in a small file is a decompression bomb
+SCALED = ("PPM", "JPEG2000")  # Pillow spreads their values over 16 bits, as these files say how many they have
 Box = tuple[float, float, float, float]  # left, top, right and bottom in pixels
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
@@ -101,13 +103,13 @@ def probe(data: bytes, *, whole: bool) -> Facts:
 def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> UInt8[ndarray, "c h w"]:
     """Pixels of an image of any mode, upright, with 1 or 3 channels.
 
-    Alpha is laid over white; 16 bits are scaled to 8. With `size` (height, width) the image is made to cover it,
-    antialiased, and what stands out on both sides is cut off. Raises BadImage.
+    Alpha is laid over white; 16 bits, or as many of them as the values fill, are scaled to 8. With `size` (height,
+    width) the image is made to cover it, antialiased, and what stands out on both sides is cut off. Raises BadImage.
     """
     with _opened(data) as image:
         if size is not None:
             image.draft(None, (2 * max(size), 2 * max(size)))  # a large JPEG is decoded at a fraction of its size
-        image = _plain(image, channels)
+        image = _plain(data, image, channels)
         if size is not None and image.size != (size[1], size[0]):
             image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BICUBIC)
         return np.ascontiguousarray(_planes(image))
@@ -129,7 +131,7 @@ def crop_and_resize(
         scale = next(scale for scale in (8, 4, 2, 1) if scale <= max(1, shrink))
         if scale > 1 and image.draft(None, (image.width // scale, image.height // scale)) is not None:
             whole = boxes(width / scale, height / scale)
-        image = _plain(image, channels)
+        image = _plain(data, image, channels)
         resized = (
             image.resize((w, h), Image.Resampling.BILINEAR, box) for box, (h, w) in zip(whole, sizes, strict=True)
         )
@@ -146,13 +148,18 @@ def normalise(data: bytes, channels: int, max_side: int) -> tuple[bytes, str]:
         kind = image.format or ""
         size = _upright_size(image)
         small = fit_within(size, max_side)
-        plain = image.mode == MODES[channels] and not image.has_transparency_data and _orientation(image) == 1
+        plain = (
+            image.mode == MODES[channels]
+            and not is_deep_png(data, image)
+            and not image.has_transparency_data
+            and _orientation(image) == 1
+        )
         if plain and small == size and kind in KEPT and (kind == "MPO" or getattr(image, "n_frames", 1) == 1):
             _load_quickly(image)
             return data, KEPT[kind]
         if small != size:
             image.draft(None, (2 * max_side, 2 * max_side))
-        image = _plain(image, channels)
+        image = _plain(data, image, channels)
         if small != size:
             image = image.resize(small[::-1], Image.Resampling.BICUBIC)
         if KEPT.get(kind) == "jpg":
@@ -211,12 +218,16 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return image.size if sideways else image.size[::-1]
 
 
-def _plain(image: Image.Image, channels: int) -> Image.Image:
+def _plain(data: bytes, image: Image.Image, channels: int) -> Image.Image:
     """The image upright, in mode L or RGB."""
+    colours = colours_of_16_bits(data, image)
     image.load()  # a TIFF is turned here, and then forgets its orientation
     turn = UPRIGHT.get(_orientation(image))
     if image.mode == "F" or image.mode.startswith("I"):
-        image = Image.fromarray(_eight_bits(np.asarray(image)))
+        image = Image.fromarray(_eight_bits(np.asarray(image), spread=image.format in SCALED))
+    elif colours is not None:
+        parts = (colours[..., :3], colours[..., 3:])  # what is opaque may have all 16 bits where colours have 12
+        image = Image.fromarray(np.dstack([_eight_bits(part, spread=False) for part in parts if part.size]))
     if turn is not None:
         image = image.transpose(turn)
     if image.has_transparency_data:
@@ -225,8 +236,8 @@ def _plain(image: Image.Image, channels: int) -> Image.Image:
     return image if image.mode == MODES[channels] else image.convert(MODES[channels])
 
 
-def _eight_bits(values: ndarray) -> UInt8[ndarray, "h w"]:
-    """Integers run from 0 to 65535, floats from 0 to 1 or, where one is larger, to 255; nothing is clipped."""
+def _eight_bits(values: ndarray, *, spread: bool) -> UInt8[ndarray, "h w *c"]:
+    """Floats run from 0 to 1 or, where one is larger, to 255, integers as `bits.scaled` says; nothing is clipped."""
     low, high = values.min(), values.max()
     if values.dtype.kind == "f":
         if not (low >= 0 and high <= 255):  # NaN too
@@ -234,7 +245,7 @@ def _eight_bits(values: ndarray) -> UInt8[ndarray, "h w"]:
         return np.rint(values * (255 if high <= 1 else 1)).astype(np.uint8)
     if low < 0 or high > 65535:
         raise BadImage(f"its integers run from {low} to {high}, expected 0 to 65535")
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return scaled(values, spread=spread)
 
 
 def _planes(image: Image.Image) -> UInt8[ndarray, "c h w"]:

@@ -1,5 +1,7 @@
+import struct
 import threading
 import warnings
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -75,6 +77,47 @@ def test_sixteen_bits_are_scaled_not_clipped(kind, dtype):
     expected = np.rint(values / 257)
     assert np.array_equal(decode(data(values, kind), 1)[0], expected)
     assert probe(data(values, kind), whole=False).grey
+
+
+def sixteen_bits(values, kind):
+    """A file of 16 bits a value: Pillow writes grey ones, of the others those that it reads are put together here."""
+    if values.ndim == 2:
+        return data(values, kind)
+    height, width, channels = values.shape
+    if kind == "TIFF":
+        pixels = values.astype("<u2").tobytes()
+        depth = 8 + 2 + 12 * 7 + 4
+        tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, depth), (262, 3, 1, 2),
+                (273, 4, 1, depth + 2 * channels), (277, 3, 1, channels), (279, 4, 1, len(pixels))]  # fmt: skip
+        entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+        bits = struct.pack(f"<{channels}H", *[16] * channels)
+        return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + bits + pixels
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part)) for name, part in parts
+    )
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize(("kind", "shape"), [("PNG", ()), ("TIFF", ()), ("PNG", (3,)), ("PNG", (4,)), ("TIFF", (3,))])
+def test_values_of_fewer_bits_than_the_file_has_are_scaled_by_their_own_range(kind, shape, bits):
+    values = np.random.default_rng(bits).integers(0, 2**bits, (5, 7, *shape)).astype(np.uint16)
+    values[0, 0] = 2**bits - 1
+    if shape == (4,):
+        values[..., 3] = 65535  # opaque
+    raw = sixteen_bits(values, kind)
+    expected = np.rint(values * (255 / (2**bits - 1)))
+    planes = expected[..., :3].transpose(2, 0, 1) if shape else expected[None]
+    assert np.abs(decode(raw, 3 if shape else 1).astype(int) - planes).max() <= 1
+    kept, ending = normalise(raw, 3 if shape else 1, 100)
+    assert (ending, np.array_equal(decode(kept, 3 if shape else 1), decode(raw, 3 if shape else 1))) == ("png", True)
+
+
+def test_a_format_that_says_how_many_bits_it_has_is_believed():
+    raw = b"P5 3 1 4095\n" + np.array([0, 256, 512], ">u2").tobytes()
+    assert decode(raw, 1).ravel().tolist() == [0, 16, 32]
 
 
 def test_floats_run_to_one_or_to_255():
