@@ -1,11 +1,11 @@
-"""Class names by key: `answers.csv` and `labels.csv`, `classes.json`; and `sources.csv`, an image's path by key.
+"""Class names by key: `answers.csv` and `labels.csv`, `classes.json`; and `sources.csv`, path and picture by key.
 
 `ingest` writes answers and paths, and only `label`, `evaluate` and `report` read them: no selector and no
 self-supervised method ever sees a label.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,17 +17,20 @@ TAKEN = ("knn", "linear", "probe", "random_probe")  # what other metrics begin w
 
 @dataclass(frozen=True)
 class Sources:
-    """`sources.csv`: the path of each key within its source. For `label`, `evaluate` and `report` only."""
+    """`sources.csv`: path and picture of each key within its source. For `label`, `evaluate` and `report` only."""
 
     path: Mapping[str, str]
+    picture: Mapping[str, str] = field(default_factory=dict)  # a digest of what was brought; none where it is not known
 
     def write(self, file: Path) -> None:
-        """Writes `key,path`, sorted by key."""
-        write_csv(file, ("key", "path"), sorted(self.path.items()))
+        """Writes `key,path,picture`, sorted by key."""
+        rows = ((key, path, self.picture.get(key, "")) for key, path in sorted(self.path.items()))
+        write_csv(file, ("key", "path", "picture"), rows)
 
     @classmethod
     def read(cls, file: Path) -> "Sources":
-        return cls({row[0]: row[1] for row in read_csv(file, ("key", "path"))[1]})
+        rows = read_csv(file, ("key", "path"))[1]
+        return cls({row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows if row[2:] and row[2]})
 
 
 def level_names(depth: int) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ class Packed:
 
     shard: Shard
     rows: list[Row]
+    pictures: Mapping[str, str]  # by key
     bad: list[dict[str, str]]  # path and reason of each image that is not in it
     sizes: set[Size]  # of its images; no more than two, as all that matters is whether there is one
     was_there: bool  # from a run that was interrupted
@@ -91,35 +92,45 @@ class Packer:
             return earlier
         bad: list[dict[str, str]] = []
         sizes: set[Size] = set()
-        images = self._images(plan, threads, progress, bad, sizes)
+        pictures: dict[str, str] = {}
+        images = self._images(plan, threads, progress, bad, sizes, pictures)
         shard, rows = write_tar(images, self.folder / plan.name, plan.split)
         columns = {"keys": [row.key for row in rows], "offsets": [row.offset for row in rows]}
         lengths = [row.size for row in rows]
-        about = {"bytes": shard.bytes, "sha256": shard.sha256, "bad": bad, "sizes": sorted(sizes)}
+        about = {"bytes": shard.bytes, "sha256": shard.sha256, "bad": bad, "sizes": sorted(sizes), "pictures": pictures}
         write_json(self._note(plan), {"digest": digest, **about, **columns, "lengths": lengths})
-        return Packed(shard, rows, bad, sizes, was_there=False)
+        return Packed(shard, rows, pictures, bad, sizes, was_there=False)
 
     def _images(
-        self, plan: Plan, threads: int, progress: Progress, bad: list[dict[str, str]], sizes: set[Size]
+        self,
+        plan: Plan,
+        threads: int,
+        progress: Progress,
+        bad: list[dict[str, str]],
+        sizes: set[Size],
+        pictures: dict[str, str],
     ) -> Iterator[tuple[str, bytes, str]]:
-        run: Callable[..., Iterator[tuple[bytes, str] | BadImage]]
+        run: Callable[..., Iterator[tuple[bytes, str, str] | BadImage]]
         run = map if threads == 1 else partial(map_in_order, threads=threads)
         for (key, item), result in zip(plan.items.items(), run(self._encoded, plan.items.values()), strict=True):
-            data, extension = (b"", "") if isinstance(result, BadImage) else result
+            data, extension, picture = (b"", "", "") if isinstance(result, BadImage) else result
             progress.add(1, len(data))
             if isinstance(result, BadImage):
                 bad.append({"path": item.path, "reason": str(result)})
                 continue
+            pictures[key] = picture
             if self.measured and len(sizes) < 2:
                 sizes.add(probe(data, whole=False).size)
             yield key, data, extension
 
-    def _encoded(self, item: Item) -> tuple[bytes, str] | BadImage:
+    def _encoded(self, item: Item) -> tuple[bytes, str, str] | BadImage:
+        """The bytes that go into the shard, the end of their name, and the digest of the picture as it was brought."""
         pixels = item.image
         try:
             if isinstance(pixels, np.ndarray) and len(pixels) == self.channels and max(pixels.shape) <= self.max_side:
-                return encode(pixels), "png"
-            return normalise(item.read(), self.channels, self.max_side)
+                return encode(pixels), "png", item.picture(b"")
+            data = item.read()
+            return *normalise(data, self.channels, self.max_side), item.picture(data)
         except BadImage as error:
             return error
 
@@ -138,7 +149,7 @@ class Packer:
         rows = [Row(key, plan.split, plan.name, offset, length) for key, offset, length in columns]
         sizes = {(height, width) for height, width in note["sizes"]}
         shard = Shard(plan.name, note["bytes"], note["sha256"], len(rows))
-        return Packed(shard, rows, note["bad"], sizes, was_there=True)
+        return Packed(shard, rows, note["pictures"], note["bad"], sizes, was_there=True)
 
     def _note(self, plan: Plan) -> Path:
         return self.folder / f"{plan.name}.json"

@@ -100,7 +100,7 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingest
             manifest = Manifest(params.source, channels, size, shards, sorted(bad.rows, key=lambda row: row["path"]))
             manifest.write(part / "manifest.json")
             rows = sorted(row for inside in made.parts.values() for _, own in inside for row in own)
-            _write_rows(part, rows, listing, listed)
+            _write_rows(part, rows, listing, listed, made.pictures)
             _write_attributes(part, [row.key for row in rows], groups, costs)
             if made.tars:
                 move(made.tars, made.home)
@@ -130,6 +130,7 @@ class _Made:
     """Shards and the sizes of their images; how many images and bytes this run itself has written or read."""
 
     parts: Parts
+    pictures: Mapping[str, str]  # by key
     sizes: set[Size]
     images: int
     bytes: int
@@ -149,7 +150,8 @@ def _indexed(
             sizes.add(item.image.facts.size)
         else:
             bad.add(item.path, item.image.facts)
-    return _Made(index_tars(spans, splits, tars), sizes, len(listed), sum(tar.bytes for tar in tars.values()))
+    pictures = {key: span.picture for key, span in spans.items()}
+    return _Made(index_tars(spans, splits, tars), pictures, sizes, len(listed), sum(tar.bytes for tar in tars.values()))
 
 
 def _packed(
@@ -172,6 +174,7 @@ def _packed(
     new = [one for one in packed if not one.was_there]
     return _Made(
         parts,
+        {key: picture for one in packed for key, picture in one.pictures.items()},
         {size for one in packed for size in one.sizes},
         sum(len(one.rows) + len(one.bad) for one in new),
         sum(one.shard.bytes for one in new),
@@ -209,12 +212,14 @@ def _choose(size: int | Literal["auto"], sizes: set[Size]) -> Size:
     return height, width
 
 
-def _write_rows(folder: Path, rows: Sequence[Row], listing: Listing, listed: Mapping[str, Item]) -> None:
+def _write_rows(
+    folder: Path, rows: Sequence[Row], listing: Listing, listed: Mapping[str, Item], pictures: Mapping[str, str]
+) -> None:
     """Writes the index, and apart from it what is known of its images."""
     key, split, shard, offset, length = zip(*rows, strict=True)
     Index(key, split, shard, np.array(offset, np.int64), np.array(length, np.int64)).write(folder / "index.parquet")
     items = {name: listed[name] for name in key}
-    Sources({name: item.path for name, item in items.items()}).write(folder / "sources.csv")
+    Sources({name: item.path for name, item in items.items()}, pictures).write(folder / "sources.csv")
     answers = {name: item.answer for name, item in items.items() if item.answer}
     Labels(listing.levels, answers).write(folder / "answers.csv")
     Classes(class_names(listing, list(answers.values()))).write(folder / "classes.json")

@@ -23,6 +23,7 @@ class Span:
     offset: int
     size: int
     facts: Facts | str  # of the image, or why it cannot be read
+    picture: str  # what `picture_of` its bytes gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,10 @@ class Item:
     split: str | None  # train, val or test
     answer: tuple[str, ...] | None  # a class name for each level, finest first; None: not known
     image: UInt8[ndarray, "c h w"] | Path | Span
+
+    def picture(self, data: bytes) -> str:
+        """The digest of the image as the source has it: of its bytes, `data`, or of the pixels of an array."""
+        return picture_of(self.image.tobytes() if isinstance(self.image, ndarray) else data)
 
     def read(self) -> bytes:
         """The bytes of a file, of an array as PNG. Raises BadImage for a file that cannot be read."""
@@ -61,6 +66,11 @@ class Source(Block, ABC):
     @abstractmethod
     def listing(self) -> Listing:
         """All images, their splits and answers; reads names and arrays, and no image files but tars."""
+
+
+def picture_of(data: bytes) -> str:
+    """The digest of a picture, by which a label knows it again: 20 hex digits."""
+    return hashlib.blake2b(data, digest_size=10).hexdigest()
 
 
 def key_of(path: str) -> str:

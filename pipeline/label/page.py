@@ -37,6 +37,7 @@ def render(
             "rank": rank,
             "key": key,
             "path": sources.path.get(key, ""),
+            "digest": sources.picture.get(key, ""),
             "picture": shown[key],
             # Under this name the browser keeps what was typed: it must not be another data set's image of that key.
             "store": f"{key}-{hashlib.sha256(shown[key].uri.encode()).hexdigest()[:16]}",

@@ -15,13 +15,19 @@ from pipeline.base.errors import ArtifactError, SourceError, first_names
 from pipeline.base.files import read_csv, write_csv
 from pipeline.base.params import Block
 from pipeline.base.tables import Table
+from pipeline.label.pictures import bound
 from pipeline.label.wanted import Wanted
 
 log = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"\d+([.,]\d+)?(e[+-]?\d+)?", re.IGNORECASE)  # as a spreadsheet shows a key that looks like one
 TEMPLATE = "template.csv"  # the name of the table to fill in, beside the person's file
-COLUMNS = ("rank", "key", "path")  # of the template and of the file that the page saves, before those of the levels
+COLUMNS = (
+    "rank",
+    "key",
+    "path",
+    "picture",
+)  # of the template and of the file that the page saves, before those of the levels
 
 
 class FileParams(Block):
@@ -51,7 +57,7 @@ def levels_to_ask(answer_levels: Sequence[str], classes: Classes, depth: int, wh
 
 
 def read_labels(file: Path, index: Index, classes: Classes, levels: Sequence[str], sources: Sources) -> Labels:
-    """The labels in a person's CSV at these levels; a coarser one may be missing from the file.
+    """The labels in a person's CSV at these levels, of pictures that are there; a coarser one may be missing from it.
 
     A row without any label does not count. A coarser class that stands beside a class in one row holds for all rows of
     that class. Images that are no picks may have a label, for instance of an earlier selection. Raises an error, by
@@ -60,10 +66,14 @@ def read_labels(file: Path, index: Index, classes: Classes, levels: Sequence[str
     """
     table = Table.read(file, ("key", "label"))
     keys = _keys(table, sources)
-    index.rows_of(keys, str(file))
+    labels, pictures = table.column("label") or [], table.column("picture") or [""] * len(keys)
+    images = bound(file, keys, labels, pictures, index, sources)
+    index.rows_of([key for key in images if key is not None], str(file))
     columns = [_meant(table, level, keys, classes.names.get(level, ())) for level in levels]
     rows: dict[str, list[str]] = {}
-    for key, *names in zip(keys, *columns, strict=True):
+    for key, *names in zip(images, *columns, strict=True):
+        if key is None:
+            continue
         before = rows.setdefault(key, names)
         if before != names:
             both = next(f"{one!r} and {other!r}" for one, other in zip(before, names, strict=True) if one != other)
@@ -127,7 +137,10 @@ def offer_template(file: Path, picks: Sequence[str], sources: Sources, labels: L
             others += any(cells.get(level, "").strip() not in ("", name) for level, name in cells_and_names)
         if others:
             return f"{others} labels of its own are filled in"
-    rows = [(rank, key, sources.path.get(key, ""), *labels.rows.get(key, blank)) for rank, key in enumerate(picks)]
+    rows = [
+        (rank, key, sources.path.get(key, ""), sources.picture.get(key, ""), *labels.rows.get(key, blank))
+        for rank, key in enumerate(picks)
+    ]
     write_csv(file, (*COLUMNS, *labels.levels), rows)
     return ""
 

@@ -11,7 +11,7 @@ from pydantic import field_validator
 
 from pipeline.artifacts.labels import Classes, Labels, Sources, level_names
 from pipeline.artifacts.picks import Selection
-from pipeline.artifacts.rounds import joined, read_rounds
+from pipeline.artifacts.rounds import joined, read_rounds, round_files
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import ParamsError, first_names
 from pipeline.base.files import whole_folder
@@ -19,6 +19,7 @@ from pipeline.base.machine import Reading
 from pipeline.base.params import Block
 from pipeline.label.page import render
 from pipeline.label.person import FileParams, levels_to_ask, read_labels, refuse_missing
+from pipeline.label.pictures import bound
 from pipeline.label.wanted import Wanted, look_up
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def label(
         page = render(wanted, manifest, index, sources, classes, labels, reading)
         (part / "page.html").write_text(page, encoding="utf-8")
         if not missing:
-            everything = _with_rounds(wanted.labels_in(labels), read_rounds(rounds))
+            everything = _with_rounds(wanted.labels_in(labels), _of_rounds(rounds, index, sources))
             everything.completed(out / "labels.csv").write(part / "labels.csv")
     if missing and isinstance(source, FileParams):
         refuse_missing(file, wanted, missing, labels, sources, select / "picks.csv", out / "page.html")
@@ -99,6 +100,19 @@ def label(
         names = first_names(alone)
         log.warning("no row says which %s is above %s: write it once for each class", labelled.levels[1], names)
     return labelled
+
+
+def _of_rounds(folder: Path, index: Index, sources: Sources) -> Labels:
+    """The labels of finished rounds, of pictures that are there."""
+    read_rounds(folder)  # refuses an image of two rounds
+    tables = []
+    for file in round_files(folder):
+        table = Labels.read(file)
+        keys, names = [*table.rows], [*table.rows.values()]
+        images = bound(file, keys, [" / ".join(own) for own in names], [""] * len(keys), index, sources)
+        rows = {key: own for key, own in zip(images, names, strict=True) if key is not None}
+        tables.append(Labels(table.levels, rows))
+    return joined(*tables)
 
 
 def _with_rounds(labels: Labels, rounds: Labels) -> Labels:

@@ -15,11 +15,12 @@ import pytest
 import webdataset
 from PIL import Image
 
+from pipeline.artifacts.labels import Sources
 from pipeline.base.errors import SourceError
 from pipeline.ingest.source import Item, key_of, keyed
 from pipeline.ingest.sources import SOURCES
 from tests.imports import ROOT
-from tests.ingest.outcome import FIVE, FOLDER, IMAGES, answers, classes, index, manifest, paths, shards, spans
+from tests.ingest.outcome import FIVE, FOLDER, IMAGES, OUT, answers, classes, index, manifest, paths, shards, spans
 from tests.refusals import refusal_of
 
 TEN = [f"{n}.png" for n in range(10)]
@@ -110,6 +111,17 @@ def test_manifest_and_index_agree_with_the_shards_which_webdataset_reads(ingest,
             number = int(paths()[sample["__key__"]].removesuffix(".png"))
             assert np.array_equal(sample["png"], np.asarray(Image.open(BytesIO(picture(number)))))
     gc.collect()
+
+
+def test_the_digest_of_each_picture_is_that_of_the_file_in_a_folder_and_in_a_tar(ingest, fill, tar, picture):
+    """Whatever the shards hold: these pictures become grey and smaller."""
+    fill(IMAGES, TEN)
+    tar("../tars/x.tar", TEN)
+    expected = [hashlib.blake2b(picture(n), digest_size=10).hexdigest() for n in range(10)]
+    for source in (FOLDER, "ingest.source=shards"):
+        ingest(source, "ingest.shards.path=data/tars", "ingest.mode=grey", "ingest.max_side=4", "ingest.size=4")
+        found = Sources.read(OUT / "sources.csv")
+        assert [digest for _, digest in sorted((found.path[key], found.picture[key]) for key in found.path)] == expected
 
 
 def test_an_image_that_comes_and_goes_leaves_the_shards_of_both_states(ingest, fill):

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.labels import Sources
 from tests.label.small_set import (
     COARSE,
     FILE,
     FROM_FILE,
+    INGEST,
+    KEYS,
     NAMES,
     PICKS,
     TEMPLATE,
@@ -42,9 +45,9 @@ def test_without_labels_it_says_where_everything_lies_and_takes_the_template_fil
     assert refusal(*FROM_FILE) == MISSING.format("found no file")
     assert [p.name for p in Path("data/label").iterdir()] == ["page.html"]
     header, *rows = template()
-    assert header == ["rank", "key", "path", "label"]
-    assert rows == [[str(rank), key, path_of(key), ""] for rank, key in enumerate(PICKS)]
-    labelled(TEMPLATE.read_text().replace('png",\n', 'png",dog\n'))
+    assert header == ["rank", "key", "path", "picture", "label"]
+    assert rows == [[str(rank), key, path_of(key), "", ""] for rank, key in enumerate(PICKS)]
+    labelled(TEMPLATE.read_text().replace('png",,\n', 'png",,dog\n'))
     assert labels(*FROM_FILE) == ("key,label\nkey1,dog\nkey3,dog\nkey4,dog\n", "file: 3 labels\n")
 
 
@@ -76,7 +79,7 @@ def test_labels_for_a_part_of_the_picks_are_filled_in_on_page_and_template(text,
     assert FILE.read_text() == text
     assert [p.name for p in Path("data/label").iterdir()] == ["page.html"]
     assert [html.unescape(value) for value in re.findall(r'<input [^>]*value="([^"]*)"', page())] == filled
-    assert [(row[1], row[3]) for row in template()[1:]] == list(zip(PICKS, filled, strict=True))
+    assert [(row[1], row[4]) for row in template()[1:]] == list(zip(PICKS, filled, strict=True))
 
 
 def test_a_template_filled_in_from_the_file_follows_the_picks_and_keeps_coarser_levels():
@@ -86,9 +89,9 @@ def test_a_template_filled_in_from_the_file_follows_the_picks_and_keeps_coarser_
         pick(*picks)
         refusal(*FROM_FILE)
         header, *rows = template()
-        assert header == ["rank", "key", "path", "label", "group"]
+        assert header == ["rank", "key", "path", "picture", "label", "group"]
         names = [["dog", "pet"] if key == "key1" else ["", ""] for key in picks]
-        assert rows == [[str(rank), key, path_of(key), *names[rank]] for rank, key in enumerate(picks)]
+        assert rows == [[str(rank), key, path_of(key), "", *names[rank]] for rank, key in enumerate(picks)]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,7 @@ def test_a_person_labels_the_last_picks_coarsely():
     """Without known classes: the template has a coarser column, the page a field for each level that is asked for."""
     nothing_known()
     refusal(*FROM_FILE, *COARSE)
-    assert template()[0] == ["rank", "key", "path", "label", "coarse"]
+    assert template()[0] == ["rank", "key", "path", "picture", "label", "coarse"]
     fields = re.findall(r'data-key="(\w+)" .*? data-level="(\w+)" data-needed="(1?)"', page())
     assert fields == [
         ("key4", "label", "1"), ("key4", "coarse", ""), ("key1", "label", "1"), ("key1", "coarse", ""),
@@ -123,7 +126,7 @@ def test_a_person_labels_the_last_picks_coarsely():
     labelled("key,label\nkey4,cat\nkey1,cat\n")  # the column that is missing is asked for all the same
     assert "got none for 1 of them, such as key3" in refusal(*FROM_FILE, *COARSE)
     assert len(re.findall(r"<input ", page())) == len(fields)
-    assert template()[0] == ["rank", "key", "path", "label", "coarse"]
+    assert template()[0] == ["rank", "key", "path", "picture", "label", "coarse"]
     for last, said in ((",insect", ", 1 of them coarse"), ("ant,", "")):  # a finer label than asked for is welcome
         labelled(f"key,label,coarse\nkey4,cat,pet\nkey1,cat,\nkey3,{last}\n")
         written = f"key,label,coarse\nkey1,cat,pet\nkey3,{last}\nkey4,cat,pet\n"
@@ -136,6 +139,48 @@ def test_classes_of_which_no_row_says_what_is_above_them_are_named(caplog):
     with caplog.at_level("WARNING"):
         labels(*FROM_FILE, *COARSE)
     assert caplog.messages == ["no row says which coarse is above ant: write it once for each class"]
+
+
+def pictures(**of):
+    """sources.csv, where the pictures of these keys are known."""
+    Sources({key: path_of(key) for key in KEYS}, of).write(INGEST / "sources.csv")
+
+
+WITHOUT = "key,label\nkey1,dog\nkey3,cat\nkey4,cat\n"
+WITH = "key,label,picture\nkey1,dog,one\nkey3,cat,three\nkey4,cat,four\n"
+
+
+@pytest.mark.parametrize("table", [WITHOUT, WITH], ids=["noted when read first", "as the page saves it"])
+def test_labels_belong_to_pictures(table, caplog):
+    """One is replaced, two change their names with each other, and one takes the name of an image without a label."""
+    caplog.set_level("INFO")
+    pictures(key1="one", key3="three", key4="four")
+    labelled(table)
+    assert labels(*FROM_FILE)[0] == WITHOUT
+    pictures(key1="new", key3="three", key4="four")
+    assert "got none for 1 of them, such as key1" in refusal(*FROM_FILE)
+    assert (
+        "label: 1 labels in data/annotations/labels.csv are not used, as their pictures were replaced or are gone: "
+        in (caplog.text)
+    )
+    pictures(key0="one", key3="four", key4="three")
+    pick("key0", "key3", "key4")
+    assert labels(*FROM_FILE)[0] == "key,label\nkey0,dog\nkey3,cat\nkey4,cat\n"
+    assert caplog.messages[-1].startswith("label: 3 labels in data/annotations/labels.csv follow their pictures")
+    pick("key1", "key3", "key4")
+    pictures(key1="new", key3="three", key4="four")
+    labelled(table.replace("dog,one", "dog,new").replace("key1,dog\n", "key1,ant & bee\n"))  # the new one is labelled
+    assert "key1,dog" in labels(*FROM_FILE)[0] or "key1,ant & bee" in labels(*FROM_FILE)[0]
+    assert Path("data/annotations/pictures.csv").read_text().count("new") == 1
+
+
+def test_labels_of_finished_rounds_belong_to_pictures_too():
+    Path("data/rounds/00").mkdir(parents=True)
+    Path("data/rounds/00/labels.csv").write_text("key,label\nkey0,dog\nkey2,cat\n")
+    pictures(key0="zero", key2="two")
+    assert labels()[0].startswith("key,label\nkey0,dog\nkey1,cat\nkey2,cat\n")
+    pictures(key0="new", key2="new", key5="two")
+    assert labels()[0] == "key,label\nkey1,cat\nkey3,ant & bee\nkey4,cat\nkey5,cat\n"
 
 
 LONG = [f"c{i}" for i in range(100)]

@@ -22,7 +22,7 @@ from pipeline.base.errors import SourceError, first_names
 from pipeline.base.tables import place_of
 from pipeline.ingest.files import look_below
 from pipeline.ingest.progress import MB, Progress
-from pipeline.ingest.source import Item, Listing, Source, Span
+from pipeline.ingest.source import Item, Listing, Source, Span, picture_of
 from pipeline.ingest.split_names import said, splits_of_names
 from pipeline.parallel.threads import map_in_order
 from pipeline.shards.decode import FORMATS, BadImage, Facts, probe
@@ -92,12 +92,13 @@ def splits_of_tars(tars: Mapping[str, Path]) -> dict[str, str]:
 
 @dataclass(slots=True)
 class _Member:
-    """A file in a tar, with the facts of an image or the bytes of a label."""
+    """A file in a tar, with the facts and the digest of an image or the bytes of a label."""
 
     name: str
     offset: int
     size: int
     facts: Facts | str = ""
+    picture: str = ""
     data: bytes = b""
 
 
@@ -125,7 +126,7 @@ def read_tar(
         if _end(extension) in LABELS:
             member.data = data
         elif _is_image(extension):
-            member.facts = facts(data)
+            member.facts, member.picture = facts(data), picture_of(data)
             progress.add(1, 0)
     endings = {_end(extension) for parts in samples.values() for extension in parts}
     if endings and not endings & {*IMAGES}:
@@ -140,7 +141,9 @@ def read_tar(
             label, used = _label(tar, key, parts)
             passed.update(f".{_end(extension)}" for extension in parts if parts[extension] not in (image, *used))
             answer = None if label is None else (label,)
-            items.append(Item(f"{name}/{key}", split, answer, Span(tar, image.offset, image.size, image.facts)))
+            items.append(
+                Item(f"{name}/{key}", split, answer, Span(tar, image.offset, image.size, image.facts, image.picture))
+            )
     return Shard(tar.as_posix(), tar.stat().st_size, digest.hexdigest(), len(items)), items, passed
 
 

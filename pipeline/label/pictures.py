@@ -1,0 +1,64 @@
+"""Labels belong to pictures: one that was replaced under its name loses its label, one that was renamed keeps it.
+
+A row of a person's file may say of which picture it is, as the rows that the page saves do. Of others `pictures.csv`
+beside the file notes it, when they are read for the first time.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.artifacts.labels import Sources
+from pipeline.artifacts.shards import Index
+from pipeline.base.errors import first_names
+from pipeline.base.files import read_csv, write_csv
+
+log = logging.getLogger(__name__)
+
+NOTES = "pictures.csv"
+
+
+def bound(
+    file: Path, keys: Sequence[str], labels: Sequence[str], said: Sequence[str], index: Index, sources: Sources
+) -> list[str | None]:
+    """For each row of `file` the key of the training image that it labels now; None: its picture is not there any more.
+
+    `said` are the pictures in the rows, "" where a row has none; `labels` are the finest ones, "" for no label. A row
+    with another label than was noted is a new one, of the picture that has the key now.
+    """
+    if not sources.picture:
+        return list(keys)
+    notes = file.with_name(NOTES)
+    noted = {(key, label): picture for key, picture, label in _read(notes)}
+    now = [sources.picture.get(key, "") for key in keys]
+    pairs = [*zip(keys, labels, strict=True)]
+    meant = [own or noted.get(pair, "") or new for own, pair, new in zip(said, pairs, now, strict=True)]
+    moved = {picture for picture, new in zip(meant, now, strict=True) if picture != new}
+    place = (
+        {sources.picture.get(key, ""): key for key in index.key if sources.picture.get(key, "") in moved}
+        if moved
+        else {}
+    )
+    result = [key if picture == new else place.get(picture) for key, picture, new in zip(keys, meant, now, strict=True)]
+    lost = [key for (key, label), new in zip(pairs, result, strict=True) if label and new is None]
+    kept = [key for (key, label), new in zip(pairs, result, strict=True) if label and new not in (None, key)]
+    if lost:
+        log.warning(
+            "label: %d labels in %s are not used, as their pictures were replaced or are gone: %s; label the new ones, "
+            "or delete %s if the labels are of these",
+            *(len(lost), file, first_names([sources.path.get(key, key) for key in lost]), notes),
+        )
+    if kept:
+        log.info("label: %d labels in %s follow their pictures, which have other names now", len(kept), file)
+    rows = sorted(
+        {(key, picture, label) for (key, label), picture in zip(pairs, meant, strict=True) if label and picture}
+    )
+    if rows != sorted(_read(notes)):
+        write_csv(notes, ("key", "picture", "label"), rows)
+    return result
+
+
+def _read(notes: Path) -> list[tuple[str, str, str]]:
+    if not notes.is_file():
+        return []
+    return [(key, picture, label) for key, picture, label in read_csv(notes, ("key", "picture", "label"))[1]]
