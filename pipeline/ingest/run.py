@@ -4,7 +4,9 @@ Everything goes by keys, and in their order, which is as good as shuffled; the o
 """
 
 import logging
+import math
 import os
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from pipeline.base.files import whole_folder
 from pipeline.base.params import Block
 from pipeline.base.scratch import alone
 from pipeline.ingest.classes import class_names, in_one_form, lost_classes, with_hierarchy
+from pipeline.ingest.copies import say_copies
 from pipeline.ingest.pack import Packed, Packer, Size, home_of, move, plan, work_folder
 from pipeline.ingest.source import Item, Listing, Source, Span, keyed
 from pipeline.ingest.split import SPLITS, groups_and_costs, splits_of, used_splits
@@ -32,6 +35,7 @@ from pipeline.shards.decode import BadImage, Facts, probe
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 64  # images, of which a network must be able to see as many
 SIDE = 64  # pixels, of the squares that networks see where the images' own sizes differ
 
 Parts = Mapping[str, Sequence[tuple[Shard, list[Row]]]]  # for each split its shards, with their rows of the index
@@ -79,13 +83,16 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingest
     Raises SourceError where the source cannot be used, ArtifactError where the files cannot be written, and
     TrainingError where another ingest is at work on `out`.
     """
+    _refuse_too_large(params.size)
     with alone(out.parent / "scratch", "ingest"):
         listing = with_hierarchy(used_splits(in_one_form(source.listing())), params.hierarchy)
         listed = keyed(listing.items)
         groups, costs = groups_and_costs(listed, params.attributes)
         splits = splits_of(listed, groups, params.test_fraction, seed)
         bad = _BadImages(params.max_bad)
-        _refuse_empty([list(splits.values()).count(split) for split in SPLITS], bad)
+        largest = max(Counter(item.answer for item in listed.values()).values(), default=0)
+        hint = "see ingest.test_fraction" if largest > 1 else "every class has one image, which is to train"
+        _refuse_empty([list(splits.values()).count(split) for split in SPLITS], bad, hint)
         channels = 1 if _grey(params.mode, listed) else 3
         with _disk_errors_in_one_line(out), whole_folder(out) as part, ExitStack() as stack:
             if listing.tars is not None:
@@ -95,12 +102,13 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingest
                 packer = Packer(work, channels, params.max_side, measured=params.size == "auto")
                 made = _packed(packer, params, listed, splits, bad)
             shards = {split: [shard for shard, _ in inside] for split, inside in made.parts.items()}
-            _refuse_empty([sum(shard.count for shard in shards[split]) for split in SPLITS], bad)
+            _refuse_empty([sum(shard.count for shard in shards[split]) for split in SPLITS], bad, hint)
             size = _choose(params.size, made.sizes)
             manifest = Manifest(params.source, channels, size, shards, sorted(bad.rows, key=lambda row: row["path"]))
             manifest.write(part / "manifest.json")
             rows = sorted(row for inside in made.parts.values() for _, own in inside for row in own)
             _write_rows(part, rows, listing, listed, made.pictures)
+            say_copies(listed, {row.key: row.split for row in rows}, made.pictures)
             _write_attributes(part, [row.key for row in rows], groups, costs)
             if made.tars:
                 move(made.tars, made.home)
@@ -235,12 +243,20 @@ def _write_attributes(
     Attributes(keys, names, cost).write(folder / "attributes.parquet")
 
 
-def _refuse_empty(counts: Sequence[int], bad: _BadImages) -> None:
+def _refuse_too_large(size: int | Literal["auto"]) -> None:
+    """Of images of a size that is given, a small batch in float32 has to fit in this machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    most = math.isqrt(memory // (AT_ONCE * 3 * 4))
+    if size != "auto" and size > most:
+        why = f"{AT_ONCE} images must fit in {memory // 10**9} GB"
+        raise SourceError(f"ingest.size: expected at most {most} pixels, as {why}, got {size}")
+
+
+def _refuse_empty(counts: Sequence[int], bad: _BadImages, hint: str) -> None:
     if not all(counts):
         got = ", ".join(f"{count} to {split}" for count, split in zip(counts, SPLITS, strict=True))
         raise SourceError(
-            f"ingest: expected images to train and to test, got {got} and {len(bad.rows)} that cannot be read; "
-            "see ingest.test_fraction"
+            f"ingest: expected images to train and to test, got {got} and {len(bad.rows)} that cannot be read; {hint}"
         )
 
 

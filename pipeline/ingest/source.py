@@ -84,7 +84,7 @@ def keyed(items: Iterable[Item]) -> dict[str, Item]:
     for item in items:
         for name in (item.path, *(item.answer or ())):
             if not _fits_on_a_line(name):
-                raise SourceError(f"{item.path!r}: expected names of one line in UTF-8, got {name!r}")
+                raise SourceError(f"{item.path!r}: expected names of one line in UTF-8, got {name!r}: rename it")
         other = by_key.setdefault(key_of(item.path), item)
         if other is not item:
             raise SourceError(f"{item.path}: expected a key of its own, got that of {other.path}")

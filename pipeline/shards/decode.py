@@ -22,21 +22,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.base.errors import SourceError
 from pipeline.shards.bits import colours_of_16_bits, is_deep_png, scaled
+from pipeline.shards.kinds import FORMATS, why_unread
 
-FORMATS = {  # each with the extensions that name it, where there is nothing but a name to go by
-    "JPEG": ("jpg", "jpeg", "jpe", "jfif"),
-    "PNG": ("png",),
-    "WEBP": ("webp",),
-    "BMP": ("bmp",),
-    "GIF": ("gif",),
-    "TIFF": ("tif", "tiff"),
-    "PPM": ("ppm", "pgm", "pbm", "pnm"),
-    "JPEG2000": ("jp2", "j2k", "jpx"),
-}
 KEPT = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}  # formats that go into a shard as they are
 MODES = {1: "L", 3: "RGB"}
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # and the family I;16
-MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MB as RGB; more in a small file is a decompression bomb
+# Pillow's own limit: 256 MB as RGB; more in a small file is a decompression bomb. A JPEG, which is decoded at a part of
+# its size, may have twice as many, where Pillow refuses it by itself: a phone's have 108 million.
+MAX_PIXELS = 89_478_485
 SCALED = ("PPM", "JPEG2000")  # Pillow spreads their values over 16 bits, as these files say how many they have
 Box = tuple[float, float, float, float]  # left, top, right and bottom in pixels
 ORIENTATION = 0x0112  # EXIF tag
@@ -84,6 +77,8 @@ def read_file(file: Path) -> bytes:
             raise BadImage("it is neither a file nor a folder")
         return file.read_bytes()
     except OSError as error:
+        if file.is_symlink() and not file.exists():
+            raise BadImage(f"it is a link to {file.readlink()}, which is not there") from error
         raise BadImage(f"the file cannot be read: {error.strerror}") from error
 
 
@@ -185,11 +180,11 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     with quiet():
         try:
             with Image.open(BytesIO(data), formats=tuple(FORMATS)) as image:
-                if image.width * image.height > MAX_PIXELS:
+                if image.width * image.height > MAX_PIXELS and image.format not in ("JPEG", "MPO"):
                     raise Image.DecompressionBombError
                 yield image
         except UnidentifiedImageError:
-            raise BadImage(f"the file is no image of a kind that is read ({', '.join(FORMATS)})") from None
+            raise BadImage(why_unread(data)) from None
         except Image.DecompressionBombError:
             raise BadImage(f"the image has more than {MAX_PIXELS} pixels: a decompression bomb?") from None
         except SPOILT as error:

@@ -61,7 +61,7 @@ def test_bad_images_are_named_and_the_others_labelled(digits_run, images):
     out = images.parent / "predictions.csv"
     assert predict(digits_run, images, code=1) == [
         f"{images}/c.png: the file has zero bytes",
-        f"{images}/gone.png: the file cannot be read: No such file or directory",
+        f"{images}/gone.png: it is a link to nowhere.png, which is not there",
         f"{images}/notes.scan: the file is no image of a kind that is read ({', '.join(FORMATS)})",
         f"{images}/pipe.png: it is neither a file nor a folder",
         f"Error: {images}: expected at most 0 files that cannot be read (--max-bad), got 4; {out} holds the other 5",

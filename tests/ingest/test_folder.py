@@ -139,6 +139,13 @@ def test_a_missing_folder_an_empty_one_and_a_loop_of_links(refusal, fill):
     fill(IMAGES, ["cats/0.png"])
     (IMAGES / "cats" / "all").symlink_to(IMAGES.resolve())
     assert refusal(FOLDER) == "data/images/cats/all: expected a folder, got a link to a folder that contains it"
+    (IMAGES / "cats" / "all").unlink()
+    (IMAGES / "dogs").symlink_to("/no/disk")
+    gone = "got a link to /no/disk, which is not there"
+    assert refusal(FOLDER) == f"data/images/dogs: expected a folder or an image, {gone}"
+    assert refusal(FOLDER, "ingest.folder.path=data/images/dogs").endswith(
+        gone.replace("got", "expected a folder, found")
+    )
 
 
 LIKE = "expected a split's name with one of the words train, val and test in it, or a name that looks like none"
@@ -168,11 +175,11 @@ def test_folders_that_do_not_fit(refusal, fill, names, says):
 
 def test_names_and_numbers_that_do_not_fit(refusal, fill):
     fill(IMAGES, ["a\nb.png", "c.png"])
-    assert refusal(FOLDER) == r"'a\nb.png': expected names of one line in UTF-8, got 'a\nb.png'"
+    assert refusal(FOLDER) == r"'a\nb.png': expected names of one line in UTF-8, got 'a\nb.png': rename it"
     fill(Path("few"), ["a/0.png", "b/0.png"])
     assert refusal(FOLDER, "ingest.folder.path=few") == (
         "ingest: expected images to train and to test, got 2 to train, 0 to test and 0 that cannot be read; "
-        "see ingest.test_fraction"
+        "every class has one image, which is to train"
     )
 
 

@@ -53,7 +53,7 @@ def test_bad_images_are_listed_and_left_out(ingest):
         "a/empty.png": "the file has zero bytes",
         "a/text.png": f"the file is no image of a kind that is read ({kinds})",
         "a/bomb.png": "the image has more than 89478485 pixels: a decompression bomb?",
-        "a/gone.png": "the file cannot be read: No such file or directory",
+        "a/gone.png": "it is a link to nowhere.png, which is not there",
         "a/pipe.png": "it is neither a file nor a folder",
     }
     assert len(index().key) == len(paths()) == len(answers()) == 20
@@ -141,6 +141,17 @@ def test_an_image_that_comes_and_goes_leaves_the_shards_of_both_states(ingest, f
     assert len(list(Path("data/shards").iterdir())) == 2
 
 
+def test_copies_are_named_where_they_spoil_a_figure_or_a_label(ingest, fill, picture, caplog):
+    fill(IMAGES, [f"{split}/{name}/{n}{split}.png" for split in ("train", "test") for name in "ab" for n in range(2)])
+    copies = ("train/a/x.png", "test/a/x.png", "train/b/y.png", "train/a/y.png", "train/a/z.png", "train/a/zz.png")
+    fill(IMAGES, {name: picture(100 + at // 2) for at, name in enumerate(copies)})
+    ingest(FOLDER)
+    assert [message for message in caplog.messages if "same content" in message] == [
+        "ingest: 1 images to test have the same content as images to train: test/a/x.png",
+        "ingest: 1 images are there with the same content and different classes: train/a/y.png, train/b/y.png",
+    ]
+
+
 @pytest.mark.parametrize(("limit", "shard_images"), [(300_000, 10_000), (45_000, 20)], ids=["shards", "index"])
 def test_a_full_disk_leaves_nothing(tmp_path, limit, shard_images):
     """A limit on the size of files takes the same way as a full disk: in a tar, or in a table after all the tars."""
@@ -166,6 +177,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, limit, shard_images):
         ("ingest.test_fraction=1", "ingest.test_fraction: expected less than 1, got 1"),
         ("ingest.mode=gray", "ingest.mode: expected 'auto', 'grey' or 'rgb', got 'gray'"),
         ("ingest.size=0", "ingest.size: expected a whole number of at least 1, or auto, got 0"),
+        ("ingest.size=5000000", "ingest.size: expected at most "),
         ("ingest.size=full", "ingest.size: expected a whole number of at least 1, or auto, got 'full'"),
         ("ingest.digits.path=x", "ingest.digits: unknown ['path']"),
         ("ingest.speed=1", "ingest: unknown ['speed']"),

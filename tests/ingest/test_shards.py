@@ -1,4 +1,5 @@
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -216,6 +217,13 @@ def test_a_link_in_a_tar(refusal, tar):
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/hostname"
         file.addfile(info)
     assert refusal(SHARDS) == "data/images/a.tar: b.png: expected a plain file, got a link or a sparse file"
+
+
+def test_a_pipe_among_tars_is_not_waited_for(refusal, tar):
+    os.mkfifo(tar("a.tar", TWO).with_name("b.tar"))
+    assert refusal(SHARDS) == (
+        "data/images/b.tar: expected a file, found a pipe, a device or a link that leads nowhere"
+    )
 
 
 @pytest.mark.parametrize("url", ["pipe:touch ran", "file:a"])

@@ -239,6 +239,25 @@ BOMB = "the image has more than 89478485 pixels: a decompression bomb?"
 NO_IMAGE = "the file is no image of a kind that is read (JPEG, PNG, WEBP, BMP, GIF, TIFF, PPM, JPEG2000)"
 
 
+def test_a_jpeg_may_be_as_large_as_those_of_a_phone():
+    assert probe(data(Image.new("L", (12000, 9000)), "JPEG"), whole=False) == Facts(True, (9000, 12000))
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"\0\0\0\x1cftypheic", "HEIC"),
+        (b"\0\0\0\x1cftypavif", "AVIF"),
+        (b"\xff\x0a\xfa", "JPEG XL"),
+        (b'<?xml version="1.0"?>\n<svg ', "SVG"),
+        (b"%PDF-1.7", "PDF"),
+    ],
+)
+def test_a_kind_that_is_not_read_is_named(start, kind):
+    with pytest.raises(BadImage, match=f"{kind}, convert it$"):
+        probe(start + bytes(40), whole=False)
+
+
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [

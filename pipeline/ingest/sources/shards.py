@@ -25,7 +25,8 @@ from pipeline.ingest.progress import MB, Progress
 from pipeline.ingest.source import Item, Listing, Source, Span, picture_of
 from pipeline.ingest.split_names import said, splits_of_names
 from pipeline.parallel.threads import map_in_order
-from pipeline.shards.decode import FORMATS, BadImage, Facts, probe
+from pipeline.shards.decode import BadImage, Facts, probe
+from pipeline.shards.kinds import FORMATS
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,9 @@ class Shards(Source):
             raise SourceError(
                 f"{packed[0]}: expected a .tar, whose images can be read in place, got a packed one: unpack it"
             )
+        odd = next((tar for tar in tars if not tar.is_file()), None)
+        if odd:
+            raise SourceError(f"{odd}: expected a file, found a pipe, a device or a link that leads nowhere")
         if not tars:
             raise SourceError(f"{root}: expected .tar files, found none")
         splits = splits_of_tars({str(tar): tar.relative_to(root) for tar in tars})
