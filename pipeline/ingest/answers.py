@@ -76,7 +76,9 @@ def _first_of(files: Sequence[Path], images: Collection[Path], home: Path, *, be
     """The first that has answers. One by the name of answers must; another one is passed over with a word."""
     for file in sorted(files, key=lambda file: ANSWERS.index(file.stem.lower())):
         try:
-            return Answers.read(file, images, home)
+            answers = Answers.read(file, images, home)
+            log.info("ingest: %s has answers of %d images", file, len(answers.of))
+            return answers
         except (ArtifactError, SourceError) as error:
             if not beside and (file.stem.lower() == ANSWERS[0] or ": expected the columns" not in str(error)):
                 raise

@@ -63,6 +63,9 @@ def in_one_form(listing: Listing) -> Listing:
         else item
         for item in listing.items
     ]
+    none = sum(item.answer is None for item in items)
+    if 0 < none < len(items):
+        log.info("ingest: %d of %d images have no label", none, len(items))
     return replace(listing, items=items)
 
 

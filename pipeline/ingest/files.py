@@ -50,7 +50,8 @@ class Found:
             if left:
                 counts.append(f"{kind} ({len(left)}: {first_names(sorted(names), 5)})")
         if counts:
-            log.info("ingest: passed over in %s, as they are no images: %s", folder, ", ".join(counts))
+            hint = "; a table of answers is called answers.csv" if set(self.others.get("tables", ())) - {*used} else ""
+            log.info("ingest: passed over in %s, as they are no images: %s%s", folder, ", ".join(counts), hint)
 
 
 def images_in(folder: Path) -> list[Path]:

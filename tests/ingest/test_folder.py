@@ -221,7 +221,10 @@ def test_a_table_of_answers_has_one_of_several_names_and_places(ingest, fill, ca
     ingest(FOLDER)
     assert answers() == {"a/0.png": ("cat",), "a/1.png": ("dog",)}
     assert classes() == {"label": ["cat", "dog"]}
-    assert "ingest: passed over in data/images, as they are no images: tables (1: counts.csv)" in caplog.messages
+    assert (
+        "ingest: passed over in data/images, as they are no images: tables (1: counts.csv); a table of "
+        "answers is called answers.csv"
+    ) in caplog.messages
 
 
 def test_a_column_may_hold_the_split_or_put_classes_together(ingest, fill, caplog):
@@ -232,8 +235,10 @@ def test_a_column_may_hold_the_split_or_put_classes_together(ingest, fill, caplo
     ingest(FOLDER)
     assert splits() == dict(zip(FIVE, ("train", "train", "test", "test", "train"), strict=True))
     assert classes() == {"label": ["cat", "dog", "owl"], "kind": ["bird", "pet"]}
-    assert caplog.messages[:2] == [
+    assert caplog.messages[:4] == [
         "ingest: data/images/answers.csv: no use is made of the columns width",
+        "ingest: data/images/answers.csv has answers of 4 images",
+        "ingest: 1 of 5 images have no label",
         "ingest: the split is that of a column of answers.csv: 2 images of train to train, 2 of val to test, 1 without "
         "a split to train too",
     ]
