@@ -37,7 +37,7 @@ images: $(READY)  ## your own pictures: IMAGES=/a/folder BUDGET=60 asks for 60 l
 		echo "Open $(RUN)/data/label/page.html, save labels.csv into $(RUN)/data/annotations, then run make images again."; fi
 
 replicate: $(READY)  ## train and evaluate again under several seeds, over what RUN (a folder) has, as a rule this one
-	cd $(RUN) && dvc repro experiments/replicate/dvc.yaml
+	cd "$(RUN)" && dvc repro experiments/replicate/dvc.yaml
 	@echo "mean, deviation, interval: $(RUN)/experiments/replicate/summary.csv"
 
 test: $(READY)  ## the tests that take seconds: under 5 minutes on 2 cores
