@@ -49,7 +49,7 @@ def test_the_walk_from_a_folder_of_photographs_to_the_page(tmp_path):
         table = csv.writer(file)
         table.writerows([("key", "label"), *((row["key"], row["path"].split("-")[0]) for row in asked)])
 
-    done = make(run, f"IMAGES={images}")
+    done = make(run)
     assert done.returncode == 0, done.stderr
     assert f"the page: {run}/data/report/index.html" in done.stdout
     assert (run / "data/report/index.html").is_file()
@@ -62,8 +62,17 @@ def test_the_walk_from_a_folder_of_photographs_to_the_page(tmp_path):
     assert metrics["estimated_top1_low"] <= sum(right) / len(right)
 
 
-def test_a_folder_is_asked_for(tmp_path):
-    done = make(tmp_path / "run", f"IMAGES={tmp_path / 'none'}")
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (["IMAGES=none"], "expected IMAGES=/a/folder/of/pictures, got 'none'"),
+        ([], "expected IMAGES=/a/folder/of/pictures, got ''"),
+        (["IMAGES=tests", "BUDGET=0"], "expected BUDGET=60, a number of labels, got '0'"),
+        (["IMAGES=tests", "BUDGET=many"], "expected BUDGET=60, a number of labels, got 'many'"),
+    ],
+)
+def test_what_is_asked_for_is_checked_before_anything_is_laid_out(tmp_path, variables, message):
+    done = make(tmp_path / "run", *variables)
     assert done.returncode != 0
-    assert f"expected IMAGES=/a/folder/of/pictures, got '{tmp_path / 'none'}'" in done.stdout
+    assert message in done.stdout
     assert not (tmp_path / "run").exists()

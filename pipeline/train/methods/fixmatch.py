@@ -14,7 +14,10 @@ class FixMatchParams(PseudoLabelParams):
 
 
 class FixMatchLoss(UnlabelledLoss[FixMatchParams]):
-    """Cross-entropy against pseudo-labels of a confidence of at least `threshold`, a mean over all images (eq. 4)."""
+    """Cross-entropy against pseudo-labels of a confidence of at least `threshold`, a mean over all images (eq. 4).
+
+    With `train.targets: propagated` it is the confidence of the network's guess mixed with the graph's.
+    """
 
     def weights(self, p: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]) -> Float[Tensor, " u"]:
         """The mask: 1 for each pseudo-label that is confident enough, 0 for the others."""
