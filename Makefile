@@ -27,15 +27,16 @@ fashion: $(READY)  ## the same chain on Fashion-MNIST's 60,000 images, in runs/f
 
 images: RUN = runs/images
 images: $(READY)  ## your own pictures: IMAGES=/a/folder BUDGET=60 asks for 60 labels; then `make images` goes on with them
-	@test -d "$(IMAGES)" || test -z "$(IMAGES)" -a -f "$(RUN)/.run" || \
+	@test -d "$(IMAGES)" || test -z "$(IMAGES)" -a -d "$(RUN)/.dvc" || \
 		{ echo "make images: expected IMAGES=/a/folder/of/pictures, got '$(IMAGES)'"; exit 2; }
 	@echo "$(BUDGET)" | grep -qx '[1-9][0-9]*' || \
 		{ echo "make images: expected BUDGET=60, a number of labels, got '$(BUDGET)'"; exit 2; }
 	@test -z "$(IMAGES)" || python -m stages.new_run "$(RUN)" --preset presets/photos/packaged.yaml \
-		--set "ingest.folder.path='$$(realpath "$(IMAGES)")'" --set select.budget=$(BUDGET)
-	@cd "$(RUN)" && if dvc repro; then echo "the page: $(RUN)/data/report/index.html"; else \
-		test -f data/label/page.html && ! test -f data/label/labels.csv && \
-		echo "Open $(RUN)/data/label/page.html, save labels.csv into $(RUN)/data/annotations, then run make images again."; fi
+		--set "ingest.folder.path='$$(realpath "$(IMAGES)" | sed "s/'/''/g")'" --set select.budget=$(BUDGET)
+	@cd "$(RUN)" && touch .run && if dvc repro; then echo "the page: $(RUN)/data/report/index.html"; else \
+		test data/label/page.html -nt .run && ! test -f data/label/labels.csv && \
+		echo "Open $(RUN)/data/label/page.html, save labels.csv into $(RUN)/data/annotations, then:" \
+		"make images$(if $(filter-out runs/images,$(RUN)), RUN='$(RUN)')"; fi
 
 replicate: $(READY)  ## train and evaluate again under several seeds, over what RUN (a folder) has, as a rule this one
 	cd "$(RUN)" && dvc repro experiments/replicate/dvc.yaml

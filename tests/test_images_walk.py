@@ -42,7 +42,16 @@ def test_the_walk_from_a_folder_of_photographs_to_the_page(tmp_path):
 
     stopped = make(run, f"IMAGES={images}", "BUDGET=8")
     assert stopped.returncode == 0, stopped.stderr
-    assert f"Open {run}/data/label/page.html, save labels.csv into {run}/data/annotations" in stopped.stdout
+    assert (
+        f"Open {run}/data/label/page.html, save labels.csv into {run}/data/annotations, then: make images RUN='{run}'"
+        in (stopped.stdout)
+    )
+    params = (run / "params.yaml").read_text(encoding="utf-8")
+    (run / "params.yaml").write_text(params.replace("size: 160", "size: huge"), encoding="utf-8")
+    failed = make(run)
+    assert failed.returncode != 0
+    assert "Open" not in failed.stdout
+    (run / "params.yaml").write_text(params, encoding="utf-8")
     asked = rows(run / "data/annotations/template.csv")
     assert len(asked) == 8
     with (run / "data/annotations/labels.csv").open("w") as file:

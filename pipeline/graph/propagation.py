@@ -23,7 +23,7 @@ from pipeline.vectors.rows import blocks
 class PropagateParams(Block):
     """The block `train.propagate`."""
 
-    alpha: float = Field(ge=0, lt=1)  # how far labels spread; at 0 labelled images alone have a class
+    alpha: float = Field(ge=0, le=0.999)  # how far labels spread; at 0 labelled images alone have a class
     prior: str  # class shares: uniform over classes with a label, clusters that picks stand for, mixed, or a CSV
     readout: Literal["auto", "linear", "neighbours"]  # auto: the labels choose the share of a linear probe
 

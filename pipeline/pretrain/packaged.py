@@ -5,12 +5,13 @@ The package holds the tensors of the same network under other names, in the orde
 
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import nn
 
 from pipeline.artifacts.model import Weights
-from pipeline.base.errors import ArtifactError, ParamsError
+from pipeline.base.errors import ArtifactError, ParamsError, first_line
 from pipeline.nn.arrays import from_arrays
 
 MODEL = "tf_efficientnet_lite0"  # timm's name
@@ -37,7 +38,12 @@ def fill_by_order(body: nn.Module, channels: int, file: Path) -> None:
     On one channel the first layer's weights for three are added up, as timm does. Raises ArtifactError where the
     tensors are more, fewer or of other shapes.
     """
-    state = torch.load(file, weights_only=True)
+    try:
+        state = torch.load(file, weights_only=True)
+    except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
+        raise ArtifactError(
+            f"{file}: expected the weights of {PACKAGE}, got: {first_line(error)}; install it again"
+        ) from error
     tensors = [tensor for name, tensor in state.items() if not name.startswith(CLASSES)]
     names = list(body.state_dict())
     if len(tensors) != len(names):

