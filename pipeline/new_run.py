@@ -1,8 +1,9 @@
 """A folder of its own for a run: a copy of the code and the graphs, and its own params.yaml."""
 
+import difflib
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pipeline.base.params import overlay, parse_yaml
 
 HOME = Path(__file__).resolve().parent.parent
 MARK = ".run"  # an empty file that says that a folder was laid out here
-WHOLE = ("second",)  # blocks that are replaced, not laid over: any of another block's values may be in them
+WHOLE = ("second", "options")  # blocks that are replaced, not laid over: any of another block's values may be in them
 BROUGHT = ("data/images", "data/annotations", "data/rounds", "data/teacher")  # folders for what a person brings
 
 
@@ -34,7 +35,9 @@ def new_run(folder: Path, presets: Sequence[Path], sets: Sequence[str]) -> None:
     for preset in presets:
         merge(params, parse_yaml(preset.read_text(encoding="utf-8"), str(preset)), str(preset))
     for item in sets:
+        check_key(params, item)
         overlay(params, item)
+    check_methods(params)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
     for package in ("pipeline", "stages"):
@@ -55,13 +58,41 @@ def new_run(folder: Path, presets: Sequence[Path], sets: Sequence[str]) -> None:
         subprocess.run(["dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)
 
 
+def check_key(params: Mapping[str, Any], item: str) -> None:
+    """Raises ParamsError for a `dotted.key=value` whose key the params do not have; empty blocks take any."""
+    node: Any = params
+    for part in item.partition("=")[0].split("."):
+        if not isinstance(node, Mapping) or not node:
+            return  # `overlay` refuses a key below a value
+        if part not in node:
+            raise ParamsError(f"--set {item}: {unknown(part, node)}")
+        if part in WHOLE:
+            return
+        node = node[part]
+
+
+def check_methods(params: Mapping[str, Any]) -> None:
+    """Raises ParamsError for a method without a file of its name: DVC would say that the file is missing."""
+    for stage in ("pretrain", "select", "train"):
+        names = sorted(file.stem for file in (HOME / "pipeline" / stage / "methods").glob("[!_]*.py"))
+        if params[stage]["method"] not in names:
+            got = params[stage]["method"]
+            raise ParamsError(f"params.yaml: {stage}.method: expected one of {', '.join(names)}, got {got!r}")
+
+
+def unknown(key: str, block: Mapping[str, Any]) -> str:
+    """What is wrong with a key that a block does not have, and which one may be meant."""
+    near = difflib.get_close_matches(str(key), list(block), 1)
+    return f"{key}: expected a key of params.yaml, found none of that name" + (f"; is it {near[0]}?" if near else "")
+
+
 def merge(params: dict[str, Any], preset: object, where: str) -> None:
     """Lays a preset's values over the params in place; a key that params.yaml does not have is refused."""
     if not isinstance(preset, dict):
         raise ParamsError(f"{where}: expected a block, got {preset!r}")
     for key, value in preset.items():
         if key not in params:
-            raise ParamsError(f"{where}: {key}: expected a key of params.yaml, found none of that name")
+            raise ParamsError(f"{where}: {unknown(key, params)}")
         if isinstance(params[key], dict) and key not in WHOLE:
             merge(params[key], value, f"{where}: {key}")
         else:

@@ -51,7 +51,10 @@ def test_the_code_and_other_peoples_folders_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("select: {buget: 7}", "preset.yaml: select: buget: expected a key of params.yaml, found none of that name"),
+        (
+            "select: {buget: 7}",
+            "preset.yaml: select: buget: expected a key of params.yaml, found none of that name; is it budget?",
+        ),
         ("select: 7", "preset.yaml: select: expected a block, got 7"),
         ("[", "preset.yaml: line 1: expected YAML, got: expected the node content, but found '<stream end>'"),
     ],
@@ -61,3 +64,33 @@ def test_refusals(content, message, tmp_path):
     says = new_run(tmp_path / "run", "--preset", tmp_path / "preset.yaml", code=1)
     assert says == f"Error: {tmp_path}/{message}\n"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("train.methd=fixmatch", "methd: expected a key of params.yaml, found none of that name; is it method?"),
+        ("trian.method=fixmatch", "trian: expected a key of params.yaml, found none of that name; is it train?"),
+        ("select.xyz=1", "xyz: expected a key of params.yaml, found none of that name"),
+        ("seed.x=1", "seed is a value, not a block"),
+    ],
+)
+def test_a_value_for_a_key_that_is_not_there_is_refused(item, message, tmp_path):
+    assert new_run(tmp_path / "run", "--set", item, code=1) == f"Error: --set {item}: {message}\n"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "select", "train"])
+def test_a_method_that_is_not_there_is_refused_with_the_names(stage, tmp_path):
+    says = new_run(tmp_path / "run", "--set", f"{stage}.method=typo", code=1)
+    assert says.startswith(f"Error: params.yaml: {stage}.method: expected one of ")
+    assert says.endswith(", got 'typo'\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_blocks_that_are_free_take_any_key(tmp_path):
+    sets = ("pretrain.second.blur_prob=0.1", "pretrain.second.hue=0.2", "train.distill.options={width: 16}")
+    new_run(tmp_path / "run", *(part for item in sets for part in ("--set", item)))
+    params = YAML(typ="safe").load((tmp_path / "run/params.yaml").read_text())
+    assert params["pretrain"]["second"] == {"blur_prob": 0.1, "hue": 0.2}
+    assert params["train"]["distill"]["options"] == {"width": 16}
