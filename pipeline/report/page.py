@@ -16,6 +16,7 @@ from pipeline.report.inputs import Run
 from pipeline.shards.pictures import Picture
 
 PICTURE_SIDE = 112  # pixels of the longer side of a picture, at most
+FEW_ANSWERS = 30  # of test images, below which an estimate from the labels says more: the interval is 35 points wide
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int) -
         seed=seed,
         m=run.metrics,
         few=run.metrics["n_labels"] < FEW,
+        measured=measured(run.metrics),
+        tested=tested(run.metrics),
         label=label,
         any_label={key: next((name for name in names if name), "") for key, names in run.labels.rows.items()},
         readouts=tables.readouts(run.metrics),
@@ -88,6 +91,19 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int) -
         squares=tables.squares(run),
         mixups=tables.mixups(run),
     )
+
+
+def measured(metrics: Mapping[str, float]) -> bool:
+    """Whether accuracy on test images is the headline: it needs `FEW_ANSWERS` of them, where there is an estimate."""
+    return "top1" in metrics and (metrics["n_test_answered"] >= FEW_ANSWERS or "estimated_top1" not in metrics)
+
+
+def tested(metrics: Mapping[str, float]) -> str:
+    """Why an estimate is the headline."""
+    if "top1" not in metrics:
+        return "No test image has an answer."
+    count, right = int(metrics["n_test_answered"]), plots.percent(metrics["top1"])
+    return f"Only {count} test images have an answer; {right} of them are right, which says little."
 
 
 def charts(run: Run) -> dict[str, Any]:

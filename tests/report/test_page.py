@@ -143,6 +143,17 @@ def test_without_answers_the_page_says_what_is_not_known_and_why(data):
     assert [one.confidence for one in shown.most_confident] == ordered[:-5:-1]
 
 
+def test_with_answers_for_a_few_test_images_the_estimate_is_the_headline(data):
+    tested = set(Predictions.read(data / "evaluate/predictions.csv").keys)
+    lines = (data / "ingest/answers.csv").read_text().splitlines(keepends=True)
+    mine = [line for line in lines if line.split(",")[0] in tested][:6]
+    (data / "ingest/answers.csv").write_text("".join([lines[0], *mine]))
+    command(evaluate)
+    text = Outline(page()).text
+    assert "With 30 labels spread over the graph, probably at least" in text
+    assert re.search("Only 6 test images have an answer; [0-9.]+.% of them are right, which says little.", text)
+
+
 def test_names_and_paths_are_escaped_everywhere(data):
     for name in ("label/labels.csv", "ingest/answers.csv", "ingest/sources.csv", "evaluate/predictions.csv"):
         text = (data / name).read_text().replace("nine", NASTY).replace("digits/", f"{NASTY}/")
