@@ -3,7 +3,9 @@
 The best picks get a label at the finest level, the last ones a coarse label only, as many as `coarse_budget` says.
 """
 
+import difflib
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +23,9 @@ from pipeline.label.page import render
 from pipeline.label.person import FileParams, levels_to_ask, read_labels, refuse_missing
 from pipeline.label.pictures import bound
 from pipeline.label.wanted import Wanted, look_up
+
+SHOWN = 30  # classes in the log, at most
+SLIP = 0.8  # how alike two names are of which one may be a slip: "food" and "foodx" 0.89
 
 log = logging.getLogger(__name__)
 
@@ -95,11 +100,24 @@ def label(
     if missing and isinstance(source, FileParams):
         refuse_missing(file, wanted, missing, labels, sources, select / "picks.csv", out / "page.html")
     labelled = wanted.labels_in(everything)
+    if isinstance(source, FileParams):
+        log_classes(Counter(names[0] for names in everything.rows.values() if names[0]))
     alone = _classes_without_parent(labelled) if wanted.depth > 1 else []
     if alone:
         names = first_names(alone)
         log.warning("no row says which %s is above %s: write it once for each class", labelled.levels[1], names)
     return labelled
+
+
+def log_classes(count: Mapping[str, int]) -> None:
+    """Logs how many labels each class has, the frequent ones first, and which class with a single one may be a slip."""
+    shown = sorted(count, key=lambda name: (-count[name], name))[:SHOWN]
+    more = f" and {len(count) - SHOWN} more classes" if len(count) > SHOWN else ""
+    log.info("label: %s%s", ", ".join(f"{name} {count[name]}" for name in shown), more)
+    for name in sorted(name for name in count if count[name] == 1):
+        near = difflib.get_close_matches(name, [other for other in count if other != name], 1, SLIP)
+        if near:
+            log.warning("label: the class %r has one label and is near %r: is it a slip?", name, near[0])
 
 
 def _of_rounds(folder: Path, index: Index, sources: Sources) -> Labels:

@@ -166,7 +166,8 @@ def test_labels_belong_to_pictures(table, caplog):
     pictures(key0="one", key3="four", key4="three")
     pick("key0", "key3", "key4")
     assert labels(*FROM_FILE)[0] == "key,label\nkey0,dog\nkey3,cat\nkey4,cat\n"
-    assert caplog.messages[-1].startswith("label: 3 labels in data/annotations/labels.csv follow their pictures")
+    follow = "label: 3 labels in data/annotations/labels.csv follow their pictures"
+    assert any(message.startswith(follow) for message in caplog.messages)
     pick("key1", "key3", "key4")
     pictures(key1="new", key3="three", key4="four")
     labelled(table.replace("dog,one", "dog,new").replace("key1,dog\n", "key1,ant & bee\n"))  # the new one is labelled
@@ -220,3 +221,16 @@ def test_the_file_cannot_have_the_template_s_name():
         "params.yaml: label.file.path: expected a file of another name than template.csv, which is written beside it, "
         "got 'a/template.csv'"
     )
+
+
+def test_the_log_counts_the_labels_of_each_class_and_asks_about_a_slip(caplog):
+    nothing_known()
+    labelled("key,label\nkey1,flags\nkey3,flags\nkey4,flgas\n")
+    with caplog.at_level("INFO"):
+        labels(*FROM_FILE)
+    assert "label: flags 2, flgas 1" in caplog.messages
+    assert "label: the class 'flgas' has one label and is near 'flags': is it a slip?" in caplog.messages
+    labelled("key,label\nkey1,cat\nkey3,cat\nkey4,dog\n")
+    caplog.clear()
+    labels(*FROM_FILE)
+    assert not [message for message in caplog.messages if "slip" in message]
