@@ -20,8 +20,9 @@ from tests.imports import ROOT
 
 pytestmark = pytest.mark.slow
 
-# Small, but with every stage real.
-SMALL = ("pretrain.steps=30", "pretrain.batch_size=64", "train.steps=20", "train.batch_size=8", "select.budget=20")
+# Small, but with every stage real, and a network that `train` trains; tests/test_images_walk.py has the default.
+SMALL = ("pretrain.steps=30", "pretrain.batch_size=64", "select.budget=20")
+SMALL += ("train.method=fixmatch", "train.steps=20", "train.batch_size=8")
 ENV = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 ENV.pop("PYTHONPATH", None)
 
