@@ -11,9 +11,7 @@ NO_LABEL = {
     *("not labeled", "not labelled", "unlabeled data", "unlabelled data", "unlabeled images", "unlabelled images"),
 }
 NOTHING = re.compile(r"|unknown|nan|null|#?n/a|<na>|-1(\.0*)?", re.IGNORECASE)  # what programs write for a missing one
-INVISIBLE = dict.fromkeys(
-    map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff")
-)  # joiners are no part of it: emoji need them
+INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))  # not joiners: emoji need them
 
 
 def tidy(name: str) -> str:

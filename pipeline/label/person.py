@@ -22,12 +22,7 @@ log = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"\d+([.,]\d+)?(e[+-]?\d+)?", re.IGNORECASE)  # as a spreadsheet shows a key that looks like one
 TEMPLATE = "template.csv"  # the name of the table to fill in, beside the person's file
-COLUMNS = (
-    "rank",
-    "key",
-    "path",
-    "picture",
-)  # of the template and of the file that the page saves, before those of the levels
+COLUMNS = ("rank", "key", "path", "picture")  # of the template and of what the page saves, before the levels
 
 
 class FileParams(Block):

@@ -31,9 +31,7 @@ class TrainMethod(Method[Batch], Generic[Batch, P]):
 
     Params: type[P]
     every_level = False
-    guesses = (
-        False  # whether it guesses the class of unlabelled images, so that `train.targets` has something to change
-    )
+    guesses = False  # whether it guesses the class of unlabelled images: only then it reads `train.targets`
     files: Sequence[Path] = ()  # what this method reads beside what every method is given
 
     def __init__(self, backbone: Backbone, task: Task, params: P) -> None:

@@ -19,9 +19,7 @@ class TrainParams(Block):
     method: str
     start: Literal["pretrained", "scratch"]
     head: Literal["centroids", "propagated", "random"]  # what linear layers on a pretrained backbone begin as
-    targets: Literal[
-        "own", "propagated"
-    ]  # what unlabelled images are taught: the method's own guess, or the graph's too
+    targets: Literal["own", "propagated"]  # what unlabelled images are taught: the method's guess, or the graph's too
     targets_share: float = Field(ge=0, le=1)  # of the graph in the guess at step 0, where it counts; falls to 0
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=2)  # labelled images a step, those of all processes together
