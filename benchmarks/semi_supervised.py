@@ -161,11 +161,11 @@ class Run:
         )
         split = predict_split(Classifier.read(model), manifest, index, "test", parents, 500)
         measured: dict[str, float] = {}
-        for readout, predictions in split.predictions.items():
+        for readout, ranking in split.ranking.items():
             level = answers.levels.index(readout) if readout in answers.levels else 0
             truth = [answers.rows[key][level] for key in split.keys]
-            measured |= of_readout(readout, truth, predictions, split.confidence[readout])
-            share = consistency(split.predictions["label"], predictions, parents.get(readout, {}))
+            measured |= of_readout(readout, truth, ranking.best, ranking.confidence)
+            share = consistency(split.ranking["label"].best, ranking.best, parents.get(readout, {}))
             measured |= {} if share is None else {f"{readout}_consistency": share}
         return {name.removeprefix("label_"): value for name, value in measured.items()}
 

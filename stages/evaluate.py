@@ -14,6 +14,7 @@ from stages.cli import DATA, command, path_option
 @path_option("--embed", DATA / "embed")
 @path_option("--graph", DATA / "graph")
 @path_option("--labels", DATA / "label/labels.csv")
+@path_option("--audit", DATA / "label/audit.csv")
 @path_option("--model", DATA / "train")
 @path_option("--out", DATA / "evaluate")
 def main(params: Params, **paths: Path) -> None:

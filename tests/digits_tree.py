@@ -60,6 +60,7 @@ def build(data, *, images=500, budget=30, names=NAMES, known=None, unlabelled=()
     Selection(keys[picks].tolist(), np.linspace(1, 0, len(picks))).write(data / "select/picks.csv")
     write_json(data / "select/record.json", {"method": "kmeans", "budget": len(picks), "seed": 0})
     Labels(["label"], {keys[i]: [names[classes[i]]] for i in picks}).write(data / "label/labels.csv")
+    Labels(["label"], {}).write(data / "label/audit.csv")
     _train(data, pixels, picks, classes, names, steps)
     return data
 

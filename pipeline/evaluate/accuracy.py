@@ -6,6 +6,7 @@ from math import sqrt
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
+from scipy.stats import beta
 
 BINS = 15  # of the calibration error, as in Guo et al. 2017
 Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
@@ -22,6 +23,13 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     half = Z95 * sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
     scale = 1 + Z95**2 / n
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def exact(right: int, n: int) -> tuple[float, float]:
+    """The exact 95 % interval of a share, from `right` of n independent trials (Clopper and Pearson 1934)."""
+    low = beta.ppf(0.025, right, n - right + 1) if right else 0.0
+    high = beta.ppf(0.975, right + 1, n - right) if right < n else 1.0
+    return float(low), float(high)
 
 
 def confusion(answers: Int64[ndarray, " n"], predictions: Int64[ndarray, " n"], k: int) -> Int64[ndarray, "k k"]:

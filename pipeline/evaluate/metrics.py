@@ -14,7 +14,7 @@ from pydantic import Field
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
-from pipeline.artifacts.predictions import Predictions
+from pipeline.artifacts.predictions import Predictions, PseudoLabels
 from pipeline.artifacts.shards import Column
 from pipeline.base.errors import ArtifactError
 from pipeline.base.params import Block
@@ -22,6 +22,7 @@ from pipeline.evaluate import accuracy, levels, probes
 from pipeline.evaluate.predict import SplitPredictions
 
 TEST = "no test image has an answer"
+AUDIT = "no image was labelled for an audit (label.audit)"
 DRAWS = "they need answers for test images, and for at least as many training images as were labelled"
 DRAWN_MOST = 200_000  # training images with an answer, beyond which no draw is propagated: each takes minutes there
 OF_TEST = ("top1", "top1_low", "top1_high", "macro_f1", "ece", "n_test_answered", "probe_top1", "propagate_top1")
@@ -35,6 +36,8 @@ NEEDS = {  # why each metric that may be absent is so
     **dict.fromkeys(
         ("random_propagate_top1_mean", "random_propagate_top1_std"), f"{DRAWS}, but no more than {DRAWN_MOST:,}"
     ),
+    **dict.fromkeys(("n_audit", "audit_top1", "audit_top1_low", "audit_top1_high"), AUDIT),
+    "mean_confidence": "no image is held out for a test",
     "classes_total": "no image has an answer, so how many classes there are is not known",
 }
 
@@ -86,8 +89,9 @@ def gather(
         "classes_covered": accuracy.covered(given),
         "classes_unreached": len(classes_without_label),
         "label_balance": accuracy.balance(given),
-        "mean_confidence": float(predictions.confidence.mean()),
     }
+    if test.keys:
+        values["mean_confidence"] = float(predictions.confidence.mean())
     if len(labels.levels) > 1:
         values["n_coarse_labels"] = sum(not names[0] and any(names) for names in labels.rows.values())
     values |= _of_readouts(split, labels, answers)
@@ -109,6 +113,16 @@ def gather(
     return Metrics(values | _of_draws(draws), draws)
 
 
+def of_audit(label: Mapping[str, str], guessed: PseudoLabels | None) -> dict[str, float | int]:
+    """The accuracy of the pseudo-labels on random images that a person labelled to measure, with its exact interval."""
+    if guessed is None or not label:
+        return {}
+    found = dict(zip(guessed.keys, guessed.ranking.best, strict=True))
+    right = sum(found.get(key) == name for key, name in label.items())
+    low, high = accuracy.exact(right, len(label))
+    return {"n_audit": len(label), "audit_top1": right / len(label), "audit_top1_low": low, "audit_top1_high": high}
+
+
 def finest(table: Labels) -> dict[str, str]:
     """The class of each key at the finest level, less the keys that have none there."""
     return {key: names[0] for key, names in table.rows.items() if names[0]}
@@ -118,7 +132,7 @@ def with_answers(split: SplitPredictions, answers: Labels) -> Predictions:
     """The main readout's predictions beside the answers."""
     answer = finest(answers)
     row_answers = [answer.get(key, "") for key in split.keys]
-    return Predictions(split.keys, row_answers, split.predictions["label"], split.confidence["label"])
+    return Predictions(split.keys, row_answers, split.ranking["label"])
 
 
 def encode(keys: Sequence[str], table: Mapping[str, str], number: Mapping[str, int]) -> Int64[ndarray, " n"]:
@@ -130,7 +144,7 @@ def absent(values: Mapping[str, object]) -> list[tuple[str, list[str]]]:
     """Why metrics are absent from `values`: each reason with the names that it holds for."""
     reasons: dict[str, list[str]] = {}
     for name, why in NEEDS.items():
-        if name not in values:
+        if name not in values and not (why == AUDIT and "top1" in values):  # where there are answers, nobody needs one
             reasons.setdefault(why, []).append(name)
     return list(reasons.items())
 
@@ -139,14 +153,14 @@ def _of_readouts(split: SplitPredictions, labels: Labels, answers: Labels) -> di
     """Coarser levels, and other readouts of the finest level."""
     parents = levels.parents_in(answers, labels)
     values: dict[str, float | int] = {}
-    for readout, predictions in split.predictions.items():
+    for readout, ranking in split.ranking.items():
         if readout == "label":
             continue
         at = answers.levels.index(readout) if readout in answers.levels else 0
         comparable = readout in answers.levels or readout not in labels.levels  # else the answers lack this level
         truth = [answers.rows[key][at] if comparable and key in answers.rows else "" for key in split.keys]
-        values |= levels.of_readout(readout, truth, predictions, split.confidence[readout])
-        share = levels.consistency(split.predictions["label"], predictions, parents.get(readout, {}))
+        values |= levels.of_readout(readout, truth, ranking.best, ranking.confidence)
+        share = levels.consistency(split.ranking["label"].best, ranking.best, parents.get(readout, {}))
         if share is not None:
             values[f"{readout}_consistency"] = share
     return values

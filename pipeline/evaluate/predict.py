@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from numpy import ndarray
-from torch import Tensor
 from tqdm import tqdm
 
+from pipeline.artifacts.predictions import COLUMNS, Ranking, top
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import ArtifactError, SourceError
 from pipeline.base.files import write_csv
@@ -26,14 +26,13 @@ from pipeline.shards.reader import read_shard
 
 @dataclass(frozen=True)
 class SplitPredictions:
-    """For each readout of a model, the predicted class of each image of a split, and its probability.
+    """For each readout of a model, the most probable classes of each image of a split.
 
     `label` is the finest level; a coarser level has a head of its own or is summed from the finest classes.
     """
 
     keys: Sequence[str]  # sorted
-    predictions: Mapping[str, Sequence[str]]
-    confidence: Mapping[str, Float[ndarray, " n"]]
+    ranking: Mapping[str, Ranking]
 
 
 def predict_split(
@@ -58,33 +57,26 @@ def predict_split(
     sums = {
         level: class_sums(model.classes, parent) for level, parent in parents.items() if level not in model.head.names
     }
+    names = {**model.head.names, **{level: names for level, (names, _) in sums.items()}}
     keys: list[str] = []
-    predictions: dict[str, list[str]] = {readout: [] for readout in (*model.head.names, *sums)}
-    confidence: dict[str, list[Float[ndarray, " n"]]] = {readout: [] for readout in predictions}
+    found = {readout: [top(np.empty((0, len(classes)), np.float32))] for readout, classes in names.items()}
     for shard in manifest.splits[split]:
         images = read_shard(manifest, index, split, shard, reading)
         p = model.probabilities(images.pixels, batch_size)
         keys += images.keys
-        found = {readout: _most_probable(p[readout], names) for readout, names in model.head.names.items()}
-        found |= {level: _most_probable(p["label"] @ matrix, names) for level, (names, matrix) in sums.items()}
-        for readout, (names, probability) in found.items():
-            predictions[readout] += names
-            confidence[readout].append(probability)
+        p |= {level: p["label"] @ matrix for level, (_, matrix) in sums.items()}
+        for readout, parts in found.items():
+            parts.append(top(p[readout].numpy()))
     order = np.argsort(np.array(keys, dtype=str), kind="stable")
-    return SplitPredictions(
-        [keys[i] for i in order],
-        {readout: [names[i] for i in order] for readout, names in predictions.items()},
-        {readout: np.concatenate(parts)[order] for readout, parts in confidence.items()},
-    )
-
-
-def _most_probable(p: Float[Tensor, "n k"], classes: Sequence[str]) -> tuple[list[str], Float[ndarray, " n"]]:
-    confidence, number = p.max(dim=1)
-    return [classes[i] for i in number.tolist()], confidence.double().numpy()
+    ranking = {}
+    for readout, parts in found.items():
+        numbers, probabilities = (np.concatenate(part)[order] for part in zip(*parts, strict=True))
+        ranking[readout] = Ranking.of(numbers, probabilities, names[readout])
+    return SplitPredictions([keys[i] for i in order], ranking)
 
 
 def predict_files(model: Classifier, files: Sequence[Path], root: Path, out: Path, batch_size: int) -> int:
-    """Writes path (below `root`), prediction and confidence of each file; the number of those that cannot be read.
+    """Writes path (below `root`) and most probable classes of each file; the number of those that cannot be read.
 
     Each of these is named on stderr, with the reason. Raises SourceError where no file can be read.
     """
@@ -96,7 +88,7 @@ def predict_files(model: Classifier, files: Sequence[Path], root: Path, out: Pat
         except BadImage as error:
             return str(error)
 
-    def rows() -> Iterator[tuple[str, str, str]]:
+    def rows() -> Iterator[list[str]]:
         nonlocal bad
         rest = iter(files)
         with tqdm(total=len(files), desc="predict", disable=None, unit=" images") as bar:
@@ -110,11 +102,11 @@ def predict_files(model: Classifier, files: Sequence[Path], root: Path, out: Pat
                         images[file.relative_to(root).as_posix()] = pixels
                 if images:
                     p = model.probabilities(torch.from_numpy(np.stack(list(images.values()))), batch_size)["label"]
-                    names, confidence = _most_probable(p, model.classes)
-                    yield from zip(images, names, (f"{value:.9g}" for value in confidence), strict=True)
+                    ranking = Ranking.of(*top(p.numpy()), model.classes)
+                    yield from ([path, *cells] for path, cells in zip(images, ranking.cells(), strict=True))
                 bar.update(len(part))
         if bad == len(files):
             raise SourceError(f"{root}: expected images, none of the {len(files)} files can be read")
 
-    write_csv(out, ("path", "prediction", "confidence"), rows())
+    write_csv(out, ("path", *COLUMNS), rows())
     return bad

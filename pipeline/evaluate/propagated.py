@@ -72,7 +72,7 @@ def measure(
     for name, one in {"estimated": result.estimate, **expected}.items():
         ends = {"top1": one.top1, "top1_low": one.low, "top1_high": one.high, "top1_at_least": one.at_least}
         values |= {f"{name}_{end}": value for end, value in ends.items()}
-    found = np.bincount(result.best(train.vectors)[0], minlength=len(classes)) / len(train.keys)
+    found = np.bincount(result.best(train.vectors)[0][:, 0], minlength=len(classes)) / len(train.keys)
     if (of_test >= 0).any():
         values["propagate_top1"] = on_test(result)
         answered = np.flatnonzero(of_train >= 0)

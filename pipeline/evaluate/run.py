@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.neighbours import Neighbours
-from pipeline.artifacts.predictions import Predictions
+from pipeline.artifacts.predictions import Predictions, PseudoLabels
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.files import read_json, whole_folder, write_csv, write_json
 from pipeline.base.log import write_log
@@ -17,7 +17,7 @@ from pipeline.base.machine import Machine
 from pipeline.base.params import Params
 from pipeline.evaluate import accuracy, metrics, plots
 from pipeline.evaluate.levels import parents_in
-from pipeline.evaluate.metrics import EvaluateParams
+from pipeline.evaluate.metrics import EvaluateParams, finest
 from pipeline.evaluate.predict import predict_split
 from pipeline.evaluate.propagated import measure
 from pipeline.graph.propagation import PropagateParams
@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(
-    params: Params, ingest: Path, embed: Path, graph: Path, labels: Path, model: Path, out: Path
+    params: Params, ingest: Path, embed: Path, graph: Path, labels: Path, audit: Path, model: Path, out: Path
 ) -> Mapping[str, float | int]:
-    """Measures the `model` on the test split, and writes metrics, predictions, draws and plots as the folder `out`."""
+    """Measures the `model` on the test split and on the labels of the audit; writes `out`, all of it or nothing."""
     block, reading = params.stage("evaluate", EvaluateParams), params.block("machine", Machine).reading
     spreading = params.block("train.propagate", PropagateParams)
     manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet", "test")
@@ -45,7 +45,9 @@ def evaluate(
         measured = metrics.gather(split, given, answers, classes_without_label, train, test, block, params.seed)
         tables = train, test, Neighbours.read(graph, len(train.keys)), given, answers
         propagated, shares = measure(*tables, spreading, device, params.seed)
-    values = {**measured.values, **propagated}
+    guessed = model / "pseudo_labels.csv"
+    checked = metrics.of_audit(finest(Labels.read(audit)), PseudoLabels.read(guessed) if guessed.is_file() else None)
+    values = {**measured.values, **propagated, **checked}
     predictions = metrics.with_answers(split, answers)
     with whole_folder(out) as part:
         write_json(part / "metrics.json", values)

@@ -10,6 +10,7 @@ from numpy import ndarray
 from pydantic import Field
 from scipy.special import softmax
 
+from pipeline.artifacts.predictions import top
 from pipeline.base.params import Block
 from pipeline.graph import probe
 from pipeline.graph.affinity import Affinity
@@ -52,13 +53,11 @@ class Propagation:
         """What the linear layer says of vectors."""
         return softmax(x.astype(np.float64) @ self.weight.T + self.bias, axis=1)
 
-    def best(self, x: Float32[ndarray, "n d"]) -> tuple[Int64[ndarray, " n"], Float32[ndarray, " n"]]:
-        """The most probable class of each image, and how probable it is."""
-        number, confidence = np.empty(len(x), np.int64), np.empty(len(x), np.float32)
-        for rows in blocks(len(x), len(self.bias)):
-            p = tempered(self.mixture(x, rows), self.temperature)
-            number[rows], confidence[rows] = p.argmax(axis=1), p.max(axis=1)
-        return number, confidence
+    def best(self, x: Float32[ndarray, "n d"]) -> tuple[Int64[ndarray, "n t"], Float32[ndarray, "n t"]]:
+        """The most probable classes of each image, best first, and how probable they are."""
+        parts = [top(tempered(self.mixture(x, rows), self.temperature)) for rows in blocks(len(x), len(self.bias))]
+        numbers, p = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return numbers, p.astype(np.float32)
 
 
 def propagate(

@@ -91,12 +91,13 @@ def label(
     else:
         labels = look_up(wanted, answers, ingest / "answers.csv")
     missing = wanted.without_label(labels)
-    with whole_folder(out, spare=("labels.csv",)) as part:
+    with whole_folder(out, spare=("labels.csv", "audit.csv")) as part:
         page = render(wanted, manifest, index, sources, classes, labels, reading)
         (part / "page.html").write_text(page, encoding="utf-8")
         if not missing:
             everything = _with_rounds(wanted.labels_in(labels), _of_rounds(rounds, index, sources))
             everything.completed(out / "labels.csv").write(part / "labels.csv")
+            Labels(["label"], {}).write(part / "audit.csv")
     if missing and isinstance(source, FileParams):
         refuse_missing(file, wanted, missing, labels, sources, select / "picks.csv", out / "page.html")
     labelled = wanted.labels_in(everything)

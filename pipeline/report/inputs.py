@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy import ndarray
 from pipeline.artifacts.curve import read_rows
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.picks import Selection
-from pipeline.artifacts.predictions import Predictions
+from pipeline.artifacts.predictions import Predictions, PseudoLabels
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.files import number, read_csv, read_json
 
@@ -28,24 +29,27 @@ class Run:
     classes: Sequence[str]  # of the finest level, in the order of classes.json, then those that only labels name
     picks: Selection
     labels: Labels
-    predictions: Predictions
+    audit: Labels  # of random training images, asked for to measure and never trained on
+    predictions: Predictions  # of the test images
     metrics: Mapping[str, float | int]
     draws: Sequence[float]  # top-1 of the linear probe on each random draw
     curves: Mapping[str, Curve]
     about: Mapping[str, Mapping[str, Any]]
-    pseudo_labels: int
+    pseudo_labels: PseudoLabels | None  # None: the folder of the model has none
     class_shares: Mapping[str, tuple[float, float]]  # of the training images, as propagation assumed and found them
 
     @classmethod
     def read(cls, data: Path) -> "Run":
         """Reads what lies below `data`; raises ArtifactError for what is missing, curves aside."""
-        labels = Labels.read(data / "label/labels.csv")
+        labels, audit = Labels.read(data / "label/labels.csv"), Labels.read(data / "label/audit.csv")
         predictions = Predictions.read(data / "evaluate/predictions.csv")
         named = Classes.read(data / "ingest/classes.json").names.get("label", [])
-        others = {names[0] for names in labels.rows.values()} | {*predictions.answers, *predictions.predictions}
+        others = {names[0] for table in (labels, audit) for names in table.rows.values()}
+        others |= {*predictions.answers, *predictions.predictions}
         curves = {stage: data / stage / "curve.csv" for stage in ("pretrain", "train")}
         draws = data / "evaluate/draws.csv"
-        pseudo_labels, shares = data / "train/pseudo_labels.csv", data / "evaluate/class_shares.csv"
+        file, shares = data / "train/pseudo_labels.csv", data / "evaluate/class_shares.csv"
+        guessed = PseudoLabels.read(file) if file.is_file() else None
         records = {"pretrain": "backbone.json", "select": "record.json", "train": "model.json"}
         return cls(
             manifest=Manifest.read(data / "ingest/manifest.json"),
@@ -54,16 +58,26 @@ class Run:
             classes=[*named, *sorted(others - {*named, ""})],
             picks=Selection.read(data / "select/picks.csv"),
             labels=labels,
+            audit=audit,
             predictions=predictions,
             metrics=read_json(data / "evaluate/metrics.json"),
             draws=[number(draws, row[1]) for row in read_csv(draws, ("draw", "top1"))[1]],
             curves={stage: read_rows(file) for stage, file in curves.items() if file.is_file()},
             about={stage: read_json(data / stage / name) for stage, name in records.items()},
-            pseudo_labels=sum(row[1] != "" for row in read_csv(pseudo_labels, ("key", "prediction"))[1])
-            if pseudo_labels.is_file()
-            else 0,
+            pseudo_labels=guessed,
             class_shares={
                 row[0]: (number(shares, row[1]), number(shares, row[2]))
                 for row in read_csv(shares, ("label", "assumed", "found"))[1]
             },
         )
+
+    @cached_property
+    def guesses(self) -> Predictions:
+        """What the page shows: the predictions of the test images; where there are none, the pseudo-labels.
+
+        The answers of these are what an audit has found.
+        """
+        if self.predictions.keys or not self.pseudo_labels:
+            return self.predictions
+        found = self.pseudo_labels
+        return Predictions(found.keys, [self.audit.rows.get(key, [""])[0] for key in found.keys], found.ranking)

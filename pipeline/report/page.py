@@ -21,7 +21,7 @@ FEW_ANSWERS = 30  # of test images, below which an estimate from the labels says
 
 @dataclass(frozen=True)
 class Prediction:
-    """One test image: its answer ("" is unknown), the predicted class, and the confidence in [0, 1]."""
+    """One image: its answer ("" is unknown), the predicted class, and the confidence in [0, 1]."""
 
     key: str
     answer: str
@@ -33,7 +33,7 @@ class Prediction:
 class Shown:
     """The images on the page: picks by rank; mistakes, the most confident first; right ones, evenly by confidence.
 
-    Where no test image has an answer, `most_confident` and `least_confident` are both ends of all predictions.
+    Where no image has an answer, `most_confident` and `least_confident` are both ends of all predictions.
     """
 
     picks: Sequence[str]
@@ -45,7 +45,7 @@ class Shown:
     @classmethod
     def choose(cls, run: Run, limit: int) -> "Shown":
         """At most `limit` picks, and half as many of each other kind."""
-        p = run.predictions
+        p = run.guesses
         rows = zip(p.keys, p.answers, p.predictions, p.confidence.tolist(), strict=True)
         ordered = sorted((Prediction(*row) for row in rows), key=lambda one: (-one.confidence, one.key))
         answered = [one for one in ordered if one.answer]
@@ -83,6 +83,9 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int) -
         measured=measured(run.metrics),
         tested=tested(run.metrics),
         label=label,
+        which="test images" if run.predictions.keys else "images without a label",
+        answered=any(run.guesses.answers),
+        guessed=sum(bool(name) for name in run.pseudo_labels.ranking.best) if run.pseudo_labels else 0,
         any_label={key: next((name for name in names if name), "") for key, names in run.labels.rows.items()},
         readouts=tables.readouts(run.metrics),
         absent=absent(run.metrics),
@@ -100,6 +103,8 @@ def measured(metrics: Mapping[str, float]) -> bool:
 
 def tested(metrics: Mapping[str, float]) -> str:
     """Why an estimate is the headline."""
+    if not metrics["n_test"]:
+        return "No image is held out for a test; label.audit asks for the labels of random images, to measure."
     if "top1" not in metrics:
         return "No test image has an answer."
     count, right = int(metrics["n_test_answered"]), plots.percent(metrics["top1"])
@@ -114,7 +119,7 @@ def charts(run: Run) -> dict[str, Any]:
     }
     if run.draws and "probe_top1" in run.metrics:
         by_name["strip"] = plots.strip(run.draws, run.metrics["probe_top1"])
-    answers, p = np.array(run.predictions.answers), run.predictions
+    answers, p = np.array(run.guesses.answers), run.guesses
     answered = answers != ""
     if answered.any():
         right = answers == np.array(p.predictions)

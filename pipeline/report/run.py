@@ -1,4 +1,4 @@
-"""The stage: one page about a run."""
+"""The stage: one page about a run, and one table of all its images."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ from pydantic import Field
 from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
 from pipeline.base.params import Block
+from pipeline.evaluate.metrics import finest
+from pipeline.report import every_image
 from pipeline.report.inputs import Run
 from pipeline.report.page import PICTURE_SIDE, Shown, render
 from pipeline.shards.pictures import pictures
@@ -19,10 +21,11 @@ class ReportParams(Block):
 
 
 def report(data: Path, out: Path, params: ReportParams, seed: int, reading: Reading) -> Path:
-    """Writes the page about the run below `data` into the folder `out`; gives its path."""
+    """Writes page and table of the run below `data` into the folder `out`; gives the page's path."""
     run = Run.read(data)
     shown = Shown.choose(run, params.pictures)
     page = render(run, shown, pictures(run.manifest, run.index, shown.keys(), PICTURE_SIDE, reading), seed)
     with whole_folder(out) as part:
+        every_image.write(part / "predictions.csv", run, {**finest(run.audit), **finest(run.labels)})
         (part / "index.html").write_text(page, encoding="utf-8")
     return out / "index.html"

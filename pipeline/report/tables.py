@@ -19,7 +19,7 @@ APART = {"knn", "probe", "propagate", "estimated"}  # of vectors, not of the mod
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class: its labels, test images and predictions; the share of its images that is right, None where unknown."""
+    """A class: its labels, answers and predictions; the share of its answers that are found, None without any."""
 
     name: str
     labels: int
@@ -34,7 +34,7 @@ def class_rows(run: Run, label: Mapping[str, str]) -> list[ClassRow]:
     """Every class in order or, of more than 50, those with the least recall."""
     counts = _confusion(run)
     recall = accuracy.recall(counts)
-    given, predicted = Counter(label.values()), Counter(run.predictions.predictions)
+    given, predicted = Counter(label.values()), Counter(run.guesses.predictions)
     rows = []
     for i, name in enumerate(run.classes):
         wrong = counts[i].copy()
@@ -97,8 +97,8 @@ def flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
 
 def _confusion(run: Run) -> Int64[ndarray, "k k"]:
     number = {name: i for i, name in enumerate(run.classes)}
-    p = run.predictions
+    p = run.guesses
     answers = np.array([number[name] if name else -1 for name in p.answers], dtype=np.int64)
-    predicted = np.array([number[name] for name in p.predictions], dtype=np.int64)
-    answered = answers >= 0
+    predicted = np.array([number.get(name, -1) for name in p.predictions], dtype=np.int64)
+    answered = (answers >= 0) & (predicted >= 0)
     return accuracy.confusion(answers[answered], predicted[answered], len(number))

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
+from numpy import ndarray
 from torch import Tensor
 
 from pipeline.artifacts.curve import write_rows
-from pipeline.artifacts.predictions import PseudoLabels
+from pipeline.artifacts.predictions import TOP, PseudoLabels, Ranking, top
 from pipeline.base import rng
 from pipeline.base.files import sha256
 from pipeline.base.machine import Machine
@@ -102,7 +103,7 @@ def train(
             )
             model = method.result(images)
             dist.as_first(model)
-            confidence, prediction = predict(model, images)
+            numbers, p = predict(model, images)
             if folder is not None:
                 facts = {
                     "method": chosen.name,
@@ -112,9 +113,8 @@ def train(
                 model.write(folder, facts)
                 write_rows(folder / "curve.csv", rows)
                 rest = np.setdiff1d(np.arange(len(given.index.key)), targets.finest().rows.numpy())
-                names = [model.classes[i] for i in prediction[rest].tolist()]
-                pseudo_labels = PseudoLabels(given.index.keys_of(rest), names, confidence[rest].double().numpy())
-                pseudo_labels.write(folder / "pseudo_labels.csv")
+                found = Ranking.of(numbers[rest], p[rest], model.classes)
+                PseudoLabels(given.index.keys_of(rest), found).write(folder / "pseudo_labels.csv")
 
 
 def log_labels(targets: Targets, method: str, *, every_level: bool) -> None:
@@ -129,12 +129,13 @@ def log_labels(targets: Targets, method: str, *, every_level: bool) -> None:
         log.info("%d images have a coarse label only, which %s does not use", coarse, method)
 
 
-def predict(model: Classifier, images: Pixels) -> tuple[Float[Tensor, " n"], Int64[Tensor, " n"]]:
-    """The confidence and the number of the finest class that the model predicts for each image."""
+def predict(model: Classifier, images: Pixels) -> tuple[Int64[ndarray, "n t"], Float32[ndarray, "n t"]]:
+    """The finest classes that the model thinks most probable for each image, by number, and their probabilities."""
 
-    def work(pixels: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b 2"]:
-        confidence, prediction = model.probabilities(pixels, INFERENCE_BATCH)["label"].max(dim=1)
-        return torch.stack([confidence, prediction.float()], dim=1)
+    def work(pixels: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b _"]:
+        numbers, p = top(model.probabilities(pixels, INFERENCE_BATCH)["label"].numpy())
+        return torch.from_numpy(np.concatenate([numbers.astype(np.float32), p], axis=1))
 
-    confidence, prediction = for_all_images(images, 2, work).cpu().unbind(dim=1)
-    return confidence, prediction.long()
+    t = min(TOP, len(model.classes))
+    numbers, p = np.split(for_all_images(images, 2 * t, work).cpu().numpy(), 2, axis=1)
+    return numbers.astype(np.int64), p

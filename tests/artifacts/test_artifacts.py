@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.artifacts.labels import Classes, Labels
 from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.predictions import PseudoLabels, Ranking, top
 from pipeline.artifacts.shards import Index
 from tests.refusals import refusal_of
 
@@ -19,6 +20,22 @@ def test_picks_come_back_as_they_were_or_are_refused(tmp_path):
     assert refusal_of(Selection.read, file) == "picks.csv: key b: expected each key once, got it twice"
     file.write_text("rank,key,score\n0,b,high\n")
     assert refusal_of(Selection.read, file) == f"{file}: expected a number, got 'high'"
+
+
+def test_the_most_probable_classes_come_back_in_their_order_equal_ones_in_that_of_the_classes(tmp_path):
+    file, p = tmp_path / "pseudo_labels.csv", np.array([[0.1, 0.4, 0.1, 0.4], [0.7, 0.1, 0.2, 0.0]], np.float32)
+    ranking = Ranking.of(*top(p), ["a", "b", "c", "d"])
+    assert ranking.names == [["b", "d", "a"], ["a", "c", "b"]]
+    PseudoLabels(["x", "y", "z"], Ranking([*ranking.names, []], np.vstack([ranking.p, np.zeros((1, 3))]))).write(file)
+    found = PseudoLabels.read(file)
+    assert (found.keys, found.ranking.names, found.ranking.best) == (
+        ["x", "y", "z"], [*ranking.names, []], ["b", "a", ""]
+    )  # fmt: skip
+    assert np.array_equal(found.ranking.p[:2].astype(np.float32), ranking.p.astype(np.float32))
+    assert found.ranking.confidence[2] == 0
+    old = "key,prediction,confidence\nx,b,0.5\n"
+    file.write_text(old)
+    assert PseudoLabels.read(file).ranking.best == ["b"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix as slow_confusion
 from sklearn.metrics import f1_score, recall_score
 
-from pipeline.evaluate.accuracy import calibration, confusion, macro_f1, recall, top1, wilson
+from pipeline.evaluate.accuracy import calibration, confusion, exact, macro_f1, recall, top1, wilson
 
 
 @pytest.fixture
@@ -25,6 +25,8 @@ def test_top1_is_the_share_of_equal_pairs(pairs):
 def test_wilson_is_scipys_interval(right, n):
     peer = binomtest(right, n).proportion_ci(0.95, method="wilson")
     assert wilson(right / n, n) == pytest.approx((peer.low, peer.high), abs=1e-12)
+    method = binomtest(right, n).proportion_ci(method="exact")
+    assert exact(right, n) == pytest.approx((method.low, method.high))
 
 
 def test_confusion_and_recall_are_scikit_learns(pairs):

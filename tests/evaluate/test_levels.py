@@ -6,6 +6,7 @@ import torch
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.predictions import Ranking
 from pipeline.evaluate.levels import class_sums, consistency, of_readout, parents_in
 from pipeline.evaluate.metrics import EvaluateParams, gather
 from pipeline.evaluate.predict import SplitPredictions
@@ -44,7 +45,10 @@ def run(predictions, answers):
     """Metrics of six training and two test images, k and l, whose answers are cat and ant."""
     vectors = np.eye(8, 4, dtype=np.float32) + np.eye(8, 4, -4, dtype=np.float32)
     train, test = Embeddings(list("abcdef"), vectors[:6]), Embeddings(["k", "l"], vectors[6:])
-    split = SplitPredictions(["k", "l"], predictions, {readout: np.array([0.8, 0.6]) for readout in predictions})
+    ranking = {
+        readout: Ranking([[name] for name in names], np.array([[0.8], [0.6]])) for readout, names in predictions.items()
+    }
+    split = SplitPredictions(["k", "l"], ranking)
     params = EvaluateParams(neighbours=2, random_draws=2, batch_size=4)
     return gather(split, Labels(["label", "kind"], ROWS), answers, [], train, test, params, 0).values
 

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.predictions import PseudoLabels, Ranking
 from pipeline.base.errors import ArtifactError
 from pipeline.evaluate.accuracy import calibration
-from pipeline.evaluate.metrics import EvaluateParams, absent, gather, with_answers
+from pipeline.evaluate.metrics import EvaluateParams, absent, gather, of_audit, with_answers
 from pipeline.evaluate.predict import SplitPredictions
 from pipeline.evaluate.probes import random_draws
 
@@ -31,7 +33,9 @@ def run():
     )
     predictions = [name if i % 4 else "ant" for i, name in enumerate(names[60:])]
     return {
-        "split": SplitPredictions(test.keys, {"label": predictions}, {"label": np.linspace(0.4, 0.99, 20) ** 3}),
+        "split": SplitPredictions(
+            test.keys, {"label": Ranking([[name] for name in predictions], np.linspace(0.4, 0.99, 20)[:, None] ** 3)}
+        ),
         "labels": Labels(["label"], {f"a{i:02}": [names[i]] for i in range(9) if names[i] != "cat"}),
         "answers": Labels(["label"], {key: [name] for key, name in zip([*train.keys, *test.keys], names, strict=True)}),
         "classes_without_label": ["cat"],
@@ -94,6 +98,10 @@ def test_no_answers_leave_only_what_can_be_known(run):
         ("it needs answers for test images and for training images", ["knn_top1"]),
         (DRAWS, ["random_probe_top1_mean", "random_probe_top1_std", "random_probe_classes_covered_mean"]),
         (f"{DRAWS}, but no more than 200,000", OF_RANDOM),
+        (
+            "no image was labelled for an audit (label.audit)",
+            ["n_audit", "audit_top1", "audit_top1_low", "audit_top1_high"],
+        ),
         ("no image has an answer, so how many classes there are is not known", ["classes_total"]),
     ]
 
@@ -143,3 +151,13 @@ def test_refusals(run, changes, says):
     with pytest.raises(ArtifactError) as refused:
         gather(**{**run, **changes})
     assert str(refused.value) == says
+
+
+def test_an_audit_is_the_accuracy_of_the_pseudo_labels_on_its_images():
+    """One of four is wrong, and one has no prediction; the interval is that of scipy's exact test."""
+    guessed = PseudoLabels([*"abcdef"], Ranking([["ant"], ["bee"], [], ["bee"], ["cat"], ["cat"]], np.ones((6, 1))))
+    found = of_audit({"a": "ant", "b": "ant", "c": "ant", "d": "bee"}, guessed)
+    exact = binomtest(2, 4).proportion_ci(method="exact")
+    assert (found["n_audit"], found["audit_top1"]) == (4, 0.5)
+    assert (found["audit_top1_low"], found["audit_top1_high"]) == pytest.approx((exact.low, exact.high))
+    assert of_audit({}, guessed) == of_audit({"a": "ant"}, None) == {}

@@ -1,8 +1,10 @@
 """The page of a real run: self-contained, escaped, the same bytes twice, and honest about what is not known."""
 
+import csv
 import json
 import re
 from base64 import b64decode
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -12,9 +14,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.picks import Selection
-from pipeline.artifacts.predictions import Predictions
+from pipeline.artifacts.predictions import Predictions, PseudoLabels, Ranking
 from pipeline.artifacts.shards import Index, Manifest, Shard
 from pipeline.base.errors import ArtifactError
 from pipeline.report import tables
@@ -154,6 +157,61 @@ def test_with_answers_for_a_few_test_images_the_estimate_is_the_headline(data):
     assert re.search("Only 6 test images have an answer; [0-9.]+.% of them are right, which says little.", text)
 
 
+def without_test_split(data):
+    """The run as it is where no image has an answer: the test images are gone, and some pseudo-labels are there."""
+    manifest, index = Manifest.read(data / "ingest/manifest.json"), Index.read(data / "ingest/index.parquet", "train")
+    replace(manifest, splits={**manifest.splits, "test": []}).write(data / "ingest/manifest.json")
+    index.write(data / "ingest/index.parquet")
+    (data / "ingest/answers.csv").write_text("key,label\n")
+    train = Embeddings.read(data / "embed/train")
+    Embeddings([], train.vectors[:0]).write(data / "embed/test")
+    labelled = Labels.read(data / "label/labels.csv").rows
+    free = [key for key in index.key if key not in labelled]
+    p = np.linspace([0.3, 0.2, 0.1], [0.9, 0.05, 0.05], len(free))
+    PseudoLabels(free, Ranking([["one", "two", "six"]] * len(free), p)).write(data / "train/pseudo_labels.csv")
+    return free
+
+
+def test_without_a_test_split_the_page_shows_the_images_without_a_label(data):
+    free = without_test_split(data)
+    command(evaluate)
+    text = Outline(page()).text
+    for words in (
+        "400 training images · seed 7",
+        "No image is held out for a test; label.audit asks for the labels of random images, to measure.",
+        "Predictions for the images without a label",
+        "mean_confidence : no image is held out for a test.",
+    ):
+        assert words in text
+    assert [one.key for one in Shown.choose(Run.read(data), 2).most_confident] == [free[-1]]
+
+
+def test_an_audit_is_the_headline_where_no_image_is_held_out(data):
+    free = without_test_split(data)[:40]
+    Labels(["label"], {key: ["one" if i % 4 else "two"] for i, key in enumerate(free)}).write(data / "label/audit.csv")
+    command(evaluate)
+    text = Outline(page()).text
+    assert "With 30 labels, 75 % of the other images are right The 95 % interval is 59 % to 87 %" in text
+    assert "two taken for one 10" in text
+
+
+def test_the_table_beside_the_page_has_a_row_for_every_image(data):
+    free = without_test_split(data)
+    Labels(["label"], {free[0]: ["two"]}).write(data / "label/audit.csv")
+    command(evaluate)
+    page()
+    run, label = Run.read(data), {key: names[0] for key, names in Labels.read(data / "label/labels.csv").rows.items()}
+    rows = list(csv.DictReader((data / "report/predictions.csv").read_text().splitlines()))
+    assert [row["path"] for row in rows] == sorted(run.sources.path[key] for key in run.index.key)
+    for row in rows:
+        known = label.get(row["key"]) or {free[0]: "two"}.get(row["key"])
+        sure = float(row["confidence"]) >= 0.5
+        assert row["path"] == run.sources.path[row["key"]]
+        assert row["status"] == ("labelled" if known else "predicted" if sure else "unsure")
+        assert [row["class"], row["second"], row["third"]] == ([known, "", ""] if known else ["one", "two", "six"])
+    assert {row["status"] for row in rows} == {"labelled", "predicted", "unsure"}
+
+
 def test_names_and_paths_are_escaped_everywhere(data):
     for name in ("label/labels.csv", "ingest/answers.csv", "ingest/sources.csv", "evaluate/predictions.csv"):
         text = (data / name).read_text().replace("nine", NASTY).replace("digits/", f"{NASTY}/")
@@ -184,7 +242,9 @@ def test_many_classes_are_shown_by_their_worst(data):
     p, g = Run.read(data).predictions, np.random.default_rng(0)
     answers = [f"class {i:03}" for i in g.integers(0, 80, len(p.keys))]
     predictions = [a if i % 3 else "class 000" for i, a in enumerate(answers)]
-    Predictions(p.keys, answers, predictions, p.confidence).write(data / "evaluate/predictions.csv")
+    Predictions(p.keys, answers, replace(p.ranking, names=[[name] for name in predictions])).write(
+        data / "evaluate/predictions.csv"
+    )
     run = Run.read(data)
     assert tables.squares(run) == []
     rows = tables.class_rows(run, {})

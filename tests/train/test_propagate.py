@@ -104,7 +104,7 @@ def test_images_that_no_label_reaches_have_no_class(embedded):
     Neighbours(rows, np.where(rows < 0, np.inf, n.sq_dist).astype(np.float32)).write(embedded / "graph")
     propagated()
     body = {row[0]: row[1:] for row in read_csv(embedded / "out/pseudo_labels.csv", COLUMNS)[1]}
-    assert [body[keys[i]] for i in lonely] == [["", "0"]] * 3
+    assert [body[keys[i]] for i in lonely] == [["", "0", *[""] * 4]] * 3
     assert json.loads((embedded / "out/model.json").read_text())["unreached_images"] == 3
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy import ndarray
 
 from pipeline.artifacts.curve import write_rows
-from pipeline.artifacts.predictions import PseudoLabels
+from pipeline.artifacts.predictions import PseudoLabels, Ranking
 from pipeline.base.files import sha256
 from pipeline.graph.head import head_of
 from pipeline.graph.propagation import PropagateParams, Propagation
@@ -25,7 +25,6 @@ from pipeline.train.spreading import Spreading
 from pipeline.vectors.geometry import unit
 
 log = logging.getLogger(__name__)
-UNREACHED = ""  # the pseudo-label of an image that no label reaches
 
 
 def run(block: PropagateParams, given: Inputs, backbone: Path, embed: Path, graph: Path, out: Path) -> None:
@@ -43,8 +42,8 @@ def run(block: PropagateParams, given: Inputs, backbone: Path, embed: Path, grap
         pixels = unit(x[:, : embedder.dim])  # new images have no vectors of the user's own
         known = result if embedder.dim == x.shape[1] else replace(spreading, x=pixels).spread(targets, device)
         head = head_of(known, pixels, targets.classes, neighbours.rows.shape[1])
-        number, confidence = result.best(x)
-        rest = np.setdiff1d(np.arange(len(number)), targets.rows.numpy())
+        numbers, p = result.best(x)
+        rest = np.setdiff1d(np.arange(len(numbers)), targets.rows.numpy())
         reached = result.reached[rest]
         if not reached.all():
             log.info("no label reaches %d images: their pseudo-label is empty", (~reached).sum())
@@ -55,13 +54,13 @@ def run(block: PropagateParams, given: Inputs, backbone: Path, embed: Path, grap
             "unreached_images": int((~result.reached).sum()),
             "share_of_spreading": result.share,
             "temperature": result.temperature,
-            "class_shares": class_shares(result, number, targets.classes),
+            "class_shares": class_shares(result, numbers[:, 0], targets.classes),
         }
         Classifier(embedder, head, given.manifest.size).write(folder, facts)
         write_rows(folder / "curve.csv", [])
-        names = [targets.classes[i] if seen else UNREACHED for i, seen in zip(number[rest], reached, strict=True)]
-        sure = np.where(reached, confidence[rest], 0).astype(np.float64)
-        PseudoLabels(given.index.keys_of(rest), names, sure).write(folder / "pseudo_labels.csv")
+        found = Ranking.of(numbers[rest], np.where(reached[:, None], p[rest], 0), targets.classes)
+        names = [row if seen else [] for row, seen in zip(found.names, reached, strict=True)]
+        PseudoLabels(given.index.keys_of(rest), Ranking(names, found.p)).write(folder / "pseudo_labels.csv")
 
 
 def class_shares(result: Propagation, number: ndarray, classes: Sequence[str]) -> dict[str, dict[str, float]]:
