@@ -51,7 +51,9 @@ class Embeddings:
 
     @classmethod
     def read(cls, folder: Path) -> "Embeddings":
-        return cls(read_text(folder / "keys.txt").split(), read_vectors(folder / "vectors.npy"))
+        """Reads both; a split without images has no rows."""
+        keys, file = read_text(folder / "keys.txt").split(), folder / "vectors.npy"
+        return cls(keys, read_vectors(file) if keys else np.load(file))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from tqdm import tqdm
 
+from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import TrainingError
 from pipeline.base.files import whole_file
@@ -147,4 +148,8 @@ def run(params: Params, ingest: Path, backbone: Path, out: Path) -> None:
             joined.embedder.write(folder, joined.about)
             for split, seen in done.items():
                 (folder / split).mkdir()
-                join(seen, manifest, index, split, folder / split, joined.vectors)
+                if manifest.count(split):
+                    join(seen, manifest, index, split, folder / split, joined.vectors)
+                else:
+                    nothing = np.empty((0, sum(widths.values())), np.float32)
+                    Embeddings([], joined.vectors(index.rows(split), nothing)).write(folder / split)

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,7 @@ class IngestParams(Block):
     size: int | Literal["auto"]
     max_side: int = Field(ge=1)
     max_bad: int = Field(ge=0)
-    test_fraction: float = Field(gt=0, lt=1)
+    test_fraction: float = Field(ge=0, lt=1)
     attributes: str
     hierarchy: str
 
@@ -90,9 +90,7 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingest
         groups, costs = groups_and_costs(listed, params.attributes)
         splits = splits_of(listed, groups, params.test_fraction, seed)
         bad = _BadImages(params.max_bad)
-        largest = max(Counter(item.answer for item in listed.values()).values(), default=0)
-        hint = "see ingest.test_fraction" if largest > 1 else "every class has one image, which is to train"
-        _refuse_empty([list(splits.values()).count(split) for split in SPLITS], bad, hint)
+        _refuse_empty(splits.values(), bad)
         channels = 1 if _grey(params.mode, listed) else 3
         with _disk_errors_in_one_line(out), whole_folder(out) as part, ExitStack() as stack:
             if listing.tars is not None:
@@ -102,7 +100,7 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingest
                 packer = Packer(work, channels, params.max_side, measured=params.size == "auto")
                 made = _packed(packer, params, listed, splits, bad)
             shards = {split: [shard for shard, _ in inside] for split, inside in made.parts.items()}
-            _refuse_empty([sum(shard.count for shard in shards[split]) for split in SPLITS], bad, hint)
+            _refuse_empty([split for split in SPLITS for shard in shards[split] if shard.count], bad)
             size = _choose(params.size, made.sizes)
             manifest = Manifest(params.source, channels, size, shards, sorted(bad.rows, key=lambda row: row["path"]))
             manifest.write(part / "manifest.json")
@@ -252,12 +250,12 @@ def _refuse_too_large(size: int | Literal["auto"]) -> None:
         raise SourceError(f"ingest.size: expected at most {most} pixels, as {why}, got {size}")
 
 
-def _refuse_empty(counts: Sequence[int], bad: _BadImages, hint: str) -> None:
-    if not all(counts):
-        got = ", ".join(f"{count} to {split}" for count, split in zip(counts, SPLITS, strict=True))
-        raise SourceError(
-            f"ingest: expected images to train and to test, got {got} and {len(bad.rows)} that cannot be read; {hint}"
-        )
+def _refuse_empty(splits: Iterable[str], bad: _BadImages) -> None:
+    """What is left, each with its split, must hold images to train."""
+    count = Counter(splits)
+    if not count["train"]:
+        got = f"{count['test']} to test and {len(bad.rows)} that cannot be read"
+        raise SourceError(f"ingest: expected images to train, got {got}; see ingest.test_fraction")
 
 
 @contextmanager

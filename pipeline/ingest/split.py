@@ -1,17 +1,12 @@
 """Which images are for the test: those that the source names, or a part that is drawn here, by groups."""
 
+import hashlib
 import logging
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Bool
-from numpy import ndarray
-from numpy.random import Generator
-
-from pipeline.base import rng
 from pipeline.base.errors import SourceError
 from pipeline.base.tables import Table
 from pipeline.ingest.lookup import found
@@ -94,50 +89,21 @@ def _cost(text: str, where: str) -> float:
 
 
 def splits_of(items: Mapping[str, Item], groups: Mapping[str, Hashable], fraction: float, seed: int) -> dict[str, str]:
-    """The split of each key: the source's own, or `choose_test` by the group of each."""
+    """The split of each key: the source's own, or `held_out` by the group of each; all to train where none is answered.
+
+    So answers or images that come later move no image, but for the first answers: nothing is held out before these.
+    """
     given = [item.split for item in items.values()]
     if None not in given:
         return {key: str(split) for key, split in zip(items, given, strict=True)}
-    classes = [item.answer[0] if item.answer else None for item in items.values()]
-    test = choose_test(classes, [groups[key] for key in items], fraction, rng.stream(seed, "ingest", "split"))
-    log.info("ingest: the split is drawn here: %g of the images are to test (ingest.test_fraction)", fraction)
-    return {key: "test" if chosen else "train" for key, chosen in zip(items, test, strict=True)}
+    if not any(item.answer for item in items.values()):
+        log.info("ingest: no image has an answer, so all are to train and none is held out for a test")
+        return dict.fromkeys(items, "train")
+    log.info("ingest: %g of the images, chosen by their names alone, are to test (ingest.test_fraction)", fraction)
+    return {key: "test" if held_out(groups[key], fraction, seed) else "train" for key in items}
 
 
-def choose_test(
-    classes: Sequence[Hashable], groups: Sequence[Hashable], fraction: float, chance: Generator
-) -> Bool[ndarray, " n"]:
-    """True for the images of the test split: `fraction` of each class and of all images, as near as whole ones allow.
-
-    Every class keeps an image for training, so one with a single image is not tested. A group goes to one split as a
-    whole; large ones are placed first, each where it brings the classes nearer to their numbers. The class None is that
-    of images without an answer. The result depends on the order of the images, so the caller sorts them.
-    """
-    held = Counter(classes)
-    wanted = _wanted(held, fraction, chance)
-    members: dict[Hashable, list[int]] = {}
-    for row, group in enumerate(groups):
-        members.setdefault(group, []).append(row)
-    by_group = list(members.values())
-    chosen = np.zeros(len(classes), bool)
-    for rows in sorted((by_group[at] for at in chance.permutation(len(by_group))), key=len, reverse=True):
-        inside = Counter(classes[row] for row in rows)
-        # The change in the sum over classes of (wanted - chosen)^2, were the group to go to the test split.
-        change = sum(count * (count - 2 * wanted[name]) for name, count in inside.items())
-        if change < 0 and all(count < held[name] for name, count in inside.items()):
-            chosen[rows] = True
-            wanted.subtract(inside)
-            held.subtract(inside)
-    return chosen
-
-
-def _wanted(counts: Counter[Hashable], fraction: float, chance: Generator) -> Counter[Hashable]:
-    """Numbers of test images for each class that sum to `fraction` of all: the largest remainders are rounded up."""
-    classes = list(counts)
-    classes = [classes[at] for at in chance.permutation(len(classes))]  # chance decides between equal remainders
-    wanted = Counter({name: min(int(fraction * counts[name]), counts[name] - 1) for name in classes})
-    spare = [name for name in classes if wanted[name] < counts[name] - 1]
-    short = max(0, round(fraction * counts.total()) - wanted.total())
-    for name in sorted(spare, key=lambda name: wanted[name] - fraction * counts[name])[:short]:
-        wanted[name] += 1
-    return wanted
+def held_out(group: Hashable, fraction: float, seed: int) -> bool:
+    """Whether a group is of the test split, as `fraction` of many groups are, whatever others there are."""
+    digest = hashlib.blake2b(f"{seed} {group}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) < fraction * 2**64

@@ -60,14 +60,16 @@ def test_a_class_may_have_such_a_word_in_its_name(ingest, fill, caplog):
     fill(IMAGES, [f"{name}/{file}" for name in ("freight train", "test tube", "trainers", "latest") for file in FIVE])
     ingest(FOLDER)
     assert classes() == {"label": ["freight train", "latest", "test tube", "trainers"]}
-    assert "ingest: the split is drawn here: 0.2 of the images are to test (ingest.test_fraction)" in caplog.messages
+    assert (
+        "ingest: 0.2 of the images, chosen by their names alone, are to test (ingest.test_fraction)" in caplog.messages
+    )
 
 
 @pytest.mark.parametrize("folder", ["train", "training_2"])
 def test_a_train_folder_with_nothing_beside_it_is_neither_class_nor_split(ingest, fill, folder):
-    fill(IMAGES, [f"{folder}/{name}/{file}" for name in "ab" for file in FIVE])
+    fill(IMAGES, [f"{folder}/{name}/{n}.png" for name in "ab" for n in range(20)])
     ingest(FOLDER)
-    assert sorted(splits().values()) == ["test"] * 2 + ["train"] * 8
+    assert {splits()[f"{folder}/{name}/{n}.png"] for name in "ab" for n in range(20)} == {"train", "test"}
     assert classes() == {"label": ["a", "b"]}
 
 
@@ -102,13 +104,31 @@ def test_some_images_may_have_an_answer(ingest, fill, names, table, expected):
 
 
 def test_groups_stay_in_one_split(ingest, fill):
-    fill(IMAGES, [f"{name}/{n}.png" for name in "ab" for n in range(20)])
-    rows = [f"{name}/{n}.png,{n // 4}" for name in "ab" for n in range(20)]
+    fill(IMAGES, [f"{name}/{n}.png" for name in "ab" for n in range(40)])
+    rows = [f"{name}/{n}.png,{n // 4}" for name in "ab" for n in range(40)]
     Path("groups.csv").write_text("path,group\n" + "\n".join(rows) + "\n")
     ingest(FOLDER, GROUPS)
-    assert sorted(splits().values()).count("test") == 8
-    for group in range(5):
+    assert {*splits().values()} == {"train", "test"}
+    for group in range(10):
         assert len({splits()[f"{name}/{n}.png"] for name in "ab" for n in range(4 * group, 4 * group + 4)}) == 1
+
+
+def test_answers_and_images_that_come_later_move_no_image(ingest, fill):
+    def answered(*names):
+        (IMAGES / "answers.csv").write_text("path,label\n" + "".join(f"{name},cat\n" for name in names))
+        ingest(FOLDER)
+        return splits()
+
+    fill(IMAGES, [f"{n}.png" for n in range(20)])
+    ingest(FOLDER)
+    assert {*splits().values()} == {"train"}
+    first = answered("3.png")
+    assert {*first.values()} == {"train", "test"}
+    index = (OUT / "index.parquet").read_bytes()
+    assert answered(*first) == first
+    assert (OUT / "index.parquet").read_bytes() == index
+    fill(IMAGES, [f"{n}.png" for n in range(20, 40)])
+    assert first.items() <= answered(*first).items()
 
 
 def test_groups_and_costs_travel_to_the_selection(ingest, fill):
@@ -177,9 +197,8 @@ def test_names_and_numbers_that_do_not_fit(refusal, fill):
     fill(IMAGES, ["a\nb.png", "c.png"])
     assert refusal(FOLDER) == r"'a\nb.png': expected names of one line in UTF-8, got 'a\nb.png': rename it"
     fill(Path("few"), ["a/0.png", "b/0.png"])
-    assert refusal(FOLDER, "ingest.folder.path=few") == (
-        "ingest: expected images to train and to test, got 2 to train, 0 to test and 0 that cannot be read; "
-        "every class has one image, which is to train"
+    assert refusal(FOLDER, "ingest.folder.path=few", "ingest.test_fraction=0.999") == (
+        "ingest: expected images to train, got 2 to test and 0 that cannot be read; see ingest.test_fraction"
     )
 
 
@@ -324,7 +343,7 @@ def test_mode_and_size_are_those_of_all_images(ingest, fill, picture, caplog):
     fill(IMAGES, {"6.png": picture(6, size=(9, 8))})
     assert made() == (3, (64, 64))
     assert caplog.messages == [
-        "ingest: the split is drawn here: 0.2 of the images are to test (ingest.test_fraction)",
+        "ingest: no image has an answer, so all are to train and none is held out for a test",
         "ingest: the images are not squares of one size, so networks see 64 x 64 (ingest.size)",
-        "ingest: folder: 6 to train, 1 to test; rgb, 64 x 64; 0 left out",
+        "ingest: folder: 7 to train, 0 to test; rgb, 64 x 64; 0 left out",
     ]

@@ -1,70 +1,54 @@
-from collections import Counter
-
 import numpy as np
 import pytest
 
 from pipeline.ingest.classes import natural
 from pipeline.ingest.source import Item, keyed
-from pipeline.ingest.split import choose_test, groups_and_costs, splits_of
+from pipeline.ingest.split import groups_and_costs, splits_of
 
 
-def chance():
-    return np.random.default_rng(0)
+def items(order, answers=("0", "1", "2")):
+    return keyed(
+        Item(f"{n}", None, (name,) if (name := answers[n % len(answers)]) else None, np.zeros((1, 1, 1), np.uint8))
+        for n in order
+    )
 
 
-def alone(classes):
-    return list(range(len(classes)))
+def drawn(listed, seed=0, fraction=0.2):
+    return splits_of(listed, groups_and_costs(listed, "")[0], fraction, seed)
 
 
-@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5, 0.9])
-@pytest.mark.parametrize("counts", [[50, 7, 3, 2, 2, 1], [1000], [10] * 30, [2] * 9])
-def test_each_class_gives_its_share_and_keeps_an_image(counts, fraction):
-    classes = [name for name, count in enumerate(counts) for _ in range(count)]
-    test = choose_test(classes, alone(classes), fraction, chance())
-    given = Counter(name for name, chosen in zip(classes, test, strict=True) if chosen)
-    for name, count in enumerate(counts):
-        assert given[name] <= count - 1
-        assert abs(given[name] - fraction * count) <= 1 or given[name] == count - 1
-    room = sum(min(int(fraction * count) + 1, count - 1) for count in counts)
-    assert test.sum() == min(round(fraction * len(classes)), room)
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.2, 0.9])
+def test_the_share_of_the_test_split_is_the_fraction_of_many_images(fraction):
+    test = np.array([split == "test" for split in drawn(items(range(4000)), fraction=fraction).values()])
+    assert abs(test.mean() - fraction) <= 4 * np.sqrt(fraction * (1 - fraction) / 4000)
 
 
-def test_groups_stay_together_and_shares_stay_near():
-    rng = np.random.default_rng(3)
-    groups = rng.integers(0, 60, 600)
-    classes = [int(group % 4) if rng.random() < 0.8 else int(rng.integers(4)) for group in groups]
-    test = choose_test(classes, list(groups), 0.25, chance())
-    for group in range(60):
-        assert len(set(test[groups == group])) == 1
-    for name in range(4):
-        share = test[np.array(classes) == name].mean()
-        assert 0.18 < share < 0.32
+def test_an_image_keeps_its_split_whatever_others_and_whatever_answers_there_are():
+    first = drawn(items(range(100)))
+    assert drawn(items(reversed(range(100)))) == first
+    assert first.items() <= drawn(items(range(300))).items()
+    assert drawn(items(range(100), answers=("late", *[None] * 99))) == first
+    assert drawn(items(range(100)), seed=1) != first
 
 
-def test_a_class_that_is_one_group_stays_in_train():
-    classes = ["a"] * 10 + ["b"] * 10
-    groups = ["one"] * 10 + list(range(10))
-    test = choose_test(classes, groups, 0.7, chance())
-    assert test[:10].sum() == 0
-    assert test[10:].sum() == 7
+def test_nothing_is_held_out_where_no_image_has_an_answer():
+    assert {*drawn(items(range(100), answers=(None,))).values()} == {"train"}
 
 
-def test_without_answers_it_is_a_simple_draw():
-    test = choose_test([None] * 1000, alone(range(1000)), 0.2, chance())
-    assert test.sum() == 200
-    assert 70 < test[:500].sum() < 130
+def test_a_group_has_one_split_which_its_name_decides(tmp_path):
+    file = tmp_path / "groups.csv"
 
+    def of_groups(order):
+        file.write_text("path,group\n" + "".join(f"{n},{n // 4}\n" for n in order))
+        listed = items(order)
+        splits = splits_of(listed, groups_and_costs(listed, str(file))[0], 0.5, 0)
+        return {item.path: splits[key] for key, item in listed.items()}
 
-def items(order):
-    return keyed(Item(f"{n}", None, (str(n % 3),), np.zeros((1, 1, 1), np.uint8)) for n in order)
-
-
-def test_the_order_of_the_listing_does_not_matter():
-    def drawn(listed, seed):
-        return splits_of(listed, groups_and_costs(listed, "")[0], 0.2, seed)
-
-    assert drawn(items(range(100)), 0) == drawn(items(reversed(range(100))), 0)
-    assert drawn(items(range(100)), 0) != drawn(items(range(100)), 1)
+    splits = of_groups(range(80))
+    groups = [{splits[str(n)] for n in range(start, start + 4)} for start in range(0, 80, 4)]
+    assert {len(group) for group in groups} == {1}
+    assert 3 < sum(group == {"test"} for group in groups) < 17
+    assert {path: splits[path] for path in map(str, range(2, 80, 3))} == of_groups(range(2, 80, 3))
 
 
 def test_images_without_a_group_are_groups_of_their_own(tmp_path):
