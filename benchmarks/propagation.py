@@ -67,7 +67,7 @@ class Run:
         seconds = time.perf_counter() - start
         head = head_of(result, self.train.vectors, self.names, self.neighbours.rows.shape[1])
         predicted = predictions(head, self.test.vectors, torch.device("cpu"))
-        number, confidence = result.best(self.train.vectors)
+        number, confidence = (best[:, 0] for best in result.best(self.train.vectors))
         probed = result.probed(self.test.vectors).argmax(axis=1)
         return {
             "picks": how,
