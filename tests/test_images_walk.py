@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,8 @@ def test_the_walk_from_a_folder_of_photographs_to_the_page(tmp_path):
 
     stopped = make(run, f"IMAGES={images}", "BUDGET=8")
     assert stopped.returncode == 0, stopped.stderr
+    assert "60 images in colour, as a rule 120 pixels long" in stopped.stdout
+    assert re.search(r"about \d+ (s|min) to the page that asks for labels: ingest \d+ s, ", stopped.stdout)
     assert (
         f"Open {run}/data/label/page.html, save labels.csv into {run}/data/annotations, then: make images RUN='{run}'"
         in (stopped.stdout)
@@ -64,9 +67,10 @@ def test_the_walk_from_a_folder_of_photographs_to_the_page(tmp_path):
     assert (run / "data/report/index.html").is_file()
     metrics = read_json(run / "data/evaluate/metrics.json")
     assert metrics["n_labels"] == 8
-    guesses = rows(run / "data/train/pseudo_labels.csv")
-    paths = {row["key"]: row["path"] for row in rows(run / "data/ingest/sources.csv")}
-    right = [paths[row["key"]].startswith(row["prediction"]) for row in guesses]
+    every = rows(run / "data/report/predictions.csv")
+    assert sorted(row["path"] for row in every) == sorted(file.name for file in images.iterdir())
+    right = [row["path"].startswith(row["class"]) for row in every if row["status"] != "labelled"]
+    assert len(right) == 52
     assert sum(right) / len(right) > 0.8
     assert metrics["estimated_top1_low"] <= sum(right) / len(right)
 

@@ -1,0 +1,46 @@
+"""Lays out a run for a folder of images by the rule, and says what it chose and how long that takes."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from pipeline.base.errors import ParamsError
+from pipeline.base.params import Params
+from pipeline.new_run import HOME, new_run
+from pipeline.recipe.choose import choose
+from pipeline.recipe.look import Pictures
+from pipeline.recipe.times import AFTER, BEFORE, seconds
+
+PRESET = HOME / "presets/photos/packaged.yaml"
+
+
+def lay_out(folder: Path, images: Path, budget: int, sets: Sequence[str]) -> Iterator[str]:
+    """Lays out `folder`, and gives the lines to show, the first before anything is measured.
+
+    Raises ParamsError for more labels than there are images, and for what `new_run` refuses.
+    """
+    pictures = Pictures.look(images)
+    if budget >= pictures.count:
+        raise ParamsError(f"--budget: expected fewer than the {pictures.count} images of {images}, got {budget}")
+    choices = choose(pictures, gpu=torch.cuda.is_available())
+    path = str(images.resolve()).replace("'", "''")
+    chosen = [f"{choice.key}={choice.value}" for choice in choices]
+    new_run(folder, [PRESET], [f"ingest.folder.path='{path}'", f"select.budget={budget}", *chosen, *sets])
+    params = Params.read(folder / "params.yaml")
+    yield f"{images}: {pictures}"
+    for choice in choices:
+        if params.lookup(choice.key) == choice.value:
+            yield f"  {choice.key}: {choice.value}, as {choice.why}"
+    for key in ("pretrain.method", "pretrain.none.weights", "train.method"):
+        yield f"  {key}: {params.lookup(key)}"
+    times = seconds(pictures, params)
+    for stages, end in ((BEFORE, "the page that asks for labels"), (AFTER, "the result, once they are there")):
+        each = ", ".join(f"{stage} {times[stage]:.0f} s" for stage in stages)
+        yield f"about {duration(sum(times[stage] for stage in stages))} to {end}: {each}"
+    yield f"shorter: a smaller ingest.size; better: more labels (BUDGET); {folder}/params.yaml has all values"
+
+
+def duration(seconds: float) -> str:
+    """In the unit that a person would take."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

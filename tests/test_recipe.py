@@ -1,0 +1,91 @@
+"""What is chosen for a folder of images, and how long it is said to take."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from pipeline.base.errors import SourceError
+from pipeline.base.params import Params
+from pipeline.recipe import look, times
+from pipeline.recipe.choose import choose
+from pipeline.recipe.look import Pictures
+from pipeline.recipe.run import duration
+from stages.images import main
+
+
+def save(folder, count, size=(30, 20), mode="L"):
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (size[1], size[0], *([3] if mode == "RGB" else []))
+    for i in range(count):
+        Image.fromarray(np.full(shape, i, np.uint8)).save(folder / f"{mode}{i:03d}.png")
+
+
+def test_images_are_told_from_a_sample_of_their_headers(tmp_path, monkeypatch):
+    save(tmp_path / "a", 9)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    (tmp_path / "Thumbs.db").write_bytes(b"")
+    found = Pictures.look(tmp_path)
+    assert (found.count, len(found.sample), found.grey, found.side) == (10, 9, True, 30)
+    save(tmp_path / "b", 1, (90, 10), "RGB")
+    assert Pictures.look(tmp_path).grey is False
+    monkeypatch.setattr(look, "MOST", 5)
+    assert (Pictures.look(tmp_path).count, len(Pictures.look(tmp_path).sample)) == (11, 5)
+    with pytest.raises(SourceError, match="expected images, found 1 files and none that can be read"):
+        (tmp_path / "none").mkdir()
+        (tmp_path / "none/x.png").write_bytes(b"")
+        Pictures.look(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("count", "grey", "side", "gpu", "expected"),
+    [
+        (1500, False, 640, False, ("rgb", 160)),
+        (1500, True, 160, False, ("grey", 160)),
+        (1500, True, 28, True, ("grey", 96)),
+        (50_000, False, 640, False, ("rgb", 96)),
+        (50_000, False, 640, True, ("rgb", 224)),
+        (50_000, False, 100, True, ("rgb", 160)),
+    ],
+)
+def test_the_rule_goes_by_number_side_colour_and_gpu(count, grey, side, gpu, expected):
+    found = choose(Pictures(count, [], grey, side), gpu=gpu)
+    assert tuple(choice.value for choice in found) == expected
+    assert [choice.key for choice in found] == ["ingest.mode", "ingest.size"]
+
+
+def test_a_run_is_laid_out_by_what_was_chosen_and_what_was_asked_for(tmp_path, monkeypatch):
+    save(tmp_path / "it's mine", 12, mode="RGB")
+    monkeypatch.setattr(times, "START", "pass")
+    run = tmp_path / "run"
+    words = [str(run), "--images", str(tmp_path / "it's mine"), "--budget", "5", "--set", "ingest.size=32"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    params = Params.read(run / "params.yaml")
+    wanted = {"ingest.folder.path": str(tmp_path / "it's mine"), "ingest.mode": "rgb", "ingest.size": 32,
+              "select.budget": 5, "pretrain.none.weights": "packaged"}  # fmt: skip
+    assert {key: params.lookup(key) for key in wanted} == wanted
+    assert "12 images in colour, as a rule 30 pixels long\n  ingest.mode: rgb, as there are colours\n" in done.stdout
+    assert "ingest.size: 160" not in done.stdout
+    assert "to the page that asks for labels: ingest 0 s, pretrain 0 s, embed " in done.stdout
+    many = times.seconds(Pictures(120_000, Pictures.look(tmp_path / "it's mine").sample, False, 30), params)
+    assert many["embed"] > 20 * many["graph"]
+    assert [duration(99), duration(170)] == ["99 s", "3 min"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--budget", "12"], "--budget: expected fewer than the 12 images of "),
+        (
+            ["--budget", "5", "--set", "ingest.sise=3"],
+            "--set ingest.sise=3: sise: expected a key of params.yaml, found none of that ",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_and_lays_out_nothing(tmp_path, words, says):
+    save(tmp_path / "images", 12)
+    done = CliRunner().invoke(main, [str(tmp_path / "run"), "--images", str(tmp_path / "images"), *words])
+    assert done.exit_code == 1
+    assert says in done.stderr
+    assert not (tmp_path / "run").exists()
