@@ -26,16 +26,22 @@ def means_no_label(name: str) -> bool:
 
 
 def match(name: str, known: Sequence[str]) -> str | None:
-    """The known class that a person means; None where it is none, or one of several.
+    """The known class that a person means; None where it is none, or one of several."""
+    near = all_near(name, known)
+    return near[0] if len(near) == 1 else None
 
-    It may differ in what `alike` makes equal, and in the zeros before a number, which spreadsheets cut.
+
+def all_near(name: str, known: Sequence[str]) -> list[str]:
+    """The known classes that a person may mean; the name itself, where it is one.
+
+    They may differ in what `alike` makes equal, and in the zeros before a number, which spreadsheets cut.
     """
     if name in known:
-        return name
+        return [name]
     near = {other for other in known if alike(other) == alike(name)}
     if not near and tidy(name).isdecimal():
         near = {other for other in known if tidy(other).isdecimal() and int(tidy(other)) == int(tidy(name))}
-    return near.pop() if len(near) == 1 else None
+    return sorted(near)
 
 
 def alike(name: str) -> str:

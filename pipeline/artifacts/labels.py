@@ -4,7 +4,7 @@
 self-supervised method ever sees a label.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -87,6 +87,11 @@ class Classes:
     """`classes.json`: the names of the classes at each level, in the order of a model's outputs; may be empty."""
 
     names: Mapping[str, Sequence[str]]
+
+    def union(self, level: str, others: Iterable[str]) -> list[str]:
+        """The names at a level, and after them the `others` that are none of these, sorted; "" is no name."""
+        known = self.names.get(level, ())
+        return [*known, *sorted({*others} - {*known, ""})]
 
     def write(self, file: Path) -> None:
         write_json(file, {level: list(names) for level, names in self.names.items()})

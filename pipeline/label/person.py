@@ -1,24 +1,20 @@
 """Labels from a person's CSV, and the template for it."""
 
-import logging
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import field_validator
 
-from pipeline.artifacts.class_names import match, means_no_label, spellings
 from pipeline.artifacts.labels import Classes, Labels, Sources, level_names
 from pipeline.artifacts.shards import Index
-from pipeline.base.errors import ArtifactError, SourceError, first_names
+from pipeline.base.errors import ArtifactError, SourceError
 from pipeline.base.files import read_csv, write_csv
 from pipeline.base.params import Block
 from pipeline.base.tables import Table
 from pipeline.label.pictures import bound
+from pipeline.label.spelling import one_spelling
 from pipeline.label.wanted import Wanted
-
-log = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"\d+([.,]\d+)?(e[+-]?\d+)?", re.IGNORECASE)  # as a spreadsheet shows a key that looks like one
 TEMPLATE = "template.csv"  # the name of the table to fill in, beside the person's file
@@ -55,16 +51,19 @@ def read_labels(file: Path, index: Index, classes: Classes, levels: Sequence[str
     """The labels in a person's CSV at these levels, of pictures that are there; a coarser one may be missing from it.
 
     A row without any label does not count. A coarser class that stands beside a class in one row holds for all rows of
-    that class. Images that are no picks may have a label, for instance of an earlier selection. Raises an error, by
-    key, for an image that is not in the `index` of training images, two labels for one image, a name of two lines, one
-    that `classes`, where it has names, has not, and a class that stands below two coarser ones.
+    that class. Images that are no picks may have a label, for instance of an earlier selection. A name that is like one
+    of `classes` is that class. Raises an error, by key, for an image that is not in the `index` of training images, two
+    labels for one image, a name of two lines or like two classes, and a class that stands below two coarser ones.
     """
     table = Table.read(file, ("key", "label"))
     keys = _keys(table, sources)
     labels, pictures = table.column("label") or [], table.column("picture") or [""] * len(keys)
     images = bound(file, keys, labels, pictures, index, sources)
     index.rows_of([key for key in images if key is not None], str(file))
-    columns = [_meant(table, level, keys, classes.names.get(level, ())) for level in levels]
+    columns = [
+        one_spelling(file, level, keys, table.column(level) or [""] * len(keys), classes.names.get(level, ()))
+        for level in levels
+    ]
     rows: dict[str, list[str]] = {}
     for key, *names in zip(images, *columns, strict=True):
         if key is None:
@@ -89,26 +88,6 @@ def _keys(table: Table, sources: Sources) -> list[str]:
             )
         keys[at] = key_of[paths[at]]
     return keys
-
-
-def _meant(table: Table, level: str, keys: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The class in each row at a level, of those that are `known`, if any are; "" where there is no label."""
-    written = table.column(level) or [""] * len(table.rows)
-    no_label = {name for name in written if name not in known and means_no_label(name)}
-    named = Counter(name for name in written if name not in no_label)
-    chosen = spellings({name: Counter({"": count}) for name, count in named.items()})
-    if known:
-        chosen = {name: match(name, known) or "" for name in named}
-    for key, name in zip(keys, written, strict=True):
-        if len(name.splitlines()) > 1:
-            raise SourceError(f"{table.file}: key {key}: expected a {level} of one line, got {name!r}")
-        if name in chosen and not chosen[name]:
-            expected = f"expected a {level} among {first_names(known)}"
-            raise SourceError(f"{table.file}: key {key}: {expected}, got {name!r}")
-    for name, meant in sorted(chosen.items()):
-        if name != meant:
-            log.info("label: %r in %s is taken for %r", name, table.file, meant)
-    return ["" if name in no_label else chosen[name] for name in written]
 
 
 def offer_template(file: Path, picks: Sequence[str], sources: Sources, labels: Labels) -> str:

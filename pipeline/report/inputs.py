@@ -43,7 +43,7 @@ class Run:
         """Reads what lies below `data`; raises ArtifactError for what is missing, curves aside."""
         labels, audit = Labels.read(data / "label/labels.csv"), Labels.read(data / "label/audit.csv")
         predictions = Predictions.read(data / "evaluate/predictions.csv")
-        named = Classes.read(data / "ingest/classes.json").names.get("label", [])
+        classes = Classes.read(data / "ingest/classes.json")
         others = {names[0] for table in (labels, audit) for names in table.rows.values()}
         others |= {*predictions.answers, *predictions.predictions}
         curves = {stage: data / stage / "curve.csv" for stage in ("pretrain", "train")}
@@ -55,7 +55,7 @@ class Run:
             manifest=Manifest.read(data / "ingest/manifest.json"),
             index=Index.read(data / "ingest/index.parquet"),
             sources=Sources.read(data / "ingest/sources.csv"),
-            classes=[*named, *sorted(others - {*named, ""})],
+            classes=classes.union("label", others),
             picks=Selection.read(data / "select/picks.csv"),
             labels=labels,
             audit=audit,

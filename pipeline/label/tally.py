@@ -1,0 +1,36 @@
+"""What the log says of the labels: how many each class has, which are new, and which may be a slip."""
+
+import difflib
+import logging
+from collections import Counter
+
+from pipeline.artifacts.labels import Classes, Labels
+from pipeline.base.errors import first_names
+
+SHOWN = 30  # classes in the log, at most
+SLIP = 0.8  # how alike two names are of which one may be a slip: "food" and "foodx" 0.89
+
+log = logging.getLogger(__name__)
+
+
+def log_new(labels: Labels, classes: Classes) -> None:
+    """Logs the classes that no answer names, where answers name any."""
+    for at, level in enumerate(labels.levels):
+        known = classes.names.get(level, ())
+        new = classes.union(level, {names[at] for names in labels.rows.values()})[len(known) :]
+        if known and new:
+            of = "" if at == 0 else f" of {level}"
+            log.info("label: %d classes%s are in no answer: %s", len(new), of, first_names(new))
+
+
+def log_classes(labels: Labels, classes: Classes) -> None:
+    """Logs how many labels each class has, the frequent ones first, and which new one with one label may be a slip."""
+    count = Counter(names[0] for names in labels.rows.values() if names[0])
+    known = classes.names.get("label", ())
+    shown = sorted(count, key=lambda name: (-count[name], name))[:SHOWN]
+    more = f" and {len(count) - SHOWN} more classes" if len(count) > SHOWN else ""
+    log.info("label: %s%s", ", ".join(f"{name} {count[name]}" for name in shown), more)
+    for name in sorted(name for name in count if count[name] == 1 and name not in known):
+        near = difflib.get_close_matches(name, [other for other in {*count, *known} if other != name], 1, SLIP)
+        if near:
+            log.warning("label: the class %r has one label and is near %r: is it a slip?", name, near[0])
