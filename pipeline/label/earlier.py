@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.artifacts.labels import Classes, Labels, Sources, level_names
 from pipeline.artifacts.rounds import joined, read_rounds, round_files
 from pipeline.artifacts.shards import Index
+from pipeline.label.marks import without_marks
 from pipeline.label.pictures import bound
 from pipeline.label.spelling import one_spelling
 
@@ -28,8 +29,9 @@ def of_rounds(
         for level in own:
             written = [names[table.levels.index(level)].strip() for names in rows]
             columns.append(one_spelling(file, level, keys, written, classes.names.get(level, ())))
-            classes = Classes({**classes.names, level: classes.union(level, columns[-1])})
-        tables.append(
-            Labels(own, {key: names for key, *names in zip(images, *columns, strict=True) if key is not None})
-        )
+        there = {key: names for key, *names in zip(images, *columns, strict=True) if key is not None}
+        tables.append(without_marks(Labels(own, there)))
+        for at, level in enumerate(own):
+            named = {names[at] for names in tables[-1].rows.values()}
+            classes = Classes({**classes.names, level: classes.union(level, named)})
     return joined(Labels(levels, {}), *tables), classes

@@ -9,6 +9,7 @@ import jinja2
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.machine import Reading
+from pipeline.label.marks import SKIP, UNUSABLE
 from pipeline.label.person import COLUMNS
 from pipeline.label.wanted import Wanted
 from pipeline.shards.pictures import pictures
@@ -22,16 +23,16 @@ def render(
     index: Index,
     sources: Sources,
     classes: Classes,
-    labels: Labels,
+    filled: Labels,
     reading: Reading | None = None,
 ) -> str:
-    """A page that needs no other file: every pick with its picture and its label; fields, where one has none yet.
+    """A page that needs no other file: every pick with its picture and label or mark; fields, where one has neither.
 
     Where some picks are labelled at a coarser level only, the others have a field for that level too.
     """
-    mode: Literal["shown", "asked"] = "asked" if wanted.without_label(labels) else "shown"
+    mode: Literal["shown", "asked"] = "asked" if wanted.without_label(filled) else "shown"
     shown = pictures(manifest, index, wanted.keys, SIDE, reading)
-    asked = labels.levels[: wanted.depth]
+    asked = filled.levels[: wanted.depth]
     cards = [
         {
             "rank": rank,
@@ -41,10 +42,10 @@ def render(
             "picture": shown[key],
             # Under this name the browser keeps what was typed: it must not be another data set's image of that key.
             "store": f"{key}-{hashlib.sha256(shown[key].uri.encode()).hexdigest()[:16]}",
-            "label": " / ".join(name for name in labels.rows.get(key, ()) if name),
+            "label": " / ".join(name for name in filled.rows.get(key, ()) if name),
             "fields": [
                 {"level": name, "value": value, "needed": at == level}
-                for at, (name, value) in enumerate(zip(asked, labels.rows.get(key, [""] * len(asked)), strict=False))
+                for at, (name, value) in enumerate(zip(asked, filled.rows.get(key, [""] * len(asked)), strict=False))
                 if at >= level
             ],
         }
@@ -56,4 +57,5 @@ def render(
     template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
     names = {level: list(classes.names.get(level, ())) for level in asked}
     columns = (*COLUMNS, *asked)
-    return template.render(cards=cards, mode=mode, names=names, columns=columns, source=manifest.source) + "\n"
+    marks = {"skip": SKIP, "unusable": UNUSABLE}
+    return template.render(cards=cards, mode=mode, names=names, columns=columns, source=manifest.source, **marks) + "\n"

@@ -1,7 +1,7 @@
 """Labels from a person's CSV, and the template for it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import field_validator
@@ -47,14 +47,15 @@ def levels_to_ask(answer_levels: Sequence[str], classes: Classes, depth: int, wh
     return levels if len(levels) >= depth else list(level_names(depth))
 
 
-def read_labels(file: Path, index: Index, classes: Classes, levels: Sequence[str], sources: Sources) -> Labels:
-    """The labels in a person's CSV at these levels, of pictures that are there; a coarser one may be missing from it.
+def read_written(file: Path, index: Index, classes: Classes, levels: Sequence[str], sources: Sources) -> Labels:
+    """What a person's CSV has at these levels, of pictures that are there: labels, marks in their place, or nothing.
 
-    A row without any label does not count. A coarser class that stands beside a class in one row holds for all rows of
-    that class. Images that are no picks may have a label, for instance of an earlier selection. A name that is like one
-    of `classes` is that class. Raises an error, by key, for an image that is not in the `index` of training images, two
-    labels for one image, a name of two lines or like two classes, and a class that stands below two coarser ones.
+    A missing file and a column that is missing from it have nothing. Images that are no picks may be in it, for
+    instance of an earlier selection. A name that is like one of `classes` is that class. Raises an error, by key, for
+    an image that is not in the `index` of training images, two labels for one image, and what `one_spelling` refuses.
     """
+    if not file.is_file():
+        return Labels(levels, {})
     table = Table.read(file, ("key", "label"))
     keys = _keys(table, sources)
     labels, pictures = table.column("label") or [], table.column("picture") or [""] * len(keys)
@@ -72,7 +73,7 @@ def read_labels(file: Path, index: Index, classes: Classes, levels: Sequence[str
         if before != names:
             both = next(f"{one!r} and {other!r}" for one, other in zip(before, names, strict=True) if one != other)
             raise SourceError(f"{file}: key {key}: expected one label, got {both}")
-    return Labels(levels, {key: names for key, names in rows.items() if any(names)}).completed(file)
+    return Labels(levels, rows)
 
 
 def _keys(table: Table, sources: Sources) -> list[str]:
@@ -90,12 +91,12 @@ def _keys(table: Table, sources: Sources) -> list[str]:
     return keys
 
 
-def offer_template(file: Path, picks: Sequence[str], sources: Sources, labels: Labels) -> str:
-    """Writes the table to fill in, with the `labels` that there are; the reason, if it is left as it is.
+def offer_template(file: Path, picks: Sequence[str], sources: Sources, filled: Labels) -> str:
+    """Writes the table to fill in, with what is `filled` in already; the reason, if it is left as it is.
 
     A table that holds other labels is somebody's work, and so may be a file that is no table.
     """
-    blank = [""] * len(labels.levels)
+    blank = [""] * len(filled.levels)
     if file.exists():
         try:
             header, body = read_csv(file, ())
@@ -106,30 +107,33 @@ def offer_template(file: Path, picks: Sequence[str], sources: Sources, labels: L
         others = 0
         for row in body:
             cells = dict(zip(header, row, strict=True))
-            names = labels.rows.get(cells.get("key", "").strip(), blank)
-            cells_and_names = zip(labels.levels, names, strict=True)
+            names = filled.rows.get(cells.get("key", "").strip(), blank)
+            cells_and_names = zip(filled.levels, names, strict=True)
             others += any(cells.get(level, "").strip() not in ("", name) for level, name in cells_and_names)
         if others:
             return f"{others} labels of its own are filled in"
     rows = [
-        (rank, key, sources.path.get(key, ""), sources.picture.get(key, ""), *labels.rows.get(key, blank))
+        (rank, key, sources.path.get(key, ""), sources.picture.get(key, ""), *filled.rows.get(key, blank))
         for rank, key in enumerate(picks)
     ]
-    write_csv(file, (*COLUMNS, *labels.levels), rows)
+    write_csv(file, (*COLUMNS, *filled.levels), rows)
     return ""
 
 
 def refuse_missing(
-    file: Path, wanted: Wanted, missing: Sequence[str], labels: Labels, sources: Sources, picks: Path, page: Path
+    file: Path, wanted: Wanted, why: Mapping[str, str], filled: Labels, sources: Sources, picks: Path, page: Path
 ) -> None:
-    """Raises SourceError, which says where to type the missing labels; writes the template for them first."""
+    """Raises SourceError, which says where to type the missing labels; writes the template for them first.
+
+    `why` says of each pick without a label why it has none.
+    """
     template = file.with_name(TEMPLATE)
-    reason = offer_template(template, wanted.keys, sources, labels)
+    reason = offer_template(template, wanted.keys, sources, filled)
     kept = f" (kept as it is: {reason})" if reason else ""
     coarse = sum(level > 0 for level in wanted.levels)
-    least = f" (for the last {coarse} at least one in the column {labels.levels[1]})" if coarse else ""
-    found = f"got none for {len(missing)} of them, such as {missing[0]}" if file.is_file() else "found no file"
+    least = f" (for the last {coarse} at least one in the column {filled.levels[1]})" if coarse else ""
+    found = f"got none for {len(why)} of them, such as {next(iter(why))}" if file.is_file() else "found no file"
     raise SourceError(
-        f"{file}: expected labels for the {len(wanted.keys)} picks in {picks}{least}, {found}; "
+        f"{file}: expected labels for half of the {len(wanted.keys)} picks in {picks}{least}, {found}; "
         f"type them into {page}, or fill in {template}{kept}, and save as {file}"
     )

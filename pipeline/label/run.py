@@ -18,8 +18,9 @@ from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
 from pipeline.base.params import Block
 from pipeline.label.earlier import of_rounds
+from pipeline.label.marks import log_missing, why_without, without_marks
 from pipeline.label.page import render
-from pipeline.label.person import FileParams, levels_to_ask, read_labels, refuse_missing
+from pipeline.label.person import FileParams, levels_to_ask, read_written, refuse_missing
 from pipeline.label.tally import log_classes, log_new
 from pipeline.label.wanted import Wanted, look_up
 
@@ -70,9 +71,10 @@ def label(
     source: AnswersParams | FileParams,
     reading: Reading,
 ) -> Labels:
-    """Writes the page and, when each pick has a label, labels.csv with those of finished rounds; gives the picks' own.
+    """Writes the page, and labels.csv with the labels of finished rounds; gives the picks' own.
 
-    Raises SourceError where labels are missing from a person's file; then the page asks for them.
+    Raises SourceError where a person's file has labels for less than half of the picks and is not complete, with a row
+    for each of the others; then there is the page alone, which asks for them.
     """
     picks = Selection.read(select / "picks.csv").keys
     wanted = Wanted(picks, params.levels(len(picks)))
@@ -86,23 +88,29 @@ def label(
     earlier, known = of_rounds(rounds, index, sources, levels, classes)
     if isinstance(source, FileParams):
         file = Path(source.path)
-        labels = read_labels(file, index, known, levels, sources) if file.is_file() else Labels(levels, {})
+        written = read_written(file, index, known, levels, sources)
+        labels = without_marks(written).completed(file)
     else:
-        labels = look_up(wanted, answers, ingest / "answers.csv")
-    missing = wanted.without_label(labels)
+        written, labels = Labels(levels, {}), look_up(wanted, answers, ingest / "answers.csv")
+    everything = joined(earlier, wanted.labels_in(labels)).completed(out / "labels.csv")
+    why = why_without(wanted.without_label(labels), written, labels)
+    enough = len(why) <= len(picks) / 2 or (len(why) < len(picks) and all(why.values()))
+    goes_on = enough and any(names[0] for names in everything.rows.values())
+    filled = Labels(levels, {**written.rows, **labels.rows})
     with whole_folder(out, spare=("labels.csv", "audit.csv")) as part:
-        page = render(wanted, manifest, index, sources, known, labels, reading)
+        page = render(wanted, manifest, index, sources, known, filled, reading)
         (part / "page.html").write_text(page, encoding="utf-8")
-        if not missing:
-            everything = joined(earlier, wanted.labels_in(labels)).completed(out / "labels.csv")
+        if goes_on:
             everything.write(part / "labels.csv")
             Labels(["label"], {}).write(part / "audit.csv")
-    if missing and isinstance(source, FileParams):
-        refuse_missing(file, wanted, missing, labels, sources, select / "picks.csv", out / "page.html")
+    if isinstance(source, FileParams):
+        if not goes_on:
+            refuse_missing(file, wanted, why, filled, sources, select / "picks.csv", out / "page.html")
+        if why:
+            log_missing(why, len(picks), file.name, sources)
+        log_classes(everything, classes)
     labelled = wanted.labels_in(everything)
     log_new(everything, classes)
-    if isinstance(source, FileParams):
-        log_classes(everything, classes)
     alone = _classes_without_parent(labelled) if wanted.depth > 1 else []
     if alone:
         names = first_names(alone)

@@ -69,15 +69,17 @@ class Element {
 let focused = null;
 const marks = { "&#34;": '"', "&lt;": "<", "&gt;": ">", "&amp;": "&" };
 const unescape = (s) => s.replace(/&#34;|&lt;|&gt;|&amp;/g, (mark) => marks[mark]);
-const inputs = [...text.matchAll(/<input [^>]*>/g)].map(([tag]) => {
+const elements = (name) => [...text.matchAll(new RegExp(`<${name} [^>]*>`, "g"))].map(([tag]) => {
   const data = [...tag.matchAll(/data-(\\w+)="([^"]*)"/g)].map(([, name, value]) => [name, unescape(value)]);
   const element = new Element(Object.fromEntries(data));
-  element.value = unescape(tag.match(/ value="([^"]*)"/)[1]);
+  element.value = unescape(tag.match(/ value="([^"]*)"/)?.[1] ?? "");
   return element;
 });
+const inputs = elements("input"), buttons = elements("button").filter((button) => button.dataset.mark);
 const byId = { count: new Element({}), save: new Element({}) };
 const createElement = () => new Element({});
-globalThis.document = { querySelectorAll: () => inputs, getElementById: (id) => byId[id], createElement };
+const querySelectorAll = (what) => what.startsWith("input") ? inputs : buttons;
+globalThis.document = { querySelectorAll, getElementById: (id) => byId[id], createElement };
 const [setItem, removeItem] = [(k, v) => kept.set(k, v), (k) => kept.delete(k)];
 globalThis.localStorage = { getItem: (k) => kept.get(k) ?? null, setItem, removeItem };
 globalThis.Blob = class { constructor(parts) { this.text = parts.join(""); } };
@@ -85,6 +87,7 @@ globalThis.URL = { createObjectURL: (blob) => blob.text, revokeObjectURL: () => 
 (0, eval)(text.match(/<script>([^]*)<\\/script>/)[1]);
 const start = inputs.indexOf(focused);
 for (const [at, value] of JSON.parse(process.argv[3])) {
+  if (value === null) { buttons[at].on.click(); continue; }
   inputs[at].value = value;
   inputs[at].on.input();
   inputs[at].on.keydown({ key: "Enter", preventDefault() {} });
@@ -96,7 +99,10 @@ console.log(JSON.stringify({ start, end, count: byId.count.textContent, kept: [.
 
 
 def use(kept, typed):
-    """What the page's script does with what the browser keeps from before, and with what is typed into its fields."""
+    """What the page's script does with what the browser keeps from before, and with what is typed into its fields.
+
+    In place of a text None presses the button of that number: each pick has "skip" and "not usable".
+    """
     command = ["node", "-", json.dumps(kept), json.dumps(typed)]
     return json.loads(subprocess.run(command, input=BROWSER, capture_output=True, text=True, check=True).stdout)
 
@@ -108,20 +114,34 @@ needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node runs 
 def test_the_script_keeps_what_is_typed_and_saves_a_file_that_the_stage_reads():
     refusal(*FROM_FILE)
     first = use([], [[0, "cat"], [1, "ant & bee"]])
-    assert (first["start"], first["end"], first["count"]) == (0, 2, "2 of 3 labelled")
+    assert (first["start"], first["end"], first["count"]) == (0, 2, "2 of 3 labelled, 1 left")
     second = use(first["kept"], [[2, 'dog, the "third"']])
     assert (second["start"], second["end"], second["count"]) == (2, "save", "3 of 3 labelled")
-    assert use(second["kept"], [[0, ""]])["count"] == "2 of 3 labelled"
-    labelled("key,label\nkey1,dog\nkey3,cat\n")  # what the browser keeps has the last word
+    assert use(second["kept"], [[0, ""]])["count"] == "2 of 3 labelled, 1 left"
+    labelled("key,label\nkey1,dog\n")  # what the browser keeps has the last word
     refusal(*FROM_FILE)
     partial = use(first["kept"], [])
-    assert (partial["start"], partial["count"]) == (0, "3 of 3 labelled")
-    assert re.findall(r",([^,\s][^,]*)\n", partial["saved"][0][1]) == ["label", "cat", "ant & bee", "cat"]
+    assert (partial["start"], partial["count"]) == (2, "2 of 3 labelled, 1 left")
+    assert re.findall(r",([^,\s][^,]*)\n", partial["saved"][0][1]) == ["label", "cat", "ant & bee"]
     [[name, text]] = second["saved"]
     assert name == "labels.csv"
     classes(label=[])
     labelled(text)
     assert labels(*FROM_FILE)[0] == 'key,label\nkey1,ant & bee\nkey3,"dog, the ""third"""\nkey4,cat\n'
+
+
+@needs_node
+def test_the_buttons_mark_a_pick_and_the_file_may_be_saved_with_gaps(caplog):
+    caplog.set_level("INFO")
+    refusal(*FROM_FILE)
+    done = use([], [[2, None], [5, None], [4, None], [4, None], [5, None]])  # the last pick: on, over, off, on
+    assert (done["end"], done["count"]) == ("save", "0 of 3 labelled, 2 skipped or not usable, 1 left")
+    done = use(done["kept"], [[0, "cat"]])
+    assert (done["start"], done["count"]) == (0, "1 of 3 labelled, 2 skipped or not usable")
+    labelled(done["saved"][0][1])
+    assert labels(*FROM_FILE)[0] == "key,label\nkey4,cat\n"
+    assert "label: 2 of 3 picks have no label (1 skipped, 1 not usable)" in caplog.messages
+    assert re.findall("<b>(.*)</b>", page()) == ["cat", "[skip]", "[unusable]"]
 
 
 @needs_node

@@ -27,7 +27,7 @@ from tests.label.small_set import (
 )
 
 MISSING = (
-    f"{FILE}: expected labels for the 3 picks in data/select/picks.csv, {{}}; "
+    f"{FILE}: expected labels for half of the 3 picks in data/select/picks.csv, {{}}; "
     f"type them into data/label/page.html, or fill in {TEMPLATE}, and save as {FILE}"
 )
 
@@ -68,9 +68,10 @@ def test_a_template_with_somebodys_work_is_never_overwritten(text, why):
 @pytest.mark.parametrize(
     ("text", "found", "filled"),
     [
-        ("key,label\nkey1,dog\nkey3,cat\n", "1 of them, such as key4", ["", "dog", "cat"]),
-        ("key,label\nkey1,dog\nkey3, \nkey4,ant & bee\n", "1 of them, such as key3", ["ant & bee", "dog", ""]),
+        ("key,label\nkey1,dog\n", "2 of them, such as key4", ["", "dog", ""]),
+        ("key,label\nkey1,[Skip]\nkey3, dog\n", "2 of them, such as key4", ["", "[skip]", "dog"]),
         ("key,label\nkey0,dog\n", "3 of them, such as key4", ["", "", ""]),
+        ("key,label\nkey1,\nkey3,[UNUSABLE]\nkey4,\n", "3 of them, such as key4", ["", "", "[unusable]"]),
     ],
 )
 def test_labels_for_a_part_of_the_picks_are_filled_in_on_page_and_template(text, found, filled):
@@ -82,10 +83,31 @@ def test_labels_for_a_part_of_the_picks_are_filled_in_on_page_and_template(text,
     assert [(row[1], row[4]) for row in template()[1:]] == list(zip(PICKS, filled, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("text", "written", "said"),
+    [
+        ("key1,dog\nkey3,cat\n", "key1,dog\nkey3,cat\n", "1 of 3 picks have no label (1 not in labels.csv)"),
+        ("key1,dog\nkey3,\nkey4,-1\n", "key1,dog\n", "2 of 3 picks have no label (2 skipped)"),
+        ("key1,[unusable]\nkey3,[SKIP]\nkey4,cat\n", "key4,cat\n",
+         "2 of 3 picks have no label (1 not usable, 1 skipped)"),
+        ("key1,[Unusable]\nkey3,dog\nkey4,cat\n", "key3,dog\nkey4,cat\n", f"not usable: {path_of('key1')}"),
+    ],
+)  # fmt: skip
+def test_the_chain_goes_on_with_half_of_the_labels_or_a_row_for_each_pick(text, written, said, caplog):
+    caplog.set_level("INFO")
+    labelled(f"key,label\n{text}")
+    assert labels(*FROM_FILE) == (f"key,label\n{written}", f"file: {written.count(',')} labels\n")
+    assert f"label: {said}" in caplog.messages
+
+
 def test_a_template_filled_in_from_the_file_follows_the_picks_and_keeps_coarser_levels():
     classes(label=NAMES, group=["pet"])
     labelled("key,label,group\nkey1,dog,pet\n")
-    for picks in (["key4", "key1"], ["key1", "key0"], ["key0"]):  # the label of key1 is in the file still
+    for picks in (
+        ["key4", "key1", "key2"],
+        ["key1", "key0", "key2"],
+        ["key0"],
+    ):  # the label of key1 is in the file still
         pick(*picks)
         refusal(*FROM_FILE)
         header, *rows = template()
@@ -123,14 +145,20 @@ def test_a_person_labels_the_last_picks_coarsely():
         ("key4", "label", "1"), ("key4", "coarse", ""), ("key1", "label", "1"), ("key1", "coarse", ""),
         ("key3", "coarse", "1"),
     ]  # fmt: skip
-    labelled("key,label\nkey4,cat\nkey1,cat\n")  # the column that is missing is asked for all the same
-    assert "got none for 1 of them, such as key3" in refusal(*FROM_FILE, *COARSE)
+    labelled("key,label\nkey4,cat\n")  # the column that is missing is asked for all the same
+    assert "got none for 2 of them, such as key1" in refusal(*FROM_FILE, *COARSE)
     assert len(re.findall(r"<input ", page())) == len(fields)
     assert template()[0] == ["rank", "key", "path", "picture", "label", "coarse"]
     for last, said in ((",insect", ", 1 of them coarse"), ("ant,", "")):  # a finer label than asked for is welcome
         labelled(f"key,label,coarse\nkey4,cat,pet\nkey1,cat,\nkey3,{last}\n")
         written = f"key,label,coarse\nkey1,cat,pet\nkey3,{last}\nkey4,cat,pet\n"
         assert labels(*FROM_FILE, *COARSE) == (written, f"file: 3 labels{said}\n")
+
+
+def test_coarse_labels_alone_are_too_few():
+    nothing_known()
+    labelled("key,label,coarse\nkey1,,pet\nkey3,,insect\n")
+    assert "got none for 1 of them, such as key4" in refusal(*FROM_FILE, "--set", "label.coarse_budget=2")
 
 
 def test_classes_of_which_no_row_says_what_is_above_them_are_named(caplog):
@@ -158,7 +186,7 @@ def test_labels_belong_to_pictures(table, caplog):
     labelled(table)
     assert labels(*FROM_FILE)[0] == WITHOUT
     pictures(key1="new", key3="three", key4="four")
-    assert "got none for 1 of them, such as key1" in refusal(*FROM_FILE)
+    assert labels(*FROM_FILE)[0] == "key,label\nkey3,cat\nkey4,cat\n"
     assert (
         "label: 1 labels in data/annotations/labels.csv are not used, as their pictures were replaced or are gone: "
         in (caplog.text)
@@ -194,6 +222,7 @@ def test_labels_of_finished_rounds_belong_to_pictures_too():
         ("key,label,group\nkey1,dog,pet\nkey3,dog,insect\n",
          "key key3: expected one class above 'dog', got 'pet' and 'insect'"),
         ('key,label\nkey1,"a\nb"\n', "key key1: expected a label of one line, got 'a\\nb'"),
+        ("key,label\nkey1,[ skip ]\n", "key key1: expected a label, [skip] or [unusable], got '[ skip ]'"),
         ("key,label,label\nkey1,dog,cat\n", "expected each column once, got label twice"),
         ("key|label\nkey1|dog\n", "expected the columns key and label, got key|label"),
         ("key,label\n1.2E+19,dog\n", "key 1.2E+19: expected a training image's key, got a number that a spreadsheet "

@@ -1,0 +1,46 @@
+"""What a person writes in place of a class: that the class can't be told, or that the picture is of no use."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from pipeline.artifacts.labels import Labels, Sources
+from pipeline.base.errors import first_names
+
+log = logging.getLogger(__name__)
+
+SKIP, UNUSABLE = "[skip]", "[unusable]"  # in brackets, as a class may be called "skip"
+SKIPPED, NOT_USABLE = "skipped", "not usable"  # what each says; so does a row without a label
+
+
+def without_marks(written: Labels) -> Labels:
+    """The labels among what is written: none of an unusable image, and no rows without any."""
+    rows = {
+        key: ["" if name == SKIP else name for name in names]
+        for key, names in written.rows.items()
+        if UNUSABLE not in names
+    }
+    return Labels(written.levels, {key: names for key, names in rows.items() if any(names)})
+
+
+def why_without(keys: Sequence[str], written: Labels, labels: Labels) -> dict[str, str]:
+    """Why each of these picks has no label as fine as was asked for; "" where nothing is written of it."""
+    why = dict.fromkeys(keys, "")
+    for key in keys:
+        if UNUSABLE in written.rows.get(key, ()):
+            why[key] = NOT_USABLE
+        elif key in labels.rows:
+            why[key] = "coarser than asked"
+        elif key in written.rows:
+            why[key] = SKIPPED
+    return why
+
+
+def log_missing(why: Mapping[str, str], num_picks: int, file: str, sources: Sources) -> None:
+    """Logs how many picks have no label and why, and which of them are not usable."""
+    count = Counter(reason or f"not in {file}" for reason in why.values())
+    reasons = ", ".join(f"{count[reason]} {reason}" for reason in sorted(count, key=lambda name: -count[name]))
+    log.info("label: %d of %d picks have no label (%s)", len(why), num_picks, reasons)
+    unusable = [sources.path.get(key, key) for key, reason in why.items() if reason == NOT_USABLE]
+    if unusable:
+        log.info("label: not usable: %s", first_names(unusable))
