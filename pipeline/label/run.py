@@ -22,7 +22,7 @@ from pipeline.label.marks import log_missing, why_without, without_marks
 from pipeline.label.page import render
 from pipeline.label.person import FileParams, levels_to_ask, read_written, refuse_missing
 from pipeline.label.tally import log_classes, log_new
-from pipeline.label.wanted import Wanted, look_up
+from pipeline.label.wanted import Wanted, look_up, with_answers
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def label(
     if isinstance(source, FileParams):
         file = Path(source.path)
         written = read_written(file, index, known, levels, sources)
-        labels = without_marks(written).completed(file)
+        labels = with_answers(without_marks(written).completed(file), written, answers, picks, index.key)
     else:
         written, labels = Labels(levels, {}), look_up(wanted, answers, ingest / "answers.csv")
     everything = joined(earlier, wanted.labels_in(labels)).completed(out / "labels.csv")

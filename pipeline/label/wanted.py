@@ -1,11 +1,15 @@
 """The labels that are wanted, and their look-up in the answers that came with the images."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.rounds import joined
 from pipeline.base.errors import ArtifactError, first_names
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,21 @@ class Wanted:
         """The picks that have no label at their own level or a finer one."""
         picks = zip(self.keys, self.levels, strict=True)
         return [key for key, level in picks if not any(labels.rows.get(key, ())[: level + 1])]
+
+
+def with_answers(
+    labels: Labels, written: Labels, answers: Labels, picks: Sequence[str], images: Sequence[str]
+) -> Labels:
+    """The labels, and the answers of those picks of which a person wrote nothing.
+
+    If all training `images` have an answer, as in a benchmark, a person is asked all the same.
+    """
+    answered = {key for key in images if any(answers.rows.get(key, ()))}
+    known = [key for key in picks if key in answered and not any(written.rows.get(key, ()))]
+    if not known or len(answered) == len(images):
+        return labels
+    log.info("label: %d picks have an answer, and it is their label", len(known))
+    return joined(labels, Labels(answers.levels, {key: answers.rows[key] for key in known}), levels=labels.levels)
 
 
 def look_up(wanted: Wanted, answers: Labels, where: Path) -> Labels:

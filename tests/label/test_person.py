@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts.labels import Sources
+from pipeline.artifacts.labels import Labels, Sources
 from tests.label.small_set import (
     COARSE,
     FILE,
@@ -98,6 +98,23 @@ def test_the_chain_goes_on_with_half_of_the_labels_or_a_row_for_each_pick(text, 
     labelled(f"key,label\n{text}")
     assert labels(*FROM_FILE) == (f"key,label\n{written}", f"file: {written.count(',')} labels\n")
     assert f"label: {said}" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("answered", "text", "written"),
+    [
+        (["key4", "key3"], "key1,dog\n", "key1,dog\nkey3,ant & bee\nkey4,cat\n"),
+        (["key4", "key3", "key1"], "key1,dog\nkey3,\nkey4,[skip]\n", "key1,dog\nkey3,ant & bee\n"),
+        (KEYS[:6], "key1,dog\nkey3,\nkey4,\n", "key1,dog\n"),  # a benchmark: nothing is looked up
+    ],
+)
+def test_picks_that_have_an_answer_are_not_asked_for_where_others_have_none(answered, text, written, caplog):
+    caplog.set_level("INFO")
+    Labels(["label"], {key: [NAMES[int(key[3:]) % 3]] for key in answered}).write(INGEST / "answers.csv")
+    labelled(f"key,label\n{text}")
+    assert labels(*FROM_FILE)[0] == f"key,label\n{written}"
+    looked_up = written.count(",") - 1
+    assert (f"label: {looked_up} picks have an answer, and it is their label" in caplog.messages) == (looked_up > 0)
 
 
 def test_a_template_filled_in_from_the_file_follows_the_picks_and_keeps_coarser_levels():
