@@ -7,8 +7,9 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model_outputs import OUTPUTS, ModelOutputs
 from pipeline.artifacts.picks import Selection
-from pipeline.artifacts.rounds import next_round
+from pipeline.artifacts.rounds import next_number, next_round
 from pipeline.artifacts.shards import Index, Manifest
+from pipeline.artifacts.skipped import NOT_USABLE, Skipped, read_missing
 from pipeline.base.errors import ArtifactError
 from pipeline.base.files import read_json, sha256
 from pipeline.base.machine import Machine
@@ -23,9 +24,11 @@ def keep_round(
 ) -> tuple[Path, int]:
     """Writes the next round below `out`: the file with its labels, and their number.
 
-    Raises ArtifactError unless the model was trained on these labels and each pick has one.
+    Picks without a label are left out; one that is not usable is not picked again. Raises ArtifactError unless the
+    model was trained on these labels.
     """
-    for needed in (labels, model / "model.json"):
+    missing = labels.with_name("missing.csv")
+    for needed in (labels, missing, model / "model.json"):
         if not needed.is_file():
             raise ArtifactError(f"{needed}: expected what a finished `dvc repro` leaves, found none")
     file, new = next_round(out, Labels.read(labels), Selection.read(select / "picks.csv").keys)
@@ -43,5 +46,8 @@ def keep_round(
         features = Embeddings.read(parts)
     weight, bias = (part.detach().numpy() for part in net.head.cpu().linear())
     ModelOutputs(features, weight, bias).write(out / OUTPUTS)
+    unusable = {key: why for key, why in read_missing(missing).items() if why == NOT_USABLE}
+    if unusable:
+        Skipped.read(out).and_(unusable, next_number(out)).write(out)
     new.write(file)  # last: if anything before fails, the round is not kept, and the command may run again
     return file, len(new.rows)

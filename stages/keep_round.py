@@ -1,8 +1,8 @@
 """Finish a round: keep its labels in data/rounds, and the trained model's features of all training images.
 
-After it `dvc repro` selects the next images: never one of those kept, and with those in view. The methods margin,
-entropy, badge, uherding and dropquery read the model's outputs. Labels that were there before the first round go by
-hand into data/rounds/00/labels.csv (columns key,label).
+Picks without a label are left out. After it `dvc repro` selects the next images: never one of those kept or not usable,
+and with those kept in view. The methods margin, entropy, badge, uherding and dropquery read the model's outputs. Labels
+that were there before the first round go by hand into data/rounds/00/labels.csv (columns key,label).
 """
 
 from pathlib import Path

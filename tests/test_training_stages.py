@@ -17,6 +17,7 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model_outputs import ModelOutputs
 from pipeline.artifacts.shards import Index, Manifest
+from pipeline.artifacts.skipped import Skipped, write_missing
 from pipeline.base.files import read_csv, sha256
 from pipeline.nn.backbones import BACKBONES
 from pipeline.nn.classifier import Classifier, read_backbone
@@ -292,9 +293,13 @@ def test_two_processes_are_one_run(run):
 
 
 def test_a_round_of_coarse_labels_is_kept(run):
-    """After HierMatch: the finest layer is kept as one on all features, zero on the coarser slice."""
+    """After HierMatch: the finest layer is kept as one on all features, zero on the coarser slice.
+
+    Two picks have no label: they are left out, and the one that is not usable is not picked again.
+    """
     rows = Labels.read(run / "label/labels.csv").rows
-    keys = list(rows)
+    skipped, unusable, *keys = rows
+    write_missing(run / "label/missing.csv", {skipped: "skipped", unusable: "not usable"})
     table = {
         key: [rows[key][0] if i % 2 else "", "odd" if len(rows[key][0]) % 2 else "even"] for i, key in enumerate(keys)
     }
@@ -303,6 +308,7 @@ def test_a_round_of_coarse_labels_is_kept(run):
     result = call(keep_round)
     assert result.exit_code == 0, result.output
     assert Labels.read(run / "rounds/00/labels.csv").rows == {key: list(names) for key, names in table.items()}
+    assert Skipped.read(run / "rounds") == Skipped([unusable], ["not usable"], [0], [0])
     model = Classifier.read(run / "train")
     outputs = ModelOutputs.read(run / "rounds/outputs", Index.read(run / "ingest/index.parquet", "train").key)
     with torch.inference_mode():

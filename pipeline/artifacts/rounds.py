@@ -1,7 +1,8 @@
 """Finished rounds of labelling: a person's data, kept apart from what the chain writes.
 
 `data/rounds/NN/labels.csv` holds the labels of round NN, `data/rounds/outputs` the last model's features of all
-training images. A graph of stages has no cycles, so the command `keep_round` puts them there.
+training images, `data/rounds/skipped.csv` the picks that are not to be picked again. A graph of stages has no cycles,
+so the commands `keep_round` and `replace_picks` put them there.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model_outputs import OUTPUTS
+from pipeline.artifacts.skipped import FILE
 from pipeline.base.errors import ArtifactError
 from pipeline.base.files import read_csv
 
@@ -17,7 +19,7 @@ def round_files(folder: Path) -> list[Path]:
     """The label files of finished rounds, the oldest first; none of a missing folder. Refuses what is no round."""
     if not folder.is_dir():
         return []
-    others = {OUTPUTS, *(entry.name for entry in folder.iterdir() if entry.name.startswith("."))}
+    others = {OUTPUTS, FILE, *(entry.name for entry in folder.iterdir() if entry.name.startswith("."))}
     rounds = [entry for entry in folder.iterdir() if entry.name not in others]
     for entry in sorted(rounds):
         if not entry.name.isdecimal() or not (entry / "labels.csv").is_file():
@@ -64,16 +66,21 @@ def joined(*tables: Labels, levels: Sequence[str] = ()) -> Labels:
     return Labels(levels, rows)
 
 
+def next_number(folder: Path) -> int:
+    """The number of the round after the finished ones."""
+    return max((int(file.parent.name) for file in round_files(folder)), default=-1) + 1
+
+
 def next_round(folder: Path, labels: Labels, picks: Sequence[str]) -> tuple[Path, Labels]:
-    """The file of the next round, not written yet, and its labels: those of picks that no round holds."""
+    """The file of the next round, not written yet, and its labels: those of picks that no round holds.
+
+    Raises ArtifactError where there are none.
+    """
     before = read_rounds(folder).rows
     new = [key for key in picks if key not in before]
-    without = [key for key in new if not any(labels.rows.get(key, ()))]
+    rows = {key: labels.rows[key] for key in new if any(labels.rows.get(key, ()))}
     if not new:
         raise ArtifactError(f"{folder}: expected picks that no round holds, got {len(picks)} that are kept already")
-    if without:
-        raise ArtifactError(
-            f"{folder}: expected a label for each pick, got none for {len(without)}, first {without[0]}"
-        )
-    last = max((int(file.parent.name) for file in round_files(folder)), default=-1)
-    return folder / f"{last + 1:02d}" / "labels.csv", Labels(labels.levels, {key: labels.rows[key] for key in new})
+    if not rows:
+        raise ArtifactError(f"{folder}: expected a label for one pick at least, got none for {len(new)}")
+    return folder / f"{next_number(folder):02d}" / "labels.csv", Labels(labels.levels, rows)

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pipeline.artifacts.labels import Labels, Sources
+from pipeline.artifacts.skipped import NOT_USABLE, SKIPPED
 from pipeline.base.errors import first_names
 
 log = logging.getLogger(__name__)
 
 SKIP, UNUSABLE = "[skip]", "[unusable]"  # in brackets, as a class may be called "skip"
-SKIPPED, NOT_USABLE = "skipped", "not usable"  # what each says; so does a row without a label
 
 
 def without_marks(written: Labels) -> Labels:
@@ -24,23 +24,27 @@ def without_marks(written: Labels) -> Labels:
 
 
 def why_without(keys: Sequence[str], written: Labels, labels: Labels) -> dict[str, str]:
-    """Why each of these picks has no label as fine as was asked for; "" where nothing is written of it."""
-    why = dict.fromkeys(keys, "")
+    """Why each of these picks has no label as fine as was asked for; "" where it is not in the file."""
+    why = {}
     for key in keys:
-        if UNUSABLE in written.rows.get(key, ()):
+        names = written.rows.get(key, ())
+        if UNUSABLE in names:
             why[key] = NOT_USABLE
         elif key in labels.rows:
             why[key] = "coarser than asked"
-        elif key in written.rows:
-            why[key] = SKIPPED
+        else:
+            why[key] = SKIPPED if SKIP in names else "left empty" if names else ""
     return why
 
 
 def log_missing(why: Mapping[str, str], num_picks: int, file: str, sources: Sources) -> None:
-    """Logs how many picks have no label and why, and which of them are not usable."""
+    """Logs how many picks have no label and why, which of them are not usable, and how to get others in their place."""
     count = Counter(reason or f"not in {file}" for reason in why.values())
     reasons = ", ".join(f"{count[reason]} {reason}" for reason in sorted(count, key=lambda name: -count[name]))
     log.info("label: %d of %d picks have no label (%s)", len(why), num_picks, reasons)
     unusable = [sources.path.get(key, key) for key, reason in why.items() if reason == NOT_USABLE]
     if unusable:
         log.info("label: not usable: %s", first_names(unusable))
+    marked = count[SKIPPED] + count[NOT_USABLE]
+    if marked:
+        log.info("label: `python -m stages.replace_picks` asks for others in place of %d", marked)

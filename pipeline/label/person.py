@@ -8,6 +8,7 @@ from pydantic import field_validator
 
 from pipeline.artifacts.labels import Classes, Labels, Sources, level_names
 from pipeline.artifacts.shards import Index
+from pipeline.artifacts.skipped import NOT_USABLE, SKIPPED
 from pipeline.base.errors import ArtifactError, SourceError
 from pipeline.base.files import read_csv, write_csv
 from pipeline.base.params import Block
@@ -132,8 +133,12 @@ def refuse_missing(
     kept = f" (kept as it is: {reason})" if reason else ""
     coarse = sum(level > 0 for level in wanted.levels)
     least = f" (for the last {coarse} at least one in the column {filled.levels[1]})" if coarse else ""
+    marked = sum(reason in (SKIPPED, NOT_USABLE) for reason in why.values())
+    others = (
+        f"; `python -m stages.replace_picks` asks for others in place of the {marked} marked ones" if marked else ""
+    )
     found = f"got none for {len(why)} of them, such as {next(iter(why))}" if file.is_file() else "found no file"
     raise SourceError(
         f"{file}: expected labels for half of the {len(wanted.keys)} picks in {picks}{least}, {found}; "
-        f"type them into {page}, or fill in {template}{kept}, and save as {file}"
+        f"type them into {page}, or fill in {template}{kept}, and save as {file}{others}"
     )

@@ -13,6 +13,7 @@ from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.rounds import joined
 from pipeline.artifacts.shards import Index, Manifest
+from pipeline.artifacts.skipped import write_missing
 from pipeline.base.errors import ParamsError, first_names
 from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
@@ -71,10 +72,10 @@ def label(
     source: AnswersParams | FileParams,
     reading: Reading,
 ) -> Labels:
-    """Writes the page, and labels.csv with the labels of finished rounds; gives the picks' own.
+    """Writes the page, which picks have no label, and labels.csv with those of finished rounds; gives the picks' own.
 
     Raises SourceError where a person's file has labels for less than half of the picks and is not complete, with a row
-    for each of the others; then there is the page alone, which asks for them.
+    for each of the others; then there is no labels.csv, and the page asks for them.
     """
     picks = Selection.read(select / "picks.csv").keys
     wanted = Wanted(picks, params.levels(len(picks)))
@@ -100,6 +101,7 @@ def label(
     with whole_folder(out, spare=("labels.csv", "audit.csv")) as part:
         page = render(wanted, manifest, index, sources, known, filled, reading)
         (part / "page.html").write_text(page, encoding="utf-8")
+        write_missing(part / "missing.csv", why)
         if goes_on:
             everything.write(part / "labels.csv")
             Labels(["label"], {}).write(part / "audit.csv")

@@ -12,7 +12,8 @@ from numpy import ndarray
 from pipeline.artifacts.attributes import Attributes
 from pipeline.artifacts.embeddings import Embeddings, StoredEmbeddings
 from pipeline.artifacts.on_disk import Parts, RowNumbers
-from pipeline.artifacts.rounds import labelled_keys
+from pipeline.artifacts.rounds import labelled_keys, next_number
+from pipeline.artifacts.skipped import Skipped
 from pipeline.artifacts.vectors import read_keyed
 from pipeline.base.errors import ArtifactError
 
@@ -60,6 +61,23 @@ def labelled_rows(file: Path, keys: Sequence[str], *, bare: bool) -> tuple[list[
             f"{file}: key {strange}: expected the key of an image to select from, as in keys.txt, got none of these"
         )
     return known, np.array(sorted(row_of.values()), np.int64)
+
+
+def skipped_rows(file: Path, keys: Sequence[str]) -> tuple[Int64[ndarray, " s"], list[Int64[ndarray, " r"]]]:
+    """The rows that were skipped in the finished rounds that are in `file`, and in this one, request by request.
+
+    An image that is not there any more is none; nor is any, where `file` is no folder of rounds.
+    """
+    skipped, number = Skipped.read(file), next_number(file) if file.is_dir() else 0
+    wanted = set(skipped.keys)
+    row_of = {key: row for row, key in enumerate(keys) if key in wanted} if wanted else {}
+    there = [place for place, key in enumerate(skipped.keys) if key in row_of]
+    before = [row_of[skipped.keys[place]] for place in there if skipped.round[place] < number]
+    requests: dict[int, list[int]] = {}
+    for place in there:
+        if skipped.round[place] >= number:
+            requests.setdefault(skipped.request[place], []).append(row_of[skipped.keys[place]])
+    return np.array(before, np.int64), [np.array(requests[request], np.int64) for request in sorted(requests)]
 
 
 @dataclass(frozen=True)

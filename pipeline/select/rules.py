@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
 from pydantic import Field
 
-from pipeline.base.errors import ParamsError
 from pipeline.base.params import Block
 from pipeline.select.pool import Pool, Space
 from pipeline.select.selector import Picks, Selector
@@ -70,11 +69,6 @@ def choose(
         rows += fresh.tolist()
         # If a pass spends little, as its picks are dear or rule each other out, the next one asks for more.
         more = 2 * more if len(fresh) < room / 2 and cost[fresh].sum() < left / 2 else 1
-    if not rows:
-        raise ParamsError(
-            "select.rules: expected an image that may be picked, found none: each has a label, is near one that has, "
-            "is an outlier, is of a full group or costs more than select.max_cost"
-        )
     if len(rows) < budget:
         log.info("select: %d picks of %d: no other image may be picked", len(rows), budget)
     return Picks(np.array(rows, np.int64), np.array(scores), {**about, "passes": passes})

@@ -18,12 +18,13 @@ from pipeline.base.files import sha256, whole_folder, write_json
 from pipeline.base.log import write_log
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
-from pipeline.select.inputs import GroupsAndCosts, labelled_rows, read_embeddings, read_matrix
+from pipeline.select.inputs import GroupsAndCosts, labelled_rows, read_embeddings, read_matrix, skipped_rows
 from pipeline.select.methods import SELECTORS
 from pipeline.select.params import SelectParams
 from pipeline.select.pool import Outputs, Pool
 from pipeline.select.quality import quality
-from pipeline.select.rules import choose
+from pipeline.select.replaced import choose_others
+from pipeline.select.taken import without
 from pipeline.vectors import clustering
 
 INGESTED = Path("data/ingest/attributes.parquet")
@@ -48,7 +49,8 @@ def run(params: Params, embeddings: Path, vectors: Path | None, attributes: Path
     read = read_embeddings if vectors is None else read_matrix
     keys, x = read(file, on_disk=on_disk)
     known, labelled = labelled_rows(Path(block.labelled), keys, bare=vectors is not None)
-    pool = Pool.of(x, block.search, labelled)
+    skipped_before, skipped = skipped_rows(Path(block.labelled), keys)
+    pool = without(Pool.of(x, block.search, labelled), skipped_before)
     if selector.needs_outputs:
         outputs = ModelOutputs.read(Path(block.labelled) / OUTPUTS, keys)
         if outputs is not None:
@@ -57,7 +59,13 @@ def run(params: Params, embeddings: Path, vectors: Path | None, attributes: Path
     _refuse(params.where, block, file, pool, about)
     logged = vectors is None and out.suffix != ".csv"  # only then does `out` lie in a data folder
     with write_log(out.parent, "select", {"images": len(x)}) if logged else nullcontext():
-        picks = choose(selector, pool, block.budget, params.seed, block.rules, about.group, about.cost, block.max_cost)
+        how = pool, block.budget, params.seed, block.rules, about.group, about.cost, block.max_cost
+        picks = choose_others(skipped, selector, *how)
+        if len(picks.rows) == 0:
+            raise ParamsError(
+                "select.rules: expected an image that may be picked, found none: each has a label, is near one that "
+                "has, was skipped, is an outlier, is of a full group or costs more than select.max_cost"
+            )
         selection = Selection([keys[row] for row in picks.rows.tolist()], picks.scores)
         spent = float(about.cost[picks.rows].sum())
         if out.suffix == ".csv":
@@ -73,6 +81,7 @@ def run(params: Params, embeddings: Path, vectors: Path | None, attributes: Path
                 "found": {name: _six_digits(value) for name, value in picks.about.items()},
                 "quality": quality(pool.space, picks.rows, pool.labelled, params.seed),
                 "versions": {"numpy": np.__version__, "faiss": clustering.version()},
+                "skipped_before": len(skipped_before),
                 **_inputs(pool, known, attributes),
             }
             with whole_folder(out) as folder:

@@ -1,6 +1,7 @@
 """The labelled rows and the picks so far: how far others are from them, and which are copies of one of them."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,16 @@ def min_sq_dist(
         for part in spans(len(rows), geometry.QUERIES):
             np.minimum(least[part], sq_dists(x[rows[part]], right).min(axis=1), out=least[part])
     return least
+
+
+def without(pool: Pool, rows: Int64[ndarray, " k"]) -> Pool:
+    """The pool, where these rows are barred, and copies of them too, unless the vectors are on disk."""
+    barred = pool.barred.copy()
+    barred[rows] = True
+    if len(rows) and isinstance(pool.space.rows, ndarray):
+        x = pool.space.centred
+        barred |= min_sq_dist(x, np.arange(len(x)), rows) < pool.space.copy_sq_dist
+    return replace(pool, barred=barred)
 
 
 def farthest(pool: Pool, rows: Int64[ndarray, " k"], count: int) -> tuple[Int64[ndarray, " b"], Float32[ndarray, " b"]]:

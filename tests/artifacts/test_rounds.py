@@ -10,6 +10,7 @@ from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model import Weights
 from pipeline.artifacts.model_outputs import ModelOutputs
 from pipeline.artifacts.rounds import joined, labelled_keys, next_round, read_rounds
+from pipeline.artifacts.skipped import Skipped
 from tests.refusals import refusal_of as refusal
 
 ROUNDS = Path("data/rounds")
@@ -63,13 +64,27 @@ def test_a_round_that_a_person_took_away_is_not_written_over():
     assert keep_round(ROUNDS, labels(c="cat"), ["c"]) == ROUNDS / "02/labels.csv"
 
 
-def test_there_must_be_new_picks_and_all_of_them_labelled():
-    says = "data/rounds: expected a label for each pick, got none for 2, first b"
-    assert refusal(keep_round, ROUNDS, labels(a="cat", c=""), ["a", "b", "c"]) == says
+def test_there_must_be_new_picks_and_one_of_them_labelled():
+    says = "data/rounds: expected a label for one pick at least, got none for 2"
+    assert refusal(keep_round, ROUNDS, labels(a="cat", c=""), ["b", "c"]) == says
     assert labelled_keys(ROUNDS) == []
-    keep_round(ROUNDS, labels(a="cat"), ["a"])
+    keep_round(ROUNDS, labels(a="cat", c=""), ["a", "b", "c"])
+    assert labelled_keys(ROUNDS) == ["a"]
     says = "data/rounds: expected picks that no round holds, got 1 that are kept already"
     assert refusal(keep_round, ROUNDS, labels(a="cat"), ["a"]) == says
+
+
+def test_skipped_picks_lie_beside_the_rounds_request_by_request():
+    assert Skipped.read(ROUNDS).keys == []
+    Skipped.read(ROUNDS).and_({"a": "skipped", "b": "not usable"}, 0).write(ROUNDS)
+    Skipped.read(ROUNDS).and_({"b": "skipped", "c": "skipped"}, 1).write(ROUNDS)
+    found = Skipped.read(ROUNDS)
+    assert (found.keys, found.why) == (["a", "b", "c"], ["skipped", "not usable", "skipped"])
+    assert (found.round, found.request) == ([0, 0, 1], [0, 0, 1])
+    assert labelled_keys(ROUNDS) == []
+    for row, says in (("d,skipped,0,x", "key d: expected two numbers, got 0,x"), ("a,skipped,0,1", "key a: expected")):
+        (ROUNDS / "skipped.csv").write_text(f"key,why,round,request\na,skipped,0,0\n{row}\n")
+        assert says in refusal(Skipped.read, ROUNDS)
 
 
 def test_a_csv_in_place_of_rounds():

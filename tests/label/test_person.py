@@ -43,7 +43,7 @@ def template():
 
 def test_without_labels_it_says_where_everything_lies_and_takes_the_template_filled_in():
     assert refusal(*FROM_FILE) == MISSING.format("found no file")
-    assert [p.name for p in Path("data/label").iterdir()] == ["page.html"]
+    assert sorted(p.name for p in Path("data/label").iterdir()) == ["missing.csv", "page.html"]
     header, *rows = template()
     assert header == ["rank", "key", "path", "picture", "label"]
     assert rows == [[str(rank), key, path_of(key), "", ""] for rank, key in enumerate(PICKS)]
@@ -76,9 +76,10 @@ def test_a_template_with_somebodys_work_is_never_overwritten(text, why):
 )
 def test_labels_for_a_part_of_the_picks_are_filled_in_on_page_and_template(text, found, filled):
     labelled(text)
-    assert refusal(*FROM_FILE) == MISSING.format(f"got none for {found}")
+    others = "; `python -m stages.replace_picks` asks for others in place of the 1 marked ones" if "[" in text else ""
+    assert refusal(*FROM_FILE) == MISSING.format(f"got none for {found}") + others
     assert FILE.read_text() == text
-    assert [p.name for p in Path("data/label").iterdir()] == ["page.html"]
+    assert sorted(p.name for p in Path("data/label").iterdir()) == ["missing.csv", "page.html"]
     assert [html.unescape(value) for value in re.findall(r'<input [^>]*value="([^"]*)"', page())] == filled
     assert [(row[1], row[4]) for row in template()[1:]] == list(zip(PICKS, filled, strict=True))
 
@@ -87,7 +88,7 @@ def test_labels_for_a_part_of_the_picks_are_filled_in_on_page_and_template(text,
     ("text", "written", "said"),
     [
         ("key1,dog\nkey3,cat\n", "key1,dog\nkey3,cat\n", "1 of 3 picks have no label (1 not in labels.csv)"),
-        ("key1,dog\nkey3,\nkey4,-1\n", "key1,dog\n", "2 of 3 picks have no label (2 skipped)"),
+        ("key1,dog\nkey3,\nkey4,-1\n", "key1,dog\n", "2 of 3 picks have no label (2 left empty)"),
         ("key1,[unusable]\nkey3,[SKIP]\nkey4,cat\n", "key4,cat\n",
          "2 of 3 picks have no label (1 not usable, 1 skipped)"),
         ("key1,[Unusable]\nkey3,dog\nkey4,cat\n", "key3,dog\nkey4,cat\n", f"not usable: {path_of('key1')}"),

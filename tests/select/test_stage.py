@@ -19,6 +19,7 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model_outputs import ModelOutputs
 from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.skipped import Skipped
 from pipeline.select.methods import SELECTORS
 from stages.select import main
 from tests.imports import ROOT
@@ -89,8 +90,8 @@ def test_the_chain_writes_picks_and_a_record_without_times():
     x = Embeddings.read(Path("data/embed/train")).vectors
     assert found == {
         "method": "usl", "picks": 7, "cost": 7.0, "seed": 0, "n": 60, "d": 8,
-        "found": {"neighbours": "exact", "passes": 1},
-        "labelled_before": 0, "labelled_before_sha256": hashlib.sha256(b"").hexdigest(),
+        "found": {"neighbours": "exact", "passes": 1, "replaced": 0},
+        "labelled_before": 0, "labelled_before_sha256": hashlib.sha256(b"").hexdigest(), "skipped_before": 0,
         "vectors_sha256": hashlib.sha256(x.tobytes()).hexdigest(), "attributes_sha256": None, "outputs_sha256": None,
     }  # fmt: skip
     log = json.loads(Path("data/logs/select.json").read_text())
@@ -122,7 +123,7 @@ def test_only_the_selectors_that_train_import_torch():
 
 def test_a_bare_matrix_may_have_a_record_too_and_picks_alone_leave_no_log():
     done(*VECTORS, method="random")
-    assert (record("o")["found"], record("o")["select"]["budget"]) == ({"passes": 1}, 40)
+    assert (record("o")["found"], record("o")["select"]["budget"]) == ({"passes": 1, "replaced": 0}, 40)
     done("--out", "p.csv")
     assert {path.name for path in Path().iterdir()} == {"data", "o", "p.csv", "params.yaml", "x.npy"}
     assert not Path("data/logs").exists()
@@ -270,11 +271,29 @@ def test_attributes_are_refused(table, says):
     assert found.startswith("no.parquet: expected the columns key, group and cost, got")
 
 
+def test_skipped_picks_make_way_in_their_round_and_are_not_picked_later():
+    done(budget=6)
+    plain, rounds = picked(), Path("data/rounds")
+    Skipped([], [], [], []).and_({plain[1]: "skipped", "gone": "not usable"}, 0).write(rounds)
+    assert done(budget=6) == "auto: 6 of 60 images\n"
+    other = picked()
+    assert other[:5] == [key for key in plain if key != plain[1]]
+    assert other[5] not in plain
+    assert (record()["found"]["replaced"], record()["skipped_before"]) == (1, 0)
+    Labels(["label"], {key: ["cat"] for key in other}).write(rounds / "00/labels.csv")
+    done(budget=53)
+    assert set(KEYS) - set(picked()) == {*other, plain[1]}
+    assert (record()["found"]["replaced"], record()["skipped_before"]) == (0, 1)
+    assert refusal(budget=54).endswith("expected at most 53, the images of data/embed/train without a label, got 54")
+    np.save("other.npy", np.load("x.npy"))
+    done("--vectors", "other.npy", "--out", "o.csv", budget=6)  # not of these images
+
+
 def test_if_no_image_may_be_picked_it_says_so():
     Path("mine.csv").write_text("key\n0\n")
     assert refusal(*VECTORS, labelled="mine.csv", rules__min_distance=10) == (
-        "select.rules: expected an image that may be picked, found none: each has a label, is near one that has, is an "
-        "outlier, is of a full group or costs more than select.max_cost"
+        "select.rules: expected an image that may be picked, found none: each has a label, is near one that has, was "
+        "skipped, is an outlier, is of a full group or costs more than select.max_cost"
     )
 
 

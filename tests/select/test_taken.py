@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.select.sphere import on_sphere
-from pipeline.select.taken import Taken, farthest
+from pipeline.select.taken import Taken, farthest, without
 from pipeline.vectors.geometry import unit
 from tests.pools import cloud, pool
 
@@ -39,6 +39,13 @@ def test_distinct_rows_are_no_copies_of_those_before_them():
     taken = Taken.of(pool(x, labelled=(0,)), 6)
     assert list(taken.take_distinct(np.array([1, 2, 5, 3, 4, 11]))) == [2, 5, 11]
     assert list(taken.take_distinct(np.array([10, 7]))) == [7]
+
+
+def test_rows_that_are_barred_bar_their_copies():
+    x = np.repeat(cloud(4, 64), 2, axis=0)
+    given = pool(x, labelled=(0,), barred=(7,))
+    assert without(given, np.array([2])).free.tolist() == [False, True, False, False, True, True, True, False]
+    assert without(given, np.array([], np.int64)).free.tolist() == given.free.tolist()
 
 
 def test_farthest_is_gonzalez_with_the_lowest_row_on_ties():
