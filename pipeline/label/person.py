@@ -13,6 +13,7 @@ from pipeline.base.errors import ArtifactError, SourceError
 from pipeline.base.files import read_csv, write_csv
 from pipeline.base.params import Block
 from pipeline.base.tables import Table
+from pipeline.label.marks import SKIP, UNUSABLE
 from pipeline.label.pictures import bound
 from pipeline.label.spelling import one_spelling
 from pipeline.label.wanted import Wanted
@@ -140,5 +141,6 @@ def refuse_missing(
     found = f"got none for {len(why)} of them, such as {next(iter(why))}" if file.is_file() else "found no file"
     raise SourceError(
         f"{file}: expected labels for half of the {len(wanted.keys)} picks in {picks}{least}, {found}; "
-        f"type them into {page}, or fill in {template}{kept}, and save as {file}{others}"
+        f"type them into {page}, or fill in {template}{kept}, and save as {file}; "
+        f"{SKIP} and {UNUSABLE} may stand in place of a class{others}"
     )

@@ -28,7 +28,8 @@ from tests.label.small_set import (
 
 MISSING = (
     f"{FILE}: expected labels for half of the 3 picks in data/select/picks.csv, {{}}; "
-    f"type them into data/label/page.html, or fill in {TEMPLATE}, and save as {FILE}"
+    f"type them into data/label/page.html, or fill in {TEMPLATE}, and save as {FILE}; "
+    "[skip] and [unusable] may stand in place of a class"
 )
 
 
@@ -171,6 +172,12 @@ def test_a_person_labels_the_last_picks_coarsely():
         labelled(f"key,label,coarse\nkey4,cat,pet\nkey1,cat,\nkey3,{last}\n")
         written = f"key,label,coarse\nkey1,cat,pet\nkey3,{last}\nkey4,cat,pet\n"
         assert labels(*FROM_FILE, *COARSE) == (written, f"file: 3 labels{said}\n")
+    labelled(
+        "key,label,coarse\nkey4,cat,\nkey1,[skip],pet\nkey3,,insect\n"
+    )  # the class can't be told, but its kind can
+    written = "key,label,coarse\nkey1,,pet\nkey3,,insect\nkey4,cat,\n"
+    assert labels(*FROM_FILE, *COARSE) == (written, "file: 3 labels, 2 of them coarse\n")
+    assert Path("data/label/missing.csv").read_text() == "key,why\nkey1,coarser than asked\n"
 
 
 def test_coarse_labels_alone_are_too_few():
