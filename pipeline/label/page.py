@@ -26,16 +26,19 @@ def render(
     filled: Labels,
     reading: Reading | None = None,
 ) -> str:
-    """A page that needs no other file: every pick with its picture and label or mark; fields, where one has neither.
+    """A page that needs no other file: every image asked for, with its label or mark; fields, where one has neither.
 
     Where some picks are labelled at a coarser level only, the others have a field for that level too.
     """
-    mode: Literal["shown", "asked"] = "asked" if wanted.without_label(filled) else "shown"
-    shown = pictures(manifest, index, wanted.keys, SIDE, reading)
+    keys = [key for key, _ in wanted.asked]
+    blank = not all(any(filled.rows.get(key, ())) for key in wanted.audit)
+    mode: Literal["shown", "asked"] = "asked" if blank or wanted.without_label(filled) else "shown"
+    shown = pictures(manifest, index, keys, SIDE, reading)
     asked = filled.levels[: wanted.depth]
     cards = [
         {
             "rank": rank,
+            "audit": rank >= len(wanted.keys),
             "key": key,
             "path": sources.path.get(key, ""),
             "digest": sources.picture.get(key, ""),
@@ -49,7 +52,7 @@ def render(
                 if at >= level
             ],
         }
-        for rank, (key, level) in enumerate(zip(wanted.keys, wanted.levels, strict=True))
+        for rank, (key, level) in enumerate(wanted.asked)
     ]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -127,10 +127,10 @@ def refuse_missing(
 ) -> None:
     """Raises SourceError, which says where to type the missing labels; writes the template for them first.
 
-    `why` says of each pick without a label why it has none.
+    `why` says of each image without a label why it has none.
     """
     template = file.with_name(TEMPLATE)
-    reason = offer_template(template, wanted.keys, sources, filled)
+    reason = offer_template(template, [key for key, _ in wanted.asked], sources, filled)
     kept = f" (kept as it is: {reason})" if reason else ""
     coarse = sum(level > 0 for level in wanted.levels)
     least = f" (for the last {coarse} at least one in the column {filled.levels[1]})" if coarse else ""
@@ -138,9 +138,10 @@ def refuse_missing(
     others = (
         f"; `python -m stages.replace_picks` asks for others in place of the {marked} marked ones" if marked else ""
     )
+    audit = f" and of the {len(wanted.audit)} images of the audit" if wanted.audit else ""
     found = f"got none for {len(why)} of them, such as {next(iter(why))}" if file.is_file() else "found no file"
     raise SourceError(
-        f"{file}: expected labels for half of the {len(wanted.keys)} picks in {picks}{least}, {found}; "
+        f"{file}: expected labels for half of the {len(wanted.keys)} picks in {picks}{least}{audit}, {found}; "
         f"type them into {page}, or fill in {template}{kept}, and save as {file}; "
         f"{SKIP} and {UNUSABLE} may stand in place of a class{others}"
     )

@@ -21,13 +21,25 @@ NOTES = "pictures.csv"
 def bound(
     file: Path, keys: Sequence[str], labels: Sequence[str], said: Sequence[str], index: Index, sources: Sources
 ) -> list[str | None]:
-    """For each row of `file` the key of the training image that it labels now; None: its picture is not there any more.
+    """For each row of `file` the key of the training image that it labels now.
 
+    None: its picture is not there any more, or is held out for the test, as may be since the first answers came.
     `said` are the pictures in the rows, "" where a row has none; `labels` are the finest ones, "" for no label. A row
     with another label than was noted is a new one, of the picture that has the key now.
     """
-    if not sources.picture:
-        return list(keys)
+    found = _followed(file, keys, labels, said, index, sources) if sources.picture else list(keys)
+    train = {*index.key}
+    held_out = {key for key in found if key in sources.path and key not in train}
+    count = sum(key in held_out and bool(label) for key, label in zip(found, labels, strict=True))
+    if count:
+        log.warning("label: %d labels in %s are of images held out for the test, and are not used", count, file)
+    return [None if key in held_out else key for key in found]
+
+
+def _followed(
+    file: Path, keys: Sequence[str], labels: Sequence[str], said: Sequence[str], index: Index, sources: Sources
+) -> list[str | None]:
+    """The keys that the pictures of these rows have now."""
     notes = file.with_name(NOTES)
     noted = {(key, label): picture for key, picture, label in _read(notes)}
     now = [sources.picture.get(key, "") for key in keys]

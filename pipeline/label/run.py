@@ -1,4 +1,4 @@
-"""The stage: labels for the picks and for nothing else, from the images' own answers or from a person.
+"""The stage: labels for the picks and, to measure with, for an audit, from the images' own answers or from a person.
 
 The best picks get a label at the finest level, the last ones a coarse label only, as many as `coarse_budget` says.
 """
@@ -7,17 +7,18 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.rounds import joined
 from pipeline.artifacts.shards import Index, Manifest
-from pipeline.artifacts.skipped import write_missing
+from pipeline.artifacts.skipped import Skipped, write_missing
 from pipeline.base.errors import ParamsError, first_names
 from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
 from pipeline.base.params import Block
+from pipeline.label.audit import drawn, log_audit, of_audit
 from pipeline.label.earlier import of_rounds
 from pipeline.label.marks import log_missing, why_without, without_marks
 from pipeline.label.page import render
@@ -33,6 +34,8 @@ class LabelParams(Block):
 
     source: str
     coarse_budget: int | tuple[int, ...]  # picks, the last ones, of the next coarser level, or of each coarser level
+
+    audit: int = Field(ge=0)  # random images beside the picks, whose labels are measured on alone
 
     @field_validator("coarse_budget")
     @classmethod
@@ -72,31 +75,37 @@ def label(
     source: AnswersParams | FileParams,
     reading: Reading,
 ) -> Labels:
-    """Writes the page, which picks have no label, and labels.csv with those of finished rounds; gives the picks' own.
+    """Writes the page, which picks have no label, labels.csv with those of finished rounds, and audit.csv.
 
-    Raises SourceError where a person's file has labels for less than half of the picks and is not complete, with a row
-    for each of the others; then there is no labels.csv, and the page asks for them.
+    Gives the labels of the picks. Raises SourceError where a person's file has labels for less than half of the picks,
+    or of the audit, and is not complete, with a row for each of the others; then the page asks for them.
     """
     picks = Selection.read(select / "picks.csv").keys
-    wanted = Wanted(picks, params.levels(len(picks)))
+    coarse = params.levels(len(picks))
     manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet", "train")
     sources, classes = Sources.read(ingest / "sources.csv"), Classes.read(ingest / "classes.json")
     index.rows_of(picks, str(select / "picks.csv"), f"a training image of {ingest}")
     answers = Labels.read(ingest / "answers.csv")
     levels = answers.levels
     if isinstance(source, FileParams):
-        levels = levels_to_ask(levels, classes, wanted.depth, ingest / "classes.json")
+        levels = levels_to_ask(levels, classes, max(coarse, default=0) + 1, ingest / "classes.json")
     earlier, known = of_rounds(rounds, index, sources, levels, classes)
+    taken = {*picks, *earlier.rows, *Skipped.read(rounds).keys}
+    wanted = Wanted(picks, coarse, drawn(index.key, taken, params.audit))
     if isinstance(source, FileParams):
         file = Path(source.path)
         written = read_written(file, index, known, levels, sources)
-        labels = with_answers(without_marks(written).completed(file), written, answers, picks, index.key)
+        labels = with_answers(without_marks(written).completed(file), written, answers, wanted, index.key)
+        checked = of_audit(wanted.audit, labels)
     else:
         written, labels = Labels(levels, {}), look_up(wanted, answers, ingest / "answers.csv")
+        checked = of_audit(wanted.audit, answers)
     everything = joined(earlier, wanted.labels_in(labels)).completed(out / "labels.csv")
     why = why_without(wanted.without_label(labels), written, labels)
-    enough = len(why) <= len(picks) / 2 or (len(why) < len(picks) and all(why.values()))
-    goes_on = enough and any(names[0] for names in everything.rows.values())
+    not_audited = why_without([key for key in wanted.audit if key not in checked.rows], written, labels)
+    goes_on = enough(why, len(picks)) and any(names[0] for names in everything.rows.values())
+    if isinstance(source, FileParams):
+        goes_on = goes_on and enough(not_audited, len(wanted.audit))
     filled = Labels(levels, {**written.rows, **labels.rows})
     with whole_folder(out, spare=("labels.csv", "audit.csv")) as part:
         page = render(wanted, manifest, index, sources, known, filled, reading)
@@ -104,13 +113,17 @@ def label(
         write_missing(part / "missing.csv", why)
         if goes_on:
             everything.write(part / "labels.csv")
-            Labels(["label"], {}).write(part / "audit.csv")
+            checked.write(part / "audit.csv")
     if isinstance(source, FileParams):
         if not goes_on:
-            refuse_missing(file, wanted, why, filled, sources, select / "picks.csv", out / "page.html")
+            refuse_missing(
+                file, wanted, {**why, **not_audited}, filled, sources, select / "picks.csv", out / "page.html"
+            )
         if why:
             log_missing(why, len(picks), file.name, sources)
         log_classes(everything, classes)
+    if wanted.audit:
+        log_audit(len(wanted.audit), not_audited)
     labelled = wanted.labels_in(everything)
     log_new(everything, classes)
     alone = _classes_without_parent(labelled) if wanted.depth > 1 else []
@@ -118,6 +131,11 @@ def label(
         names = first_names(alone)
         log.warning("no row says which %s is above %s: write it once for each class", labelled.levels[1], names)
     return labelled
+
+
+def enough(why: Mapping[str, str], num_images: int) -> bool:
+    """Whether to go on without the labels of the images in `why`: the others are half, or of each something is said."""
+    return len(why) <= num_images / 2 or (len(why) < num_images and all(why.values()))
 
 
 def _classes_without_parent(labels: Labels) -> list[str]:

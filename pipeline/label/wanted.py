@@ -14,10 +14,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Wanted:
-    """The picks, best first, and for each the finest level that its label has; level 0 is the finest of all."""
+    """The picks, best first, and for each the finest level that its label has; level 0 is the finest of all.
+
+    `audit` are other images, whose labels of the finest level are to measure with.
+    """
 
     keys: Sequence[str]
     levels: Sequence[int]
+    audit: Sequence[str] = ()
 
     @property
     def depth(self) -> int:
@@ -27,24 +31,27 @@ class Wanted:
     def labels_in(self, labels: Labels) -> Labels:
         return Labels(labels.levels, {key: labels.rows[key] for key in self.keys if key in labels.rows})
 
+    @property
+    def asked(self) -> list[tuple[str, int]]:
+        """Every image that a label is asked for, with its level; the audit's come last."""
+        return [*zip(self.keys, self.levels, strict=True), *((key, 0) for key in self.audit)]
+
     def without_label(self, labels: Labels) -> list[str]:
         """The picks that have no label at their own level or a finer one."""
         picks = zip(self.keys, self.levels, strict=True)
         return [key for key, level in picks if not any(labels.rows.get(key, ())[: level + 1])]
 
 
-def with_answers(
-    labels: Labels, written: Labels, answers: Labels, picks: Sequence[str], images: Sequence[str]
-) -> Labels:
-    """The labels, and the answers of those picks of which a person wrote nothing.
+def with_answers(labels: Labels, written: Labels, answers: Labels, wanted: Wanted, images: Sequence[str]) -> Labels:
+    """The labels, and the answers of those images asked for of which a person wrote nothing.
 
     If all training `images` have an answer, as in a benchmark, a person is asked all the same.
     """
     answered = {key for key in images if any(answers.rows.get(key, ()))}
-    known = [key for key in picks if key in answered and not any(written.rows.get(key, ()))]
+    known = [key for key, _ in wanted.asked if key in answered and not any(written.rows.get(key, ()))]
     if not known or len(answered) == len(images):
         return labels
-    log.info("label: %d picks have an answer, and it is their label", len(known))
+    log.info("label: %d images have an answer, and it is their label", len(known))
     return joined(labels, Labels(answers.levels, {key: answers.rows[key] for key in known}), levels=labels.levels)
 
 

@@ -1,0 +1,65 @@
+"""The audit: random images beside the picks, asked for in the same file, and never trained on."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from pipeline.artifacts.labels import Labels
+from pipeline.label.audit import drawn
+from tests.label.small_set import FILE, FROM_FILE, KEYS, PICKS, TEMPLATE, labelled, labels, nothing_known, page, refusal
+
+TWO = (*FROM_FILE, "--set", "label.audit=2")
+AUDIT = Path("data/label/audit.csv")
+
+
+def test_images_are_drawn_by_their_keys_and_picks_are_left_out():
+    keys = [f"{i:04d}" for i in range(1000)]
+    first = drawn(keys, {}, 50)
+    assert drawn(reversed(keys), {}, 50) == first
+    assert drawn(keys, first[:2], 48) == first[2:]
+    assert len({*drawn(keys[:990], {}, 50)} & {*first}) >= 45
+    assert abs(sum(map(int, first)) / 50 - 500) < 4 * 289 / 50**0.5
+    assert drawn(keys, {}, 0) == []
+
+
+def test_its_images_are_asked_for_beside_the_picks_and_written_apart(caplog):
+    nothing_known()
+    assert (
+        "expected labels for half of the 3 picks in data/select/picks.csv and of the 2 images of the audit, found no"
+        in (refusal(*TWO))
+    )
+    keys = [row["key"] for row in csv.DictReader(TEMPLATE.read_text().splitlines())]
+    audit = keys[3:]
+    assert keys[:3] == PICKS
+    assert len({*audit} - {*PICKS} & {*KEYS[:6]}) == 2
+    assert page().count("audit · ") == 2
+    labelled("key,label\n" + "".join(f"{key},dog\n" for key in PICKS))
+    assert "got none for 2 of them" in refusal(*TWO)
+    assert not AUDIT.exists()
+    labelled("key,label\n" + "".join(f"{key},{name}\n" for key, name in zip(keys, [*"aab", "b", "a"], strict=True)))
+    caplog.set_level("INFO")
+    assert labels(*TWO)[0].count("\n") == 4
+    assert Labels.read(AUDIT).rows == {audit[0]: ["b"], audit[1]: ["a"]}
+    assert "label: audit: 2 of 2 images have a label, which is not trained on" in caplog.messages
+
+
+@pytest.mark.parametrize("rest", ["", "[skip]", "[unusable]"])
+def test_an_image_of_the_audit_may_be_skipped_with_a_word(rest, caplog):
+    nothing_known()
+    refusal(*TWO)
+    keys = [row["key"] for row in csv.DictReader(TEMPLATE.read_text().splitlines())]
+    labelled("key,label\n" + "".join(f"{key},{name}\n" for key, name in zip(keys, [*"aab", "b", rest], strict=True)))
+    labels(*TWO)
+    assert [*Labels.read(AUDIT).rows] == [keys[3]]
+    assert "label: audit: images without a label make the accuracy too high, if they were the hard ones" in (
+        caplog.messages
+    )
+
+
+def test_answers_that_came_with_the_images_do_too():
+    labels("--set", "label.audit=2")
+    rows = Labels.read(AUDIT).rows
+    assert len(rows) == 2
+    assert not {*rows} & {*PICKS}
+    assert FILE.exists() is False
