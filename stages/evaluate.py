@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.base.params import Params
+from pipeline.evaluate.headline import headline
 from pipeline.evaluate.run import evaluate
 from stages.cli import DATA, command, path_option
 
@@ -19,7 +20,7 @@ from stages.cli import DATA, command, path_option
 @path_option("--out", DATA / "evaluate")
 def main(params: Params, **paths: Path) -> None:
     values = evaluate(params, **paths)
-    click.echo("\n".join(f"{name} {value:.6g}" for name, value in sorted(values.items())))
+    click.echo(f"{headline(values)}; all metrics: {paths['out'] / 'metrics.json'}")
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def label(
             )
         if why:
             log_missing(why, len(picks), file.name, sources)
-        log_classes(everything, classes)
+        log_classes(everything, classes, checked)
     if wanted.audit:
         log_audit(len(wanted.audit), not_audited)
     labelled = wanted.labels_in(everything)

@@ -23,14 +23,20 @@ def log_new(labels: Labels, classes: Classes) -> None:
             log.info("label: %d classes%s are in no answer: %s", len(new), of, first_names(new))
 
 
-def log_classes(labels: Labels, classes: Classes) -> None:
+def log_classes(labels: Labels, classes: Classes, audit: Labels) -> None:
     """Logs how many labels each class has, the frequent ones first, and which new one with one label may be a slip."""
     count = Counter(names[0] for names in labels.rows.values() if names[0])
-    known = classes.names.get("label", ())
+    audited = {names[0] for names in audit.rows.values()}
+    known = {*classes.names.get("label", ()), *audited}
     shown = sorted(count, key=lambda name: (-count[name], name))[:SHOWN]
     more = f" and {len(count) - SHOWN} more classes" if len(count) > SHOWN else ""
     log.info("label: %s%s", ", ".join(f"{name} {count[name]}" for name in shown), more)
+    unlabelled = sorted(audited - count.keys())
+    if unlabelled:
+        log.warning(
+            "label: only the audit has images of %s: without a label no result names these", ", ".join(unlabelled)
+        )
     for name in sorted(name for name in count if count[name] == 1 and name not in known):
-        near = difflib.get_close_matches(name, [other for other in {*count, *known} if other != name], 1, SLIP)
+        near = difflib.get_close_matches(name, [other for other in sorted({*count, *known}) if other != name], 1, SLIP)
         if near:
             log.warning("label: the class %r has one label and is near %r: is it a slip?", name, near[0])

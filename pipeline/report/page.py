@@ -9,6 +9,7 @@ import jinja2
 import numpy as np
 
 from pipeline.evaluate import accuracy
+from pipeline.evaluate.headline import kind_of
 from pipeline.evaluate.metrics import absent, finest
 from pipeline.graph.estimate import FEW
 from pipeline.report import plots, tables
@@ -16,7 +17,6 @@ from pipeline.report.inputs import Run
 from pipeline.shards.pictures import Picture
 
 PICTURE_SIDE = 112  # pixels of the longer side of a picture, at most
-FEW_ANSWERS = 30  # of test images, below which an estimate from the labels says more: the interval is 35 points wide
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int) -
         seed=seed,
         m=run.metrics,
         few=run.metrics["n_labels"] < FEW,
-        measured=measured(run.metrics),
+        kind=kind_of(run.metrics),
         tested=tested(run.metrics),
         label=label,
         which="test images" if run.predictions.keys else "images without a label",
@@ -94,11 +94,6 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int) -
         squares=tables.squares(run),
         mixups=tables.mixups(run),
     )
-
-
-def measured(metrics: Mapping[str, float]) -> bool:
-    """Whether accuracy on test images is the headline: it needs `FEW_ANSWERS` of them, where there is an estimate."""
-    return "top1" in metrics and (metrics["n_test_answered"] >= FEW_ANSWERS or "estimated_top1" not in metrics)
 
 
 def tested(metrics: Mapping[str, float]) -> str:

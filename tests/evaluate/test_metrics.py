@@ -9,6 +9,7 @@ from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.predictions import PseudoLabels, Ranking
 from pipeline.base.errors import ArtifactError
 from pipeline.evaluate.accuracy import calibration
+from pipeline.evaluate.headline import headline
 from pipeline.evaluate.metrics import EvaluateParams, absent, gather, of_audit, with_answers
 from pipeline.evaluate.predict import SplitPredictions
 from pipeline.evaluate.probes import random_draws
@@ -161,3 +162,29 @@ def test_an_audit_is_the_accuracy_of_the_pseudo_labels_on_its_images():
     assert (found["n_audit"], found["audit_top1"]) == (4, 0.5)
     assert (found["audit_top1_low"], found["audit_top1_high"]) == pytest.approx((exact.low, exact.high))
     assert of_audit({}, guessed) == of_audit({"a": "ant"}, None) == {}
+
+
+MEASURED = {"top1": 0.9, "top1_low": 0.8, "top1_high": 0.95}
+AUDITED = {"n_audit": 50, "audit_top1": 0.7, "audit_top1_low": 0.6, "audit_top1_high": 0.8}
+ESTIMATED = {
+    "estimated_top1": 0.75,
+    "estimated_top1_low": 0.65,
+    "estimated_top1_high": 0.85,
+    "estimated_top1_at_least": 0.5,
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({**MEASURED, "n_test_answered": 30, **AUDITED, **ESTIMATED, "n_labels": 10},
+         "90.0% of 30 test images are right (95 %: 80.0% to 95.0%)"),
+        ({**MEASURED, "n_test_answered": 29, **AUDITED, **ESTIMATED, "n_labels": 10},
+         "70.0% of the images are right, by an audit of 50 (95 %: 60.0% to 80.0%)"),
+        ({**MEASURED, "n_test_answered": 29, **ESTIMATED, "n_labels": 40},
+         "75.0% of the images are right, by an estimate from the labels (95 %: 65.0% to 85.0%)"),
+        ({**ESTIMATED, "n_labels": 39}, "probably at least 50% of the images are right, by an estimate"),
+    ],
+)  # fmt: skip
+def test_the_headline_is_measured_where_it_can_be(values, says):
+    assert headline(values) == says

@@ -57,6 +57,17 @@ def test_an_image_of_the_audit_may_be_skipped_with_a_word(rest, caplog):
     )
 
 
+def test_a_class_of_the_audit_alone_is_named_and_a_label_near_it_asked_about(caplog):
+    nothing_known()
+    refusal(*TWO)
+    keys = [row["key"] for row in csv.DictReader(TEMPLATE.read_text().splitlines())]
+    names = ["ant", "ant", "sevn", "seven", "bee"]
+    labelled("key,label\n" + "".join(f"{key},{name}\n" for key, name in zip(keys, names, strict=True)))
+    labels(*TWO)
+    assert "label: only the audit has images of bee, seven: without a label no result names these" in caplog.messages
+    assert "label: the class 'sevn' has one label and is near 'seven': is it a slip?" in caplog.messages
+
+
 def test_answers_that_came_with_the_images_do_too():
     labels("--set", "label.audit=2")
     rows = Labels.read(AUDIT).rows

@@ -1,0 +1,34 @@
+"""The one figure of a run: accuracy that was measured, where it was on enough images, or else an estimate."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pipeline.graph.estimate import FEW
+
+FEW_ANSWERS = 30  # of test images, below which an estimate from the labels says more: the interval is 35 points wide
+
+Kind = Literal["test", "audit", "bound", "estimate"]
+
+
+def kind_of(metrics: Mapping[str, float]) -> Kind:
+    """Where the figure comes from: `bound` is the lower end of an estimate, all that fewer than `FEW` labels say."""
+    if "top1" in metrics and (metrics["n_test_answered"] >= FEW_ANSWERS or "estimated_top1" not in metrics):
+        return "test"
+    if "audit_top1" in metrics:
+        return "audit"
+    return "bound" if metrics["n_labels"] < FEW else "estimate"
+
+
+def headline(metrics: Mapping[str, float]) -> str:
+    """The figure in one line, with its 95 % interval."""
+    kind = kind_of(metrics)
+    if kind == "bound":
+        return f"probably at least {metrics['estimated_top1_at_least']:.0%} of the images are right, by an estimate"
+    name = {"test": "top1", "audit": "audit_top1", "estimate": "estimated_top1"}[kind]
+    share, low, high = (metrics[f"{name}{end}"] for end in ("", "_low", "_high"))
+    about = {
+        "test": f"of {metrics.get('n_test_answered')} test images are right",
+        "audit": f"of the images are right, by an audit of {metrics.get('n_audit')}",
+        "estimate": "of the images are right, by an estimate from the labels",
+    }[kind]
+    return f"{share:.1%} {about} (95 %: {low:.1%} to {high:.1%})"
