@@ -40,8 +40,10 @@ def keep_round(
     device = Device.choose(machine.precision)
     net = Classifier.read(model).to(device.device).eval()
     with tempfile.TemporaryDirectory() as folder:
-        parts, reading = Path(folder), machine.reading
-        files = embed_split(net.backbone, manifest, index, "train", params, device, parts, unit=False, reading=reading)
+        parts, reading, batch_size = Path(folder), machine.reading, net.images_a_pass(params.batch_size)
+        files = embed_split(
+            net.backbone, manifest, index, "train", batch_size, device, parts, unit=False, reading=reading
+        )
         join(files, manifest, index, "train", parts)
         features = Embeddings.read(parts)
     weight, bias = (part.detach().numpy() for part in net.head.cpu().linear())

@@ -35,6 +35,7 @@ from pipeline.embed.tables import check_finite, join, rows_in
 from pipeline.nn.classifier import read_backbone
 from pipeline.nn.device import Device
 from pipeline.nn.embedder import BACKBONE, PLAIN, look
+from pipeline.nn.pass_size import images_a_pass
 from pipeline.parallel import dist
 from pipeline.parallel.work import resumable
 from pipeline.shards.reader import read_shard
@@ -45,7 +46,7 @@ log = logging.getLogger(__name__)
 class EmbedParams(Block):
     """The block `embed`."""
 
-    batch_size: int = Field(ge=1)
+    batch_size: int = Field(ge=1)  # images in a pass, at most: `images_a_pass`
     views: tuple[Literal["backbone", "pixels", "hog"], ...]
     dim: int = Field(ge=1)  # that a view keeps, at most
     own: str  # a file of further vectors, or ""
@@ -63,7 +64,7 @@ def embed_split(
     manifest: Manifest,
     index: Index,
     split: str,
-    params: EmbedParams,
+    batch_size: int,
     device: Device,
     parts: Path,
     *,
@@ -88,7 +89,7 @@ def embed_split(
             if after is not None:
                 coming.append(pool.submit(read, shards[after]))
             images = coming.popleft().result()
-            found = embed(net, images.pixels, params.batch_size, device, unit=unit)
+            found = embed(net, images.pixels, batch_size, device, unit=unit)
             check_finite(found, images.keys, shards[number].path)
             with whole_file(files[number]) as part, part.open("wb") as opened:
                 np.save(opened, found)
@@ -134,9 +135,10 @@ def run(params: Params, ingest: Path, backbone: Path, out: Path) -> None:
         values = [block.model_dump(), shared]
         with resumable("embed", out, params=values, inputs=files, log=about) as (parts, folder):
             see, done = partial(look, net, block.views[1:]), {}
+            batch_size = images_a_pass(net, (manifest.channels, *manifest.size), block.batch_size)
             for split in sorted(manifest.splits):
                 done[split] = embed_split(
-                    see, manifest, index, split, block, device, parts, unit=False, reading=machine.reading
+                    see, manifest, index, split, batch_size, device, parts, unit=False, reading=machine.reading
                 )
             if folder is None:
                 return

@@ -58,6 +58,7 @@ def predict_split(
         level: class_sums(model.classes, parent) for level, parent in parents.items() if level not in model.head.names
     }
     names = {**model.head.names, **{level: names for level, (names, _) in sums.items()}}
+    batch_size = model.images_a_pass(batch_size)
     keys: list[str] = []
     found = {readout: [top(np.empty((0, len(classes)), np.float32))] for readout, classes in names.items()}
     for shard in manifest.splits[split]:
@@ -80,7 +81,7 @@ def predict_files(model: Classifier, files: Sequence[Path], root: Path, out: Pat
 
     Each of these is named on stderr, with the reason. Raises SourceError where no file can be read.
     """
-    bad = 0
+    bad, batch_size = 0, model.images_a_pass(batch_size)
 
     def read(file: Path) -> UInt8[ndarray, "c h w"] | str:
         try:

@@ -16,9 +16,10 @@ from pipeline.nn.device import channels_last
 from pipeline.nn.embedder import Embedder, View
 from pipeline.nn.heads import Head, Levels, Nearest, describe
 from pipeline.nn.neighbour_vote import NeighbourVote
+from pipeline.nn.pass_size import images_a_pass
 
 HEADS: dict[str, Callable[..., Head]] = {head.name: head for head in (Levels, Nearest, NeighbourVote)}
-INFERENCE_BATCH = 500  # images of a pass without gradient, where no parameter says how many
+INFERENCE_BATCH = 500  # images of a pass without gradient, at most, where no parameter says how many
 
 
 class Classifier(nn.Module):
@@ -40,6 +41,10 @@ class Classifier(nn.Module):
     def channels(self) -> int:
         """Number of channels of the images it takes."""
         return self.backbone.about["channels"]
+
+    def images_a_pass(self, most: int = INFERENCE_BATCH) -> int:
+        """How many images to give it at once where no gradient is wanted, so that memory stays bounded."""
+        return images_a_pass(self.backbone, (self.channels, *self.size), most)
 
     def forward(self, images: Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]) -> dict[str, Float[Tensor, "b _"]]:
         """Logits of each readout, `label` first; images are uint8 or floats in [0, 1]."""

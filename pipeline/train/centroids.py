@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pipeline.nn.classifier import INFERENCE_BATCH, Classifier
+from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Levels
 from pipeline.nn.norm import statistics_kept
 from pipeline.train.pixels import Pixels
@@ -29,7 +29,7 @@ def start_at_centroids(net: Classifier, images: Pixels, targets: Targets) -> Non
     sample = images.some(ORIGIN_SAMPLE)
     rows = torch.cat([targets.rows, sample])
     # Every so many-th image, so that each pass has its share of the labelled ones.
-    count = -(-len(rows) // INFERENCE_BATCH)
+    count = -(-len(rows) // net.images_a_pass())
     mixed = torch.cat([torch.arange(start, len(rows), count) for start in range(count)])
     with statistics_kept(net):
         parts = [net.backbone(part).float() for part in images.stream(rows[mixed].tensor_split(count))]

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.graph.probe import fit_targets
-from pipeline.nn.classifier import INFERENCE_BATCH, Classifier
+from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Levels
 from pipeline.nn.norm import statistics_kept
 from pipeline.train.centroids import start_at_centroids
@@ -33,7 +33,7 @@ def start_at_probe(net: Classifier, images: Pixels, graph: GraphTargets) -> None
     assert isinstance(net.head, Levels)
     rows = images.some(PROBE_SAMPLE)
     with torch.no_grad(), statistics_kept(net):
-        parts = [net.backbone(part).float() for part in images.stream(rows.split(INFERENCE_BATCH))]
+        parts = [net.backbone(part).float() for part in images.stream(rows.split(net.images_a_pass()))]
     weight, bias = probe_layer(torch.cat(parts)[:, net.head.starts[0] :], graph(rows.to(images.device)))
     with torch.no_grad():
         net.head.layer(0).weight.copy_(weight)

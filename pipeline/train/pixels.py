@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from pipeline.nn.classifier import INFERENCE_BATCH
 from pipeline.parallel import dist
 from pipeline.shards.by_step import ByStep
 from pipeline.shards.order import Order
@@ -90,13 +89,13 @@ def images_by_step(
 
 @torch.no_grad()
 def for_all_images(
-    images: Pixels, width: int, work: Callable[[UInt8[Tensor, "b c h w"]], Float[Tensor, "b d"]]
+    images: Pixels, batch_size: int, width: int, work: Callable[[UInt8[Tensor, "b c h w"]], Float[Tensor, "b d"]]
 ) -> Float[Tensor, "n d"]:
-    """`work`'s output for each image, `width` numbers, from `INFERENCE_BATCH` images at a time.
+    """`work`'s output for each image, `width` numbers, from `batch_size` images at a time.
 
     Each of several processes does its share of the work, and all get the whole table.
     """
-    parts = images.walk().split(INFERENCE_BATCH)[dist.rank() :: dist.world()]
+    parts = images.walk().split(batch_size)[dist.rank() :: dist.world()]
     table = torch.zeros(len(images), width, device=images.device)
     for rows, pixels in zip(parts, images.stream(parts), strict=True):
         table[rows.to(table.device)] = work(pixels).to(table.device)

@@ -17,7 +17,7 @@ from pipeline.base.machine import Machine
 from pipeline.base.params import Params
 from pipeline.fit import fit
 from pipeline.graph.propagation import PropagateParams
-from pipeline.nn.classifier import INFERENCE_BATCH, Classifier, read_backbone, untrained
+from pipeline.nn.classifier import Classifier, read_backbone, untrained
 from pipeline.nn.compute import reduce_cost
 from pipeline.nn.device import Device, channels_last
 from pipeline.nn.norm import synchronised
@@ -131,11 +131,12 @@ def log_labels(targets: Targets, method: str, *, every_level: bool) -> None:
 
 def predict(model: Classifier, images: Pixels) -> tuple[Int64[ndarray, "n t"], Float32[ndarray, "n t"]]:
     """The finest classes that the model thinks most probable for each image, by number, and their probabilities."""
+    batch_size = model.images_a_pass()
 
     def work(pixels: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b _"]:
-        numbers, p = top(model.probabilities(pixels, INFERENCE_BATCH)["label"].numpy())
+        numbers, p = top(model.probabilities(pixels, batch_size)["label"].numpy())
         return torch.from_numpy(np.concatenate([numbers.astype(np.float32), p], axis=1))
 
     t = min(TOP, len(model.classes))
-    numbers, p = np.split(for_all_images(images, 2 * t, work).cpu().numpy(), 2, axis=1)
+    numbers, p = np.split(for_all_images(images, batch_size, 2 * t, work).cpu().numpy(), 2, axis=1)
     return numbers.astype(np.int64), p

@@ -12,7 +12,7 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.model_outputs import ModelOutputs
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.files import sha256
-from pipeline.embed.run import EmbedParams, embed_split
+from pipeline.embed.run import embed_split
 from pipeline.nn.classifier import Classifier, read_backbone
 from pipeline.nn.device import Device
 from pipeline.nn.embedder import Embedder, look
@@ -135,18 +135,15 @@ def test_the_backbone_is_the_first_view():
 def test_embed_goes_on_after_the_shards_that_are_done(run, tmp_path):
     """A part that is there is taken as it is, and its shard is not read again: here it is gone."""
     manifest, index = Manifest.read(run / "ingest/manifest.json"), Index.read(run / "ingest/index.parquet")
-    device, params = (
-        Device(torch.device("cpu"), bf16=False),
-        EmbedParams(batch_size=50, views=("backbone",), dim=256, own=""),
-    )
+    device = Device(torch.device("cpu"), bf16=False)
     net = read_backbone(run / "pretrain").eval()
     (tmp_path / "parts").mkdir()
-    files = embed_split(net, manifest, index, "train", params, device, tmp_path / "parts")
+    files = embed_split(net, manifest, index, "train", 50, device, tmp_path / "parts")
     first = [file.read_bytes() for file in files]
     path = Path(manifest.splits["train"][0].path)
     path.rename(path.with_suffix(".away"))
     try:
-        again = embed_split(net, manifest, index, "train", params, device, tmp_path / "parts")
+        again = embed_split(net, manifest, index, "train", 50, device, tmp_path / "parts")
     finally:
         path.with_suffix(".away").rename(path)
     assert [file.read_bytes() for file in again] == first

@@ -123,7 +123,6 @@ def test_a_spoilt_image_is_named_in_its_batch_or_at_the_start(data, made):
 
 
 def test_for_all_images_is_each_image_once(data, made, monkeypatch):
-    monkeypatch.setattr("pipeline.train.pixels.INFERENCE_BATCH", 30)
     pixels = load(*data, "train", "").pixels
 
     def work(part):
@@ -132,13 +131,13 @@ def test_for_all_images_is_each_image_once(data, made, monkeypatch):
 
     whole = pixels.flatten(1)[:, 20:30] / 7
     for images in (made(), Resident(pixels)):
-        assert torch.equal(for_all_images(images, 10, work), whole)
+        assert torch.equal(for_all_images(images, 30, 10, work), whole)
     monkeypatch.setattr(dist, "world", lambda: 3)
     monkeypatch.setattr(dist, "total", lambda x: x)
     parts = []
     for rank in range(3):
         monkeypatch.setattr(dist, "rank", lambda rank=rank: rank)
-        parts.append(for_all_images(made(), 10, work))
+        parts.append(for_all_images(made(), 30, 10, work))
     assert all(0 < (part != 0).any(dim=1).sum() < 200 for part in parts)
     assert torch.equal(sum(parts), whole)
 

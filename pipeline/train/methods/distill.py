@@ -135,7 +135,9 @@ def teacher_logits(teacher: Classifier, images: Pixels, classes: Sequence[str]) 
     """The teacher's logits for all images, its classes in the order of `classes`."""
     teacher.to(images.device).eval()
     order = torch.tensor([teacher.classes.index(name) for name in classes], device=images.device)
-    return for_all_images(images, len(order), lambda pixels: teacher(pixels)["label"].float()[:, order])
+    return for_all_images(
+        images, teacher.images_a_pass(), len(order), lambda pixels: teacher(pixels)["label"].float()[:, order]
+    )
 
 
 def _shape(sides: tuple[int, int, int]) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pipeline.base.params import Block
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone, try_size
-from pipeline.nn.classifier import INFERENCE_BATCH, Classifier
+from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import LINEAR, Head, Levels, Nearest, soft_nearest
 from pipeline.nn.mlp import mlp
 from pipeline.nn.norm import statistics_kept
@@ -183,7 +183,8 @@ class Paws(EmaMethod[PawsBatch, PawsParams]):
         Every class that has a label weighs the same, as it does in training, whatever the number of its labels.
         """
         targets, head = self.task.targets, nearest(self.ema_net.eval())
-        parts = [self.ema_net.backbone(part) for part in images.stream(targets.rows.split(INFERENCE_BATCH))]
+        wanted = targets.rows.split(self.ema_net.images_a_pass())
+        parts = [self.ema_net.backbone(part) for part in images.stream(wanted)]
         head.supports.copy_(F.normalize(head.projector(torch.cat(parts)), dim=1))
         classes, place, counts = targets.labels[:, 0].unique(return_inverse=True, return_counts=True)
         weights = len(place) / (len(classes) * counts[place])

@@ -116,7 +116,7 @@ def test_training_on_few_labels_fetches_each_shard_once_an_epoch(server, tmp_pat
         assert torch.cat(rows[12:]).sort().values.tolist() == list(range(144))
         assert len(server.asked) <= 2 * 9
         server.asked.clear()
-        table = for_all_images(images, 36, lambda pixels: pixels.flatten(1).float())
+        table = for_all_images(images, 500, 36, lambda pixels: pixels.flatten(1).float())
         assert torch.equal(table, truth.flatten(1).float())
         assert len(server.asked) <= 9
 
