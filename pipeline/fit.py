@@ -31,7 +31,9 @@ from pipeline.parallel import dist
 from pipeline.parallel.stop import stop_requests
 
 CURVE_ROWS = 200
+FORECAST_SECONDS = 3.0  # of steps, after the first one, before the log says how long all will take
 LOG_SECONDS = 60.0  # between lines of the log, where there is no terminal for a bar
+UNITS = (3600, "h"), (60, "min"), (1, "s")  # seconds of each
 log = logging.getLogger(__name__)
 Batch = TypeVar("Batch")
 
@@ -92,7 +94,8 @@ def fit(
         raise TrainingError(f"{state}: expected a folder that all processes see, got resumes at steps {starts}")
     if start and dist.rank() == 0:
         log.info("continues after step %d of %d", start, num_steps)
-    saved = logged = time.monotonic()
+    saved = logged = began = time.monotonic()
+    said = False
     method.train()
     every = optim.accumulate
     with (
@@ -122,6 +125,12 @@ def fit(
                     log.info("step %d of %d: loss %.4f", row["step"], num_steps, row["loss"])
                     logged = time.monotonic()
             bar.update()
+            now = time.monotonic()
+            if step == start:
+                began = now  # the first step is slower: threads start, and torch.compile compiles
+            elif not said and now - began >= FORECAST_SECONDS and dist.rank() == 0:
+                log.info(forecast(num_steps - step - 1, (step - start) / (now - began)))
+                said = True
             if not moves or step + 1 == num_steps:
                 continue  # gradients that wait for others are not saved
             stop = dist.largest(requested())
@@ -137,6 +146,13 @@ def fit(
     if not all(tensor.isfinite().all() for tensor in method.state_dict().values()):
         raise TrainingError(f"step {num_steps} of {num_steps}: expected finite weights, got some that are not")
     return curve.rows
+
+
+def forecast(steps: int, speed: float) -> str:
+    """How long the steps that are left will take, at `speed` steps a second, which were measured."""
+    seconds = steps / speed
+    size, unit = next(pair for pair in UNITS if seconds >= 2 * pair[0] or pair[0] == 1)
+    return f"about {seconds / size:.0f} {unit} to go: {steps:,} steps, {speed:.2g} a second"
 
 
 class Curve:

@@ -1,12 +1,14 @@
 """The loop: an interrupted run ends in the same bytes, the curve is what happened, a bad loss is named by its step."""
 
+import re
+import time
 from contextlib import suppress
 
 import pytest
 import torch
 
 from pipeline.base.errors import TrainingError
-from pipeline.fit import Method, Step, fit
+from pipeline.fit import Method, Step, fit, forecast
 from pipeline.nn.device import Device
 from pipeline.parallel import dist
 from tests.digits import METHODS, OPTIM, learner, stopping
@@ -182,3 +184,32 @@ def test_without_a_terminal_the_log_tells_how_far_it_is(tmp_path, monkeypatch, c
     with caplog.at_level("INFO"):
         _, rows = run("simclr", tmp_path, steps=3)
     assert caplog.messages == [f"step {row['step']} of 3: loss {row['loss']:.4f}" for row in rows]
+
+
+def test_the_log_says_once_and_early_how_long_the_rest_takes(tmp_path, monkeypatch, caplog):
+    """From steps of a tenth of a second; the first one, which takes longer, says nothing of the others."""
+    monkeypatch.setattr("pipeline.fit.FORECAST_SECONDS", 0.3)
+
+    def batch_at(step):
+        time.sleep(0.1 if step else 1.0)
+        return torch.ones(2, 1, dtype=torch.float64)
+
+    with caplog.at_level("INFO"):
+        trained(Line(), batch_at, tmp_path, 20)
+    (message,) = caplog.messages
+    seconds, left, speed = re.fullmatch(r"about (\d+) s to go: (\d+) steps, (\S+) a second", message).groups()
+    assert 10 <= int(left) < 18
+    assert 2 < float(speed) < 10
+    assert int(seconds) == pytest.approx(int(left) / float(speed), abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "speed", "says"),
+    [
+        (1200, 10.0, "about 2 min to go: 1,200 steps, 10 a second"),
+        (1190, 10.0, "about 119 s to go: 1,190 steps, 10 a second"),
+        (50_000, 0.5, "about 28 h to go: 50,000 steps, 0.5 a second"),
+    ],
+)
+def test_a_forecast(steps, speed, says):
+    assert forecast(steps, speed) == says
