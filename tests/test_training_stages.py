@@ -185,6 +185,21 @@ def test_pretrain_none_is_the_fresh_network(run):
     assert read_backbone(run / "none").dim == 128
 
 
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_starts_from_weights_that_are_there(run, method):
+    """Those of a backbone of another seed; at such a small rate they stay what they are."""
+    assert call(pretrain, "seed=7", out="data/other").exit_code == 0
+    file, still = run / "other/backbone.safetensors", "pretrain.optim.learning_rate=1e-9"
+    weights = ("pretrain.start=weights", "pretrain.none.weights=file", f"pretrain.none.file={file}", still)
+    for name, sets in (("random", (still,)), ("weights", weights)):
+        result = call(pretrain, f"pretrain.method={method}", *sets, out=f"data/{name}")
+        assert result.exit_code == 0, result.output
+    nets = {name: read_backbone(run / name) for name in ("other", "random", "weights")}
+    bodies = {name: dict(net.body.named_parameters()) for name, net in nets.items()}
+    torch.testing.assert_close(bodies["weights"], bodies["other"])
+    assert not torch.allclose(bodies["random"]["0.weight"], bodies["other"]["0.weight"], atol=1e-3)
+
+
 @pytest.mark.parametrize("method", ["moco", "swav"])
 def test_images_that_do_not_fit_in_memory_are_read_for_each_batch(run, method):
     sets = (f"pretrain.method={method}", "pretrain.swav.local.count=2")

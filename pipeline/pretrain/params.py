@@ -1,6 +1,6 @@
 """The values of the block `pretrain` that all methods share."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -15,6 +15,7 @@ class PretrainParams(Block):
 
     method: str  # a name in the table of methods, or none
     backbone: str
+    start: Literal["scratch", "weights"]  # random weights, or those of the block `none`; method none has no choice
     steps: int = Field(ge=1, le=10**12)
     batch_size: int = Field(ge=2, le=10**7)  # images a step, those of all processes together
     view: ContrastiveView

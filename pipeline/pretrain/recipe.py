@@ -36,6 +36,7 @@ class Recipe:
 
     common: PretrainParams
     block: MethodParams  # of the method in use
+    weights: NoneParams | None  # that the backbone starts from, in place of random ones
     options: Architecture  # of the backbone in use
     machine: Machine
     seed: int
@@ -47,9 +48,11 @@ class Recipe:
         block = params.block(f"pretrain.{method}", METHODS[method].Params if method in METHODS else NoneParams)
         common = params.stage("pretrain", PretrainParams, {*METHODS, "none", "backbones"})
         name = params.method("pretrain.backbone", BACKBONES)
+        filled = method == "none" or common.start == "weights"
         return cls(
             common,
             block,
+            params.block("pretrain.none", NoneParams) if filled else None,
             params.block(f"pretrain.backbones.{name}", BACKBONES[name]),
             params.block("machine", Machine),
             params.seed,

@@ -40,12 +40,15 @@ def run(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
         backbone = recipe.backbone(pixels)
         device = Device.choose(machine.precision)
         method: Method[Views] | None = None
-        if isinstance(recipe.block, NoneParams):
-            fill(backbone, recipe.block.weights, recipe.block.file)
-        else:
+        if recipe.weights is not None:
+            fill(backbone, recipe.weights.weights, recipe.weights.file)
+            if recipe.weights.weights == "file":
+                files.append(Path(recipe.weights.file))
+        if not isinstance(recipe.block, NoneParams):
             method = recipe.learner(backbone, manifest.count("train"), manifest.size, device)
             reduce_cost(method, compiled=machine.compile, recompute=machine.recompute)
-        values = params.seed, common.model_dump(), recipe.block.model_dump(), backbone.about, device.about(), streamed
+        blocks = [block.model_dump() for block in (common, recipe.block, recipe.weights) if block is not None]
+        values = params.seed, blocks, backbone.about, device.about(), streamed
         log = {"images": common.steps * common.batch_size, "streamed": streamed} if method else {}
         with resumable("pretrain", out, params=values, inputs=files, log={**log, **device.about()}) as (state, folder):
             rows: list[dict[str, float]] = []

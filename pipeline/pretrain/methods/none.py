@@ -1,4 +1,4 @@
-"""No pretraining: the backbone keeps the weights that it starts from. All methods start from random ones."""
+"""No pretraining: the backbone keeps the weights that it starts from, as other methods can (`pretrain.start`)."""
 
 from pipeline.pretrain.method import MethodParams
 from pipeline.pretrain.weights import Start
