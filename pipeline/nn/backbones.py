@@ -50,6 +50,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.about: dict[str, Any] = {"name": name, "options": options.model_dump(), "channels": len(mean)}
         self.body, self.dim = options.build(len(mean))
+        self._num_frozen = 0
         self.register_buffer("mean", mean.float().reshape(1, -1, 1, 1))
         self.register_buffer("std", std.float().reshape(1, -1, 1, 1))
         for module in self.body.modules():
@@ -64,6 +65,24 @@ class Backbone(nn.Module):
             return self.body(x)
         except AssertionError as error:  # timm's way to refuse a size
             raise _not_taken(self, x, error) from error
+
+    def freeze(self, share: float) -> None:
+        """Keeps the first layers as they are, a share of those with weights: no gradient, batch norm in eval mode."""
+        self._num_frozen = round(share * len(self._layers()))
+        for layer in self._layers()[: self._num_frozen]:
+            for p in layer.parameters(recurse=False):
+                p.requires_grad = False
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Train mode for all but frozen layers."""
+        super().train(mode)
+        for layer in self._layers()[: self._num_frozen]:
+            layer.training = False
+        return self
+
+    def _layers(self) -> list[nn.Module]:
+        """The modules with weights of their own, in the order in which they are built: from the image on."""
+        return [module for module in self.body.modules() if any(True for _ in module.parameters(recurse=False))]
 
 
 def fresh(name: str, options: Architecture, pixels: UInt8[Tensor, "n c h w"]) -> Backbone:

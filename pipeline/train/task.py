@@ -1,9 +1,9 @@
 """What there is to learn from, and the params that all methods share."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.base.params import Block
 from pipeline.nn.optim import OptimParams
@@ -18,6 +18,7 @@ class TrainParams(Block):
 
     method: str
     start: Literal["pretrained", "scratch"]
+    frozen: float = Field(ge=0, le=1)  # share of the backbone's layers, the first ones, that stay as pretrained
     head: Literal["centroids", "propagated", "random"]  # what linear layers on a pretrained backbone begin as
     targets: Literal["own", "propagated"]  # what unlabelled images are taught: the method's guess, or the graph's too
     targets_share: float = Field(ge=0, le=1)  # of the graph in the guess at step 0, where it counts; falls to 0
@@ -31,6 +32,13 @@ class TrainParams(Block):
     weak: WeakView
     strong: StrongView
     optim: OptimParams
+
+    @field_validator("frozen")
+    @classmethod
+    def _pretrained(cls, share: float, info: Any) -> float:
+        if share > 0 and info.data.get("start") == "scratch":
+            raise ValueError("0 with start scratch, as random layers are worth no keeping")
+        return share
 
     @property
     def graph(self) -> bool:

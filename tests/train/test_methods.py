@@ -1,5 +1,7 @@
 """What holds of every training method: `tests/test_fit.py` has the resume and bfloat16."""
 
+import re
+
 import pytest
 import torch
 
@@ -55,6 +57,17 @@ def test_gradients_reach_what_learns_and_nothing_else(name):
         fixed |= {key for key, _ in method.named_parameters() if key.startswith("net.backbone")}
     assert learns == {key for key, _ in method.named_parameters()} - fixed
     assert all(p.grad.any() for p in method.parameters() if p.grad is not None and p.ndim > 1)
+
+
+@every
+def test_frozen_layers_stay_to_the_byte_and_the_others_learn(name, tmp_path):
+    """A third of the layers are the stem and the first block, with batch norm's statistics."""
+    method, feed = semi(name, task(frozen=1 / 3))
+    before = state_of(method)
+    trained(method, feed, tmp_path / "state", 6)
+    moved = changed(method, before)
+    assert not [key for key in moved if re.search(r"\.body\.[013]\.", key)]
+    assert any(re.search(r"\.body\.[45]\..*weight", key) for key in moved) == (name != "linear")
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ class Chosen:
         return METHODS[self.name].guesses
 
     def build(self, backbone: Backbone, task: Task) -> TrainMethod:
-        """The method around a backbone, which it trains in place."""
+        """The method around a backbone, which it trains in place, less the layers that `train.frozen` keeps."""
+        backbone.freeze(task.common.frozen)
         if self.base is not None:
             assert isinstance(self.params, HierMatchParams)
             return HierMatch(backbone, task, self.params, METHODS[self.base.name], self.base.params)
