@@ -42,6 +42,7 @@ def run(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
         method: Method[Views] | None = None
         if recipe.weights is not None:
             fill(backbone, recipe.weights.weights, recipe.weights.file)
+            backbone.freeze(recipe.weights.frozen)
             if recipe.weights.weights == "file":
                 files.append(Path(recipe.weights.file))
         if not isinstance(recipe.block, NoneParams):
