@@ -4,9 +4,10 @@ A block is a pydantic model without defaults: params.yaml is the only home of a 
 values, the name of its method and one sub-block for each method; only the sub-block of the method in use is read.
 """
 
+import difflib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.base.errors import ParamsError
+from pipeline.base.errors import ParamsError, first_line
 
 STAGES = ("ingest", "pretrain", "embed", "graph", "select", "label", "train", "evaluate", "report")
 RENAMED = (  # what a key was called, and what it is called now
@@ -51,6 +52,22 @@ def parse_yaml(text: str, where: str) -> Any:
         line = f" line {mark.line + 1}:" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ParamsError(f"{where}:{line} expected YAML, got: {problem}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand brackets
+        raise ParamsError(f"{where}: expected YAML, got: {first_line(error)}") from error
+
+
+def plain(tree: Any, where: str) -> str:
+    """The tree as JSON. Raises ParamsError for what JSON has no word for: a block in itself, a list as a key."""
+    try:
+        return json.dumps(tree, default=str)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ParamsError(f"{where}: expected names, numbers, texts, lists and blocks, got: {error}") from error
+
+
+def near(name: object, names: Iterable[object]) -> str:
+    """A question that goes behind a message about a name that is not there: which of the names is meant."""
+    found = difflib.get_close_matches(str(name), [other for other in map(str, names) if other != str(name)], 1)
+    return f"; is it {found[0]}?" if found else ""
 
 
 @dataclass(frozen=True)
@@ -70,14 +87,22 @@ class Params:
         except UnicodeDecodeError as error:
             raise ParamsError(f"{file}: expected UTF-8 text, got bytes that are not ({error.reason})") from error
         if not isinstance(tree, dict):
-            raise ParamsError(f"{file}: expected a mapping of blocks, got {type(tree).__name__}")
+            got = "an empty file" if tree is None else type(tree).__name__
+            raise ParamsError(f"{file}: expected a mapping of blocks, got {got}")
         for item in sets:
             overlay(tree, item)
-        refuse_renamed(tree, str(file))
-        unknown = sorted(str(key) for key in tree if key not in (*STAGES, "seed", "machine"))
+        return cls.of(tree, str(file))
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any], where: str) -> "Params":
+        """The tree, once its own keys are looked at; messages begin with `where`."""
+        plain(tree, where)
+        refuse_renamed(tree, where)
+        known = ("seed", "machine", *STAGES)
+        unknown = sorted(str(key) for key in tree if key not in known)
         if unknown:
-            raise ParamsError(f"{file}: unknown {unknown}; expected seed, machine, {', '.join(STAGES)}")
-        return cls(tree, str(file))
+            raise ParamsError(f"{where}: unknown {unknown}; expected {', '.join(known)}{near(unknown[0], known)}")
+        return cls(tree, where)
 
     @property
     def seed(self) -> int:
@@ -91,7 +116,9 @@ class Params:
         node: Any = self.tree
         parts = dotted.split(".")
         for depth, part in enumerate(parts):
-            if not isinstance(node, dict) or part not in node:
+            if not isinstance(node, dict):
+                raise ParamsError(f"{self.where}: {'.'.join(parts[:depth])}: expected a block, got {node!r}")
+            if part not in node:
                 raise ParamsError(f"{self.where}: {'.'.join(parts[: depth + 1])}: expected a value, found none")
             node = node[part]
         return node
@@ -111,7 +138,8 @@ class Params:
         """The name at `dotted` (such as `select.method`), refused unless it stands in the table."""
         name = self.lookup(dotted)
         if not isinstance(name, str) or name not in table:
-            raise ParamsError(f"{self.where}: {dotted}: expected one of {', '.join(sorted(table))}, got {name!r}")
+            choices = ", ".join(sorted(table))
+            raise ParamsError(f"{self.where}: {dotted}: expected one of {choices}, got {name!r}{near(name, table)}")
         return name
 
     def _check(self, dotted: str, values: Any, model: type[B]) -> B:
@@ -119,13 +147,16 @@ class Params:
             raise ParamsError(f"{self.where}: {dotted}: expected a block, got {values!r}")
         try:
             # By way of JSON, whose strict mode takes a list for a tuple and nothing else for anything else.
-            return model.model_validate_json(json.dumps(values, default=str))
+            return model.model_validate_json(plain(values, f"{self.where}: {dotted}"))
         except ValidationError as error:
-            raise ParamsError(f"{self.where}: {dotted}{_first_fault(error)}") from None
+            raise ParamsError(f"{self.where}: {dotted}{_first_fault(error, values)}") from None
 
 
 def overlay(tree: dict[str, Any], item: str) -> None:
-    """Lays one `dotted.key=value` over the tree in place, making blocks on the way where there are none."""
+    """Lays one `dotted.key=value` over the tree in place, making blocks on the way where there are none.
+
+    The value is YAML, but nothing is the empty text: a shell makes that of `key=""`.
+    """
     dotted, equals, text = item.partition("=")
     if not equals or not all(dotted.split(".")):
         raise ParamsError(f"--set {item}: expected dotted.key=value")
@@ -135,7 +166,7 @@ def overlay(tree: dict[str, Any], item: str) -> None:
         node = node.setdefault(part, {})
         if not isinstance(node, dict):
             raise ParamsError(f"--set {item}: {part} is a value, not a block")
-    node[last] = parse_yaml(text, f"--set {dotted}")
+    node[last] = parse_yaml(text, f"--set {dotted}") if text else ""
 
 
 def refuse_renamed(tree: Mapping[str, Any], where: str, above: str = "") -> None:
@@ -150,13 +181,23 @@ def refuse_renamed(tree: Mapping[str, Any], where: str, above: str = "") -> None
             refuse_renamed(value, where, f"{dotted}.")
 
 
-def _first_fault(error: ValidationError) -> str:
+def _first_fault(error: ValidationError, values: Mapping[str, Any]) -> str:
     faults = error.errors()
     where = {"extra_forbidden": "unknown", "missing": "missing"}
     named = {kind: sorted(".".join(map(str, f["loc"])) for f in faults if f["type"] == kind) for kind in where}
     if any(named.values()):
-        return ": " + ", ".join(f"{where[kind]} {keys}" for kind, keys in named.items() if keys)
+        said = ": " + ", ".join(f"{where[kind]} {keys}" for kind, keys in named.items() if keys)
+        return said + next((_meant(f["loc"], faults, values) for f in faults if f["type"] == "extra_forbidden"), "")
     fault = faults[0]
     path = "".join(f".{part}" for part in fault["loc"])
     message = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return f"{path}: expected {message}, got {fault['input']!r}"
+
+
+def _meant(unknown: Sequence[Any], faults: Sequence[Any], values: Any) -> str:
+    """Which key may be meant by an unknown one: one that is missing there, or another one of its block."""
+    *above, key = unknown
+    for part in above:
+        values = values[part]
+    missing = [f["loc"][-1] for f in faults if f["type"] == "missing" and list(f["loc"][:-1]) == above]
+    return near(key, missing) or near(key, values)

@@ -52,6 +52,13 @@ def test_set_lays_yaml_values_over_the_file(tmp_path):
     assert params.seed == 1
 
 
+def test_the_empty_text_stays_one(tmp_path):
+    """A shell makes `--set select.kind=` of `--set select.kind=""`."""
+    for item in ("select.kind=", 'select.kind=""'):
+        assert read(tmp_path, sets=(item,)).lookup("select.kind") == ""
+    assert read(tmp_path, sets=("select.kind=null",)).lookup("select.kind") is None
+
+
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
@@ -60,10 +67,10 @@ def test_set_lays_yaml_values_over_the_file(tmp_path):
         (("select.count=true",), "params.yaml: select.count: expected a valid integer, got True"),
         (("select.count=2.5",), "params.yaml: select.count: expected a valid integer, got 2.5"),
         (("select.kind=c",), "params.yaml: select.kind: expected 'a' or 'b', got 'c'"),
-        (("select.cuont=3",), "params.yaml: select: unknown ['cuont']"),
+        (("select.cuont=3",), "params.yaml: select: unknown ['cuont']; is it count?"),
         (("select=3",), "params.yaml: select: expected a block, got 3"),
         (("selct.count=3",), "params.yaml: unknown ['selct']; expected seed, machine, ingest, pretrain, embed, graph, "
-                             "select, label, train, evaluate, report"),
+                             "select, label, train, evaluate, report; is it select?"),
         (("reading.retries=3",), "params.yaml: reading: expected its new name, machine.reading, got the old one"),
         (("train.fixmatch.keep=0.9",), "params.yaml: train.fixmatch.keep: expected its new name, train.ema_momentum, "
                                        "got the old one"),
@@ -86,11 +93,24 @@ def test_refusals(tmp_path, sets, message):
     ("text", "message"),
     [
         ("select: {method: x, shar: 0.1, count: 3, kind: a, pair: [1, 2]}\nseed: 0",
-         "params.yaml: select: unknown ['shar'], missing ['share']"),
+         "params.yaml: select: unknown ['shar'], missing ['share']; is it share?"),
         ("a: [1\nb: 2", "params.yaml: line 2: expected YAML, got: expected ',' or ']', but got ':'"),
         ("seed: 1\nseed: 2", "params.yaml: line 2: expected YAML, got: found duplicate key \"seed\" with value \"2\" "
                              "(original value: \"1\")"),
         ("[1]", "params.yaml: expected a mapping of blocks, got list"),
+        ("# nothing\n", "params.yaml: expected a mapping of blocks, got an empty file"),
+        ("select: [1]", "params.yaml: select: expected a block, got [1]"),
+        ("select:", "params.yaml: select: expected a block, got None"),
+        ("select.count: 3", "params.yaml: unknown ['select.count']; expected seed, machine, ingest, pretrain, embed, "
+                            "graph, select, label, train, evaluate, report; is it select?"),
+        ("seed:\n\t- 1", "params.yaml: line 2: expected YAML, got: found character '\\t' that cannot start any token"),
+        (f"seed: {'9' * 5000}", "params.yaml: expected YAML, got: Exceeds the limit (4300 digits) for integer string "
+                                "conversion: value has 5000 digits; use sys.set_int_max_str_digits() to increase the "
+                                "limit"),
+        ("select: {? [a] : 1}", "params.yaml: expected names, numbers, texts, lists and blocks, got: keys must be str, "
+                                "int, float, bool or None, not tuple"),
+        ("select: &s {x: *s}", "params.yaml: expected names, numbers, texts, lists and blocks, got: Circular reference "
+                               "detected"),
     ],
 )  # fmt: skip
 def test_texts_that_are_refused(tmp_path, text, message):
