@@ -1,6 +1,5 @@
 """A folder of its own for a run: a copy of the code and the graphs, and its own params.yaml."""
 
-import difflib
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,8 @@ from ruamel.yaml import YAML
 
 from pipeline.base.errors import ParamsError
 from pipeline.base.files import whole_file
-from pipeline.base.params import overlay, parse_yaml
+from pipeline.base.params import Params, near, overlay, parse_yaml
+from pipeline.check_params import check_params
 
 HOME = Path(__file__).resolve().parent.parent
 MARK = ".run"  # an empty file that says that a folder was laid out here
@@ -23,7 +23,7 @@ def new_run(folder: Path, presets: Sequence[Path], sets: Sequence[str]) -> None:
     """Lays out the folder, or lays it out again: then it takes the new code and params, and keeps its data.
 
     Presets are laid over params.yaml in order, then the `sets`, each a key=value. Raises ParamsError for a folder that
-    holds anything else, and for a key that params.yaml does not have.
+    holds anything else, and for the first fault in the params.
     """
     if folder.resolve() in (HOME, *HOME.parents, HOME / "pipeline", HOME / "stages"):
         raise ParamsError(f"{folder}: expected a folder for a run, got one of the code's own")
@@ -37,7 +37,7 @@ def new_run(folder: Path, presets: Sequence[Path], sets: Sequence[str]) -> None:
     for item in sets:
         check_key(params, item)
         overlay(params, item)
-    check_methods(params)
+    check_params(Params.of(params, "params.yaml"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
     for package in ("pipeline", "stages"):
@@ -71,19 +71,9 @@ def check_key(params: Mapping[str, Any], item: str) -> None:
         node = node[part]
 
 
-def check_methods(params: Mapping[str, Any]) -> None:
-    """Raises ParamsError for a method without a file of its name: DVC would say that the file is missing."""
-    for stage in ("pretrain", "select", "train"):
-        names = sorted(file.stem for file in (HOME / "pipeline" / stage / "methods").glob("[!_]*.py"))
-        if params[stage]["method"] not in names:
-            got = params[stage]["method"]
-            raise ParamsError(f"params.yaml: {stage}.method: expected one of {', '.join(names)}, got {got!r}")
-
-
 def unknown(key: str, block: Mapping[str, Any]) -> str:
     """What is wrong with a key that a block does not have, and which one may be meant."""
-    near = difflib.get_close_matches(str(key), list(block), 1)
-    return f"{key}: expected a key of params.yaml, found none of that name" + (f"; is it {near[0]}?" if near else "")
+    return f"{key}: expected a key of params.yaml, found none of that name{near(key, block)}"
 
 
 def merge(params: dict[str, Any], preset: object, where: str) -> None:

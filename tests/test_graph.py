@@ -28,19 +28,25 @@ def python(stage: str) -> str:
 
 
 def test_one_word_names_stage_command_folder_and_block():
-    assert tuple(GRAPH) == STAGES
+    assert tuple(GRAPH) == ("params", *STAGES)
     for name, stage in GRAPH.items():
         assert stage["cmd"] == f"{python(name)} -m stages.{name}"
         assert stage["desc"].endswith(".")
         assert all(out.startswith(f"data/{name}/") for out in outputs(stage))
-        assert {param.split(".")[0] for param in stage["params"] if param != PROPAGATE} <= {name, "seed"}
-    assert {name for name, stage in GRAPH.items() if PROPAGATE in stage["params"]} == {"train", "evaluate"}
+        assert {param.split(".")[0] for param in stage.get("params", []) if param != PROPAGATE} <= {name, "seed"}
+    assert {name for name, stage in GRAPH.items() if PROPAGATE in stage.get("params", [])} == {"train", "evaluate"}
 
 
-@pytest.mark.parametrize("name", STAGES)
+def test_all_params_are_checked_before_anything_else():
+    assert GRAPH["params"]["deps"][:2] == ["params.yaml", "pipeline"]
+    assert {name for name, stage in GRAPH.items() if set(stage["deps"]) & outputs(GRAPH["params"])} == {"ingest"}
+    assert all("data/ingest/manifest.json" in upstream(name) for name in STAGES[1:])
+
+
+@pytest.mark.parametrize("name", GRAPH)
 def test_code_deps_are_what_is_imported(name):
     """Each file that the stage loads is under one dep; no dep is without such a file; of the methods one is named."""
-    code = {dep for dep in GRAPH[name]["deps"] if not dep.startswith(("data/", "${"))}
+    code = {dep for dep in GRAPH[name]["deps"] if not dep.startswith(("data/", "${", "params"))}
     method = {dep for dep in code if "/methods/" in dep}
     named = {"train": ("train.method", "train.hiermatch.base")}.get(name, (f"{name}.method",) if name in TABLES else ())
     assert method == {f"pipeline/{name}/methods/${{{value}}}.py" for value in named}

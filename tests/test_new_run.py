@@ -89,8 +89,9 @@ def test_a_method_that_is_not_there_is_refused_with_the_names(stage, tmp_path):
 
 
 def test_blocks_that_are_free_take_any_key(tmp_path):
-    sets = ("pretrain.second.blur_prob=0.1", "pretrain.second.hue=0.2", "train.distill.options={width: 16}")
+    sets = ("pretrain.second.blur_prob=0.1", "pretrain.second.hue=0.2", "train.distill.backbone=vit_tiny")
+    sets += ("train.distill.options={patch_size: 4, image_size: 32}",)
     new_run(tmp_path / "run", *(part for item in sets for part in ("--set", item)))
     params = YAML(typ="safe").load((tmp_path / "run/params.yaml").read_text())
     assert params["pretrain"]["second"] == {"blur_prob": 0.1, "hue": 0.2}
-    assert params["train"]["distill"]["options"] == {"width": 16}
+    assert params["train"]["distill"]["options"] == {"patch_size": 4, "image_size": 32}

@@ -5,12 +5,13 @@ import re
 import pytest
 
 from pipeline.base.params import Params, parse_yaml
+from pipeline.check_params import check_params
 from pipeline.label.run import LABELLERS, LabelParams
 from pipeline.new_run import merge
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.recipe import Recipe
 from pipeline.train.methods import METHODS as SEMISUP
-from pipeline.train.methods import PROPAGATE, Chosen
+from pipeline.train.methods import PROPAGATE
 from pipeline.train.task import TrainParams
 from tests.imports import ROOT
 
@@ -28,10 +29,9 @@ def laid_over(file):
 @pytest.mark.parametrize("file", PRESETS, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_a_preset_is_accepted(file):
     params, preset = laid_over(file)
+    check_params(params)
     recipe = Recipe.read(params)
     train = params.stage("train", TrainParams, (*SEMISUP, PROPAGATE))
-    if train.method != PROPAGATE:
-        Chosen.read(params)
     published = file.parent.name in ("cifar10", "cifar100", "imagenet")
     if published and "method" in preset.get("train", {}):
         assert train.method == file.stem.split("-")[0]
