@@ -17,20 +17,26 @@ HOME = Path(__file__).resolve().parent.parent
 MARK = ".run"  # an empty file that says that a folder was laid out here
 WHOLE = ("second", "options")  # blocks that are replaced, not laid over: any of another block's values may be in them
 BROUGHT = ("data/images", "data/annotations", "data/rounds", "data/teacher")  # folders for what a person brings
+LAID_OUT = (MARK, ".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "experiments", "params.yaml", "pipeline", "stages")
+NO_GIT = "    no_scm = True\n"
 
 
-def new_run(folder: Path, presets: Sequence[Path], sets: Sequence[str]) -> None:
+def new_run(folder: Path, presets: Sequence[Path], sets: Sequence[str], *, git: bool = False) -> None:
     """Lays out the folder, or lays it out again: then it takes the new code and params, and keeps its data.
 
-    Presets are laid over params.yaml in order, then the `sets`, each a key=value. Raises ParamsError for a folder that
-    holds anything else, and for the first fault in the params.
+    Presets are laid over params.yaml in order, then the `sets`, each a key=value. With `git` the folder is a repository
+    of its own, with what was laid out in a commit. Raises ParamsError for a folder that holds anything else, and for
+    the first fault in the params.
     """
     if folder.resolve() in (HOME, *HOME.parents, HOME / "pipeline", HOME / "stages"):
         raise ParamsError(f"{folder}: expected a folder for a run, got one of the code's own")
     if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
         raise ParamsError(f"{folder}: expected a new folder or one laid out before, found other files in it")
+    if git and not shutil.which("git"):
+        raise ParamsError("--git: expected git on the PATH, found none")
+    Params.read(HOME / "params.yaml")  # refuses in one line what is no YAML
     yaml = YAML()  # keeps the comments
-    yaml.width = 1000
+    yaml.width, yaml.preserve_quotes = 1000, True
     params = yaml.load((HOME / "params.yaml").read_text(encoding="utf-8"))
     for preset in presets:
         merge(params, parse_yaml(preset.read_text(encoding="utf-8"), str(preset)), str(preset))
@@ -45,17 +51,39 @@ def new_run(folder: Path, presets: Sequence[Path], sets: Sequence[str]) -> None:
         shutil.copytree(HOME / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in BROUGHT:
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for name in ("dvc.yaml", ".dvcignore"):
+        (folder / name / ".gitkeep").touch()
+    (folder / ".dvc").mkdir(exist_ok=True)
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/.gitignore"):
         shutil.copy(HOME / name, folder / name)
-    for file in sorted((HOME / "experiments").glob("*/*.yaml")):
-        copy = folder / file.relative_to(HOME)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if file.name == "dvc.yaml" or not copy.exists():  # an experiment's params are the run's, once they are there
+    for file in (HOME / "experiments").glob("*/dvc.yaml"):
+        if (copy := folder / file.relative_to(HOME)).exists():  # `make replicate` has put it there
             shutil.copy(file, copy)
     with whole_file(folder / "params.yaml") as part:
         yaml.dump(params, part)
-    if not (folder / ".dvc").is_dir():
-        subprocess.run(["dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)
+    config = folder / ".dvc" / "config"
+    if not config.exists():
+        config.write_text(f"[core]\n    analytics = false\n    check_update = false\n{NO_GIT}", encoding="utf-8")
+    if git:
+        config.write_text(config.read_text(encoding="utf-8").replace(NO_GIT, ""), encoding="utf-8")
+        commit(folder)
+
+
+def commit(folder: Path) -> None:
+    """Commits what was laid out, and nothing else, in a repository that is made if there is none."""
+
+    def git(*arguments: str, check: bool = True) -> bool:
+        return not subprocess.run(["git", *arguments], cwd=folder, stdout=subprocess.DEVNULL, check=check).returncode
+
+    if not (folder / ".git").exists():
+        git("init", "--quiet", "--initial-branch=main")
+    if not git("config", "user.email", check=False):
+        git("config", "user.name", "new_run")
+        git("config", "user.email", "new_run@localhost")  # DVC commits too
+    paths = [name for name in (*LAID_OUT, *(f"{name}/.gitkeep" for name in BROUGHT)) if (folder / name).exists()]
+    git("add", "--", *paths)
+    if not git("diff", "--cached", "--quiet", "--", *paths, check=False):
+        how = ("-c", "commit.gpgsign=false", "commit", "--quiet", "--no-verify", "--message", "Lay out the run")
+        git(*how, "--", *paths)
 
 
 def check_key(params: Mapping[str, Any], item: str) -> None:

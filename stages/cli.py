@@ -2,8 +2,9 @@
 
 import functools
 import logging
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.params import Params
 
 DATA = Path("data")  # each stage's folder below it bears the stage's name
+# Below DATA, what a temporary checkout lacks: folders that stages write beside their outputs, a person's files that git
+# does not know, and labels that may not be in git yet.
+LINKED = ("cache", "raw", "shards", "rounds/outputs", "images/*", "teacher/*")
+COPIED = ("annotations/*", "rounds/*")
 
 
 @contextmanager
@@ -32,6 +37,28 @@ def one_line_errors() -> Iterator[None]:
         raise click.ClickException(message) from error
 
 
+def bring_from_home() -> None:
+    """In a temporary checkout of `dvc exp run --temp` or `--queue`, brings what neither git nor DVC has put there."""
+    inside = [folder for folder in Path.cwd().parents if folder.parts[-3:] == (".dvc", "tmp", "exps")]
+    if not inside:
+        return
+    home = inside[-1].parents[2]
+    (home / DATA / "shards").mkdir(parents=True, exist_ok=True)  # shards of a temporary checkout are to outlive it
+    for pattern in (*LINKED, *COPIED):
+        for path in (home / DATA).glob(pattern):
+            here = path.relative_to(home)
+            if here.exists():
+                continue
+            here.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # of several processes one is the first
+                if pattern in LINKED:
+                    here.symlink_to(path)
+                elif path.is_dir():
+                    shutil.copytree(path, here)
+                else:
+                    shutil.copy(path, here)
+
+
 def command(doc: str | None) -> Callable[[Callable[..., None]], click.Command]:
     """Makes a click command of a function whose first argument is the `Params` of the run."""
 
@@ -43,6 +70,7 @@ def command(doc: str | None) -> Callable[[Callable[..., None]], click.Command]:
         @functools.wraps(body)
         def run(file: Path, sets: tuple[str, ...], **options: Any) -> None:
             with one_line_errors():
+                bring_from_home()
                 body(Params.read(file, sets), **options)
 
         return click.command(help=doc)(run)

@@ -24,7 +24,8 @@ def main(params: Params, out: Path) -> None:
     if out.parent.is_symlink() and Path(os.environ.get("DVC_ROOT", "-"), ".git").exists():  # DVC would refuse it later
         raise SourceError(
             f"{out.parent}: expected a folder, as DVC refuses a link in a git repository, got a link to "
-            f"{out.parent.readlink()}; name other places in ingest.folder.path and ingest.shards_dir, or use new_run"
+            f"{out.parent.readlink()}; name other places in ingest.folder.path and ingest.shards_dir, or use new_run "
+            "without --git"
         )
     about: dict[str, Any] = {}
     with write_log(out.parent, "ingest", about):

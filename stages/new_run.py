@@ -17,9 +17,10 @@ from pipeline.new_run import new_run
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--preset", "presets", multiple=True, type=click.Path(path_type=Path), help="YAML laid over params.yaml.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Lay a value over params.yaml.")
-def main(folder: Path, presets: tuple[Path, ...], sets: tuple[str, ...]) -> None:
+@click.option("--git", is_flag=True, help="Make the folder a git repository, which `dvc exp` needs.")
+def main(folder: Path, presets: tuple[Path, ...], sets: tuple[str, ...], git: bool) -> None:
     try:
-        new_run(folder, presets, sets)
+        new_run(folder, presets, sets, git=git)
     except (PipelineError, OSError, UnicodeDecodeError, subprocess.CalledProcessError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"cd {folder} && dvc repro")

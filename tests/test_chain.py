@@ -138,7 +138,10 @@ def test_a_second_round_adds_to_the_first(chain, tmp_path):
     params = folder / "params.yaml"
     params.write_text(params.read_text().replace("method: auto", "method: margin"))
     lines = stage_lines(run(folder, "dvc", "repro"))
-    assert lines == [CHECKED, *(f"Running stage '{name}':" for name in ("select", "label", "train", "evaluate", "report"))]
+    assert lines == [
+        CHECKED,
+        *(f"Running stage '{name}':" for name in ("select", "label", "train", "evaluate", "report")),
+    ]
     assert stage_lines(run(folder, "dvc", "repro")) == []
     keys = [line.split(",")[0] for line in (folder / "data/label/labels.csv").read_text().splitlines()[1:]]
     assert len(set(keys)) == len(keys) == 40
@@ -199,10 +202,13 @@ def filled(param: str, tree: dict) -> str:
 def test_replicates_train_each_seed_once_over_what_is_there(chain):
     """A seed more trains that seed alone; one that is there, and the chain itself, are left alone."""
     home = "experiments/replicate"
+    assert not (chain / home).exists()
+    make = ("make", "-o", f"{sys.prefix}/ready", f"VENV={sys.prefix}", "replicate", f"RUN={chain}")
 
     def replicate(seeds):
+        (chain / home).mkdir(parents=True, exist_ok=True)
         (chain / home / "params.yaml").write_text(f"replicate: {{seeds: {seeds}}}\n")
-        lines = stage_lines(run(chain, "dvc", "repro", f"{home}/dvc.yaml"))
+        lines = stage_lines(run(ROOT, *make))
         return [line.split(":")[-2].rstrip("'") for line in lines]
 
     assert sorted(replicate([3, 5])) == ["evaluate@3", "evaluate@5", "summarise", "train@3", "train@5"]
@@ -215,23 +221,3 @@ def test_replicates_train_each_seed_once_over_what_is_there(chain):
     model = "train/model.safetensors"
     assert sha256(chain / home / "seeds/0" / model) == sha256(chain / "data" / model)
     assert sha256(chain / home / "seeds/3" / model) != sha256(chain / "data" / model)
-
-
-def test_experiments_run_and_are_shown(tmp_path):
-    """`dvc exp run -S` in a git checkout, with another selector, after one repro."""
-    folder = laid_out(tmp_path / "run")
-    (folder / ".gitignore").write_text(
-        "/data/*\n!/data/images/\n!/data/annotations/\n!/data/rounds/\n!/data/teacher/\n__pycache__/\n"
-    )
-    for name in ("images", "annotations", "rounds", "teacher"):
-        (folder / "data" / name / ".gitkeep").touch()
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    run(folder, "git", "init", "--quiet")
-    (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
-    run(folder, *git, "add", ".")
-    run(folder, *git, "commit", "--quiet", "-m", "start")
-    run(folder, "dvc", "exp", "run", "-n", "typical", "-S", "select.method=kmeans")
-    shown = run(folder, "dvc", "exp", "show", "--csv")
-    assert "typical" in shown
-    assert "kmeans" in shown
-    assert "top1" in shown

@@ -1,6 +1,7 @@
 """A folder of its own for a run: params laid over with their comments kept, and mistakes refused."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def test_presets_and_values_are_laid_over_in_order_and_data_stays(tmp_path):
     assert (params["seed"], params["select"]["budget"], params["select"]["usl"]["alpha"]) == (6, 7, 1.0)
     assert params["train"] == default["train"]
     assert "# Every number that changes a result, once." in text
+    assert 'attributes: ""' in text
     assert (tmp_path / "run/data/mine").read_text() == "stays"
     assert (tmp_path / "run/pipeline/fit.py").read_bytes() == (ROOT / "pipeline/fit.py").read_bytes()
 
@@ -95,3 +97,31 @@ def test_blocks_that_are_free_take_any_key(tmp_path):
     params = YAML(typ="safe").load((tmp_path / "run/params.yaml").read_text())
     assert params["pretrain"]["second"] == {"blur_prob": 0.1, "hue": 0.2}
     assert params["train"]["distill"]["options"] == {"patch_size": 4, "image_size": 32}
+
+
+def git(folder, *command):
+    return subprocess.run(("git", *command), cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_with_git_the_code_is_committed_the_labels_are_seen_and_nothing_is_staged(tmp_path, monkeypatch):
+    """Laid out a second time, when a person has staged and changed files: those stay as they are."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")  # git does not know who commits
+    run = tmp_path / "run"
+    new_run(run)
+    assert not (run / ".git").exists()
+    new_run(run, "--git")
+    assert git(run, "status", "--porcelain") == ""
+    assert set(git(run, "ls-files").split("\n")) >= {"params.yaml", "dvc.yaml", ".dvc/config", "data/rounds/.gitkeep"}
+    labels = ("data/annotations/labels.csv", "data/annotations/pictures.csv", "data/rounds/00/labels.csv")
+    made = ("data/annotations/template.csv", "data/rounds/outputs/rows.npy", "data/train/model.json", ".dvc/cache/x")
+    for name in (*labels, *made, "data/images/0.png", "notes.txt"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).touch()
+    git(run, "add", "notes.txt")
+    new_run(run, "--git", "--set", "seed=1")
+    assert git(run, "status", "--porcelain", "-uall").splitlines() == [
+        "A  notes.txt",
+        *(f"?? {name}" for name in labels),
+    ]
+    assert git(run, "diff", "--stat", "HEAD~", "HEAD").splitlines()[0].split() == ["params.yaml", "|", "2", "+-"]
+    assert git(ROOT, "check-ignore", "--no-index", *labels, *made[:3]).split() == list(made[:3])  # the checkout too

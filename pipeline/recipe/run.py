@@ -1,5 +1,9 @@
-"""Lays out a run for a folder of images by the rule, and says what it chose and how long that takes."""
+"""Lays out a run for a folder of images by the rule, and says what it chose and how long that takes.
 
+Where git is installed the run is a repository of its own.
+"""
+
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,7 +30,8 @@ def lay_out(folder: Path, images: Path, budget: int, sets: Sequence[str]) -> Ite
     choices = choose(pictures, gpu=torch.cuda.is_available())
     path = str(images.resolve()).replace("'", "''")
     chosen = [f"{choice.key}={choice.value}" for choice in choices]
-    new_run(folder, [PRESET], [f"ingest.folder.path='{path}'", f"select.budget={budget}", *chosen, *sets])
+    values = [f"ingest.folder.path='{path}'", f"select.budget={budget}", *chosen, *sets]
+    new_run(folder, [PRESET], values, git=shutil.which("git") is not None)
     params = Params.read(folder / "params.yaml")
     yield f"{images}: {pictures}"
     for choice in choices:
