@@ -67,7 +67,7 @@ def test_a_run_is_laid_out_by_what_was_chosen_and_what_was_asked_for(tmp_path, m
     assert {key: params.lookup(key) for key in wanted} == wanted
     assert "12 images in colour, as a rule 30 pixels long\n  ingest.mode: rgb, as there are colours\n" in done.stdout
     assert "ingest.size: 160" not in done.stdout
-    assert "to the page that asks for labels: ingest 0 s, pretrain 0 s, embed " in done.stdout
+    assert "to the page that asks for labels: params 0 s, ingest 0 s, pretrain 0 s, embed " in done.stdout
     many = times.seconds(Pictures(120_000, Pictures.look(tmp_path / "it's mine").sample, False, 30), params)
     assert many["embed"] > 20 * many["graph"]
     assert [duration(99), duration(170)] == ["99 s", "3 min"]

@@ -19,7 +19,7 @@ from pipeline.recipe.look import Pictures
 from pipeline.shards.decode import decode, normalise, read_file
 
 IMAGES = 8  # that are timed
-BEFORE = ("ingest", "pretrain", "embed", "graph", "select", "label")  # up to the page that asks for labels
+BEFORE = ("params", "ingest", "pretrain", "embed", "graph", "select", "label")  # up to the page that asks for labels
 AFTER = ("train", "evaluate", "report")
 START = "import pipeline.embed.run, dvc.repo"  # what each stage waits for, and dvc between two of them
 T = TypeVar("T")
