@@ -13,6 +13,7 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.model import Weights
 from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.skipped import write_missing
 from pipeline.base.files import write_json
 from pipeline.graph.run import nearest_others
 from pipeline.nn.arrays import to_arrays
@@ -61,6 +62,7 @@ def build(data, *, images=500, budget=30, names=NAMES, known=None, unlabelled=()
     write_json(data / "select/record.json", {"method": "kmeans", "budget": len(picks), "seed": 0})
     Labels(["label"], {keys[i]: [names[classes[i]]] for i in picks}).write(data / "label/labels.csv")
     Labels(["label"], {}).write(data / "label/audit.csv")
+    write_missing(data / "label/missing.csv", {})
     _train(data, pixels, picks, classes, names, steps)
     return data
 

@@ -146,7 +146,7 @@ def test_a_bare_matrix_may_have_a_record_too_and_picks_alone_leave_no_log():
         ({"method": "best"}, f"select.method: expected one of {NAMES}, got 'best'"),
         ({"method": "usl", "usl__weight": -1}, "select.usl.weight: expected greater than or equal to 0, got -1"),
         ({"method": "usl", "usl": 3}, "select.usl: expected a block, got 3"),
-        ({"method": "usl", "usl__weigth": 1}, "select.usl: unknown ['weigth']"),
+        ({"method": "usl", "usl__weigth": 1}, "select.usl: unknown ['weigth']; is it weight?"),
         ({"method": "usl", "usl__horizon": "{kind: nearest, value: 2.5}"},
          "select.usl.horizon: expected a whole number of nearest picks, got {'kind': 'nearest', 'value': 2.5}"),
         ({"fast": 1}, "select: unknown ['fast']"),
