@@ -51,7 +51,6 @@ def new_run(folder: Path, presets: Sequence[Path], sets: Sequence[str], *, git: 
         shutil.copytree(HOME / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in BROUGHT:
         (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / name / ".gitkeep").touch()
     (folder / ".dvc").mkdir(exist_ok=True)
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/.gitignore"):
         shutil.copy(HOME / name, folder / name)
@@ -79,7 +78,10 @@ def commit(folder: Path) -> None:
     if not git("config", "user.email", check=False):
         git("config", "user.name", "new_run")
         git("config", "user.email", "new_run@localhost")  # DVC commits too
-    paths = [name for name in (*LAID_OUT, *(f"{name}/.gitkeep" for name in BROUGHT)) if (folder / name).exists()]
+    kept = [f"{name}/.gitkeep" for name in BROUGHT if not (folder / name).is_symlink()]  # a link's folder is not ours
+    for name in kept:
+        (folder / name).touch()
+    paths = [name for name in (*LAID_OUT, *kept) if (folder / name).exists()]
     git("add", "--", *paths)
     if not git("diff", "--cached", "--quiet", "--", *paths, check=False):
         how = ("-c", "commit.gpgsign=false", "commit", "--quiet", "--no-verify", "--message", "Lay out the run")

@@ -1,13 +1,11 @@
 """Bring a source of images into shards, with an index and, apart from both, the answers."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipeline.base.errors import SourceError
 from pipeline.base.log import write_log
 from pipeline.base.params import Params
 from pipeline.ingest.run import IngestParams, ingest
@@ -21,12 +19,6 @@ log = logging.getLogger(__name__)
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "ingest", show_default=True)
 def main(params: Params, out: Path) -> None:
     """Reads the source that `ingest.source` names; the shards go below `ingest.shards_dir`."""
-    if out.parent.is_symlink() and Path(os.environ.get("DVC_ROOT", "-"), ".git").exists():  # DVC would refuse it later
-        raise SourceError(
-            f"{out.parent}: expected a folder, as DVC refuses a link in a git repository, got a link to "
-            f"{out.parent.readlink()}; name other places in ingest.folder.path and ingest.shards_dir, or use new_run "
-            "without --git"
-        )
     about: dict[str, Any] = {}
     with write_log(out.parent, "ingest", about):
         ingested = ingest(params.stage("ingest", IngestParams, SOURCES), source_of(params), params.seed, out)

@@ -3,10 +3,12 @@
 In the chain it is the first stage. What it writes never changes, so nothing runs again because it did.
 """
 
+import os
 from pathlib import Path
 
 import click
 
+from pipeline.base.errors import ParamsError
 from pipeline.base.files import whole_folder
 from pipeline.base.params import Params
 from pipeline.check_params import check_files, check_params
@@ -16,6 +18,12 @@ from stages.cli import DATA, command
 @command(__doc__)
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "params", show_default=True)
 def main(params: Params, out: Path) -> None:
+    if out.parent.is_symlink() and Path(os.environ.get("DVC_ROOT", "-"), ".git").exists():  # DVC would refuse it later
+        raise ParamsError(
+            f"{out.parent}: expected a folder, as DVC refuses a link in a git repository, got a link to "
+            f"{out.parent.readlink()}; name other places in ingest.folder.path and ingest.shards_dir, or use new_run "
+            "without --git"
+        )
     check_params(params)
     check_files(params)
     with whole_folder(out) as part:

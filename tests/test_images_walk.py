@@ -44,7 +44,9 @@ def test_the_walk_from_a_folder_of_photographs_to_the_page(tmp_path):
     stopped = make(run, f"IMAGES={images}", "BUDGET=8")
     assert stopped.returncode == 0, stopped.stderr
     assert "60 images in colour, as a rule 120 pixels long" in stopped.stdout
-    assert re.search(r"about \d+ (s|min) to the page that asks for labels: params \d+ s, ingest \d+ s, ", stopped.stdout)
+    assert re.search(
+        r"about \d+ (s|min) to the page that asks for labels: params \d+ s, ingest \d+ s, ", stopped.stdout
+    )
     assert (
         f"Open {run}/data/label/page.html, save labels.csv into {run}/data/annotations, then: make images RUN='{run}'"
         in (stopped.stdout)

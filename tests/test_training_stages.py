@@ -144,10 +144,12 @@ def test_labels_that_do_not_fit(run):
 @pytest.mark.usefixtures("run")
 def test_methods_that_do_not_exist():
     assert refusal(call(train, "train.method=fixmach")) == (
-        f"params.yaml: train.method: expected one of {', '.join(sorted([*SEMISUP, 'propagate']))}, got 'fixmach'; is it fixmatch?"
+        f"params.yaml: train.method: expected one of {', '.join(sorted([*SEMISUP, 'propagate']))}, got 'fixmach'"
+        "; is it fixmatch?"
     )
     assert refusal(call(pretrain, "pretrain.method=mocco")) == (
-        f"params.yaml: pretrain.method: expected one of {', '.join(sorted([*METHODS, 'none']))}, got 'mocco'; is it moco?"
+        f"params.yaml: pretrain.method: expected one of {', '.join(sorted([*METHODS, 'none']))}, got 'mocco'"
+        "; is it moco?"
     )
     assert refusal(call(pretrain, "pretrain.backbone=vgg")) == (
         f"params.yaml: pretrain.backbone: expected one of {', '.join(sorted(BACKBONES))}, got 'vgg'"
