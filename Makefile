@@ -39,7 +39,7 @@ images: $(READY)  ## your own pictures: IMAGES=/a/folder BUDGET=60 asks for 60 l
 
 replicate: $(READY)  ## train and evaluate again under several seeds, over what RUN (a folder) has, as a rule this one
 	@mkdir -p "$(RUN)/experiments/replicate" && for file in experiments/replicate/*.yaml; do \
-		test -e "$(RUN)/$$file" || cp $$file "$(RUN)/$$file"; done
+		test -e "$(RUN)/$$file" || ! test -e $$file || cp $$file "$(RUN)/$$file"; done
 	cd "$(RUN)" && dvc repro experiments/replicate/dvc.yaml
 	@echo "mean, deviation, interval: $(RUN)/experiments/replicate/summary.csv"
 
