@@ -31,7 +31,8 @@ images: $(READY)  ## your own pictures: IMAGES=/a/folder BUDGET=60 asks for 60 l
 		{ echo "make images: expected IMAGES=/a/folder/of/pictures, got '$(IMAGES)'"; exit 2; }
 	@echo "$(BUDGET)" | grep -qx '[1-9][0-9]*' || \
 		{ echo "make images: expected BUDGET=60, a number of labels, got '$(BUDGET)'"; exit 2; }
-	@test -z "$(IMAGES)" || python -m stages.images "$(RUN)" --images "$(IMAGES)" --budget $(BUDGET)
+	@test -z "$(IMAGES)" || python -m stages.images "$(RUN)" --images "$(IMAGES)" --budget $(BUDGET) \
+		$(if $(PRESET),--preset "$(PRESET)")
 	@cd "$(RUN)" && touch .run && if dvc repro; then echo "the page: $(RUN)/data/report/index.html"; else \
 		test data/label/page.html -nt .run && ! test -f data/label/labels.csv && \
 		echo "Open $(RUN)/data/label/page.html, save labels.csv into $(RUN)/data/annotations, then:" \

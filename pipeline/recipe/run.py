@@ -16,11 +16,11 @@ from pipeline.recipe.choose import choose
 from pipeline.recipe.look import Pictures
 from pipeline.recipe.times import AFTER, BEFORE, seconds
 
-PRESET = HOME / "presets/photos/packaged.yaml"
+PRESET, ADAPTED = HOME / "presets/photos/packaged.yaml", "PRESET=presets/photos/adapted.yaml"
 
 
-def lay_out(folder: Path, images: Path, budget: int, sets: Sequence[str]) -> Iterator[str]:
-    """Lays out `folder`, and gives the lines to show, the first before anything is measured.
+def lay_out(folder: Path, images: Path, budget: int, presets: Sequence[Path], sets: Sequence[str]) -> Iterator[str]:
+    """Lays out `folder`, by the rule and the `presets` over it, and gives the lines to show.
 
     Raises ParamsError for more labels than there are images, and for what `new_run` refuses.
     """
@@ -31,7 +31,7 @@ def lay_out(folder: Path, images: Path, budget: int, sets: Sequence[str]) -> Ite
     path = str(images.resolve()).replace("'", "''")
     chosen = [f"{choice.key}={choice.value}" for choice in choices]
     values = [f"ingest.folder.path='{path}'", f"select.budget={budget}", *chosen, *sets]
-    new_run(folder, [PRESET], values, git=shutil.which("git") is not None)
+    new_run(folder, [PRESET, *presets], values, git=shutil.which("git") is not None)
     params = Params.read(folder / "params.yaml")
     yield f"{images}: {pictures}"
     for choice in choices:
@@ -43,7 +43,9 @@ def lay_out(folder: Path, images: Path, budget: int, sets: Sequence[str]) -> Ite
     for stages, end in ((BEFORE, "the page that asks for labels"), (AFTER, "the result, once they are there")):
         each = ", ".join(f"{stage} {times[stage]:.0f} s" for stage in stages)
         yield f"about {duration(sum(times[stage] for stage in stages))} to {end}: {each}"
-    yield f"shorter: a smaller ingest.size; better: more labels (BUDGET); {folder}/params.yaml has all values"
+    if params.lookup("pretrain.method") != "none":
+        yield "and the steps of pretrain: its log says how long they take, after some of them"
+    yield f"shorter: a smaller ingest.size; better: more labels, or {ADAPTED} ({folder}/params.yaml has all values)"
 
 
 def duration(seconds: float) -> str:
