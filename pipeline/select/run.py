@@ -1,6 +1,7 @@
 """The stage `select`: the picks of the selector in use, and a record of how they came about."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -27,6 +28,7 @@ from pipeline.select.replaced import choose_others
 from pipeline.select.taken import without
 from pipeline.vectors import clustering
 
+log = logging.getLogger(__name__)
 INGESTED = Path("data/ingest/attributes.parquet")
 FROM_ATTRIBUTES = "come from ingest.attributes, with --vectors from --attributes"
 
@@ -65,6 +67,13 @@ def run(params: Params, embeddings: Path, vectors: Path | None, attributes: Path
             raise ParamsError(
                 "select.rules: expected an image that may be picked, found none: each has a label, is near one that "
                 "has, was skipped, is an outlier, is of a full group or costs more than select.max_cost"
+            )
+        copies = len(picks.rows) - len(np.unique(x[np.sort(picks.rows)], axis=0))
+        if copies:
+            log.warning(
+                "select: %d of %d picks are copies of others, by their vectors; "
+                "select.rules.min_distance above 0 keeps them apart",
+                *(copies, len(picks.rows)),
             )
         selection = Selection([keys[row] for row in picks.rows.tolist()], picks.scores)
         spent = float(about.cost[picks.rows].sum())

@@ -372,3 +372,16 @@ def test_what_cannot_be_done_for_vectors_on_disk_is_refused_before_they_are_read
         found = refusal(*given, **{name.replace(".", "__"): value})
         assert found == f"params.yaml: select.{name}: expected 0, {why}, got {value:g}"
     assert refusal(*given) == "bad.npy: expected finite numbers, got 1 rows with NaN or infinity, first 3"
+
+
+def test_picks_that_are_copies_of_others_are_counted_and_a_rule_keeps_them_apart(caplog):
+    x = np.load("x.npy")
+    np.save("x.npy", np.concatenate([x[:30], x[:30]]))
+    done(*VECTORS, method="random", budget=40)
+    count = 40 - len({int(key) % 30 for key in picked("o")})
+    assert count >= 10
+    assert any(line.startswith(f"select: {count} of 40 picks are copies of others") for line in caplog.messages)
+    caplog.clear()
+    done(*VECTORS, method="random", budget=25, rules__min_distance=0.0001)
+    assert len({int(key) % 30 for key in picked("o")}) == 25
+    assert not [line for line in caplog.messages if "copies" in line]
