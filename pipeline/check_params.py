@@ -87,7 +87,7 @@ def check_files(params: Params) -> None:
     if own:
         needed.append(("embed.own", Path(re.sub(r"\.npz:.*$", ".npz", own)), "a file of vectors"))
     if prior not in PRIORS:
-        needed.append(("train.propagate.prior", Path(prior), f"{', '.join(PRIORS)} or a CSV"))
+        needed.append(("train.propagate.prior", Path(prior or "nothing"), f"{', '.join(PRIORS)} or a CSV"))
     if params.lookup("train.method") == "distill":
         needed.append(("train.distill.teacher", teacher / "model.json", "a model that train wrote"))
     method = params.lookup("select.method")
@@ -95,5 +95,5 @@ def check_files(params: Params) -> None:
         what = f"a model's outputs for {method}, which `python -m stages.keep_round` writes"
         needed.append(("select.labelled", rounds / OUTPUTS, what))
     for key, path, what in needed:
-        if not path.exists():
+        if not path.exists() or path == Path():
             raise ParamsError(f"{params.where}: {key}: expected {what}, found nothing at {path}")

@@ -128,7 +128,7 @@ def fit(
             now = time.monotonic()
             if step == start:
                 began = now  # the first step is slower: threads start, and torch.compile compiles
-            elif not said and now - began >= FORECAST_SECONDS and dist.rank() == 0:
+            elif not said and step + 1 < num_steps and now - began >= FORECAST_SECONDS and dist.rank() == 0:
                 log.info(forecast(num_steps - step - 1, (step - start) / (now - began)))
                 said = True
             if not moves or step + 1 == num_steps:

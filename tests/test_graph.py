@@ -15,6 +15,7 @@ GRAPH = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 LAUNCHED = ("pretrain", "embed", "train")  # by what LAUNCH says, as several processes for instance
 TABLES = {"pretrain": PRETRAIN, "select": SELECTORS, "train": TRAIN}
 PROPAGATE = "train.propagate"  # by which evaluate says what could be had without a network
+AUDIT = "label.audit"  # select never picks an image of it
 ANSWERS = {"data/ingest/answers.csv", "data/ingest/sources.csv"}
 
 
@@ -33,7 +34,9 @@ def test_one_word_names_stage_command_folder_and_block():
         assert stage["cmd"] == f"{python(name)} -m stages.{name}"
         assert stage["desc"].endswith(".")
         assert all(out.startswith(f"data/{name}/") for out in outputs(stage))
-        assert {param.split(".")[0] for param in stage.get("params", []) if param != PROPAGATE} <= {name, "seed"}
+        own = {*stage.get("params", [])} - {PROPAGATE, AUDIT}
+        assert {param.split(".")[0] for param in own} <= {name, "seed"}
+    assert {name for name, stage in GRAPH.items() if AUDIT in stage.get("params", [])} == {"select", "label"}
     assert {name for name, stage in GRAPH.items() if PROPAGATE in stage.get("params", [])} == {"train", "evaluate"}
 
 

@@ -56,6 +56,8 @@ def test_the_rule_goes_by_number_side_colour_and_gpu(count, grey, side, gpu, exp
 
 def test_a_run_is_laid_out_by_what_was_chosen_and_what_was_asked_for(tmp_path, monkeypatch):
     save(tmp_path / "it's mine", 12, mode="RGB")
+    whole = (tmp_path / "it's mine/RGB000.png").read_bytes()
+    (tmp_path / "it's mine/RGB006.png").write_bytes(whole[: len(whole) // 2])
     monkeypatch.setattr(times, "START", "pass")
     run = tmp_path / "run"
     words = [str(run), "--images", str(tmp_path / "it's mine"), "--budget", "5", "--set", "ingest.size=32"]
@@ -68,6 +70,12 @@ def test_a_run_is_laid_out_by_what_was_chosen_and_what_was_asked_for(tmp_path, m
     assert "12 images in colour, as a rule 30 pixels long\n  ingest.mode: rgb, as there are colours\n" in done.stdout
     assert "ingest.size: 160" not in done.stdout
     assert "to the page that asks for labels: params 0 s, ingest 0 s, pretrain 0 s, embed " in done.stdout
+    noted = (run / "data/images/elsewhere.txt").read_text()
+    save(tmp_path / "it's mine", 13, mode="RGB")
+    words[4] = "6"
+    again = CliRunner().invoke(main, words)
+    assert "  select.budget was 5 and is 6 now\n" in again.stdout
+    assert (run / "data/images/elsewhere.txt").read_text() != noted
     many = times.seconds(Pictures(120_000, Pictures.look(tmp_path / "it's mine").sample, False, 30), params)
     assert many["embed"] > 20 * many["graph"]
     assert [duration(99), duration(170)] == ["99 s", "3 min"]

@@ -4,7 +4,7 @@
 self-supervised method ever sees a label.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -49,6 +49,10 @@ class Labels:
         for level in self.levels:
             if level in TAKEN:
                 raise ArtifactError(f"labels: expected a level of another name than {', '.join(TAKEN)}, got {level!r}")
+
+    def less(self, keys: Collection[str]) -> "Labels":
+        """The same without the rows of these keys."""
+        return Labels(self.levels, {key: names for key, names in self.rows.items() if key not in keys})
 
     def completed(self, where: Path) -> "Labels":
         """The same with coarser names filled in where another row of the same class has them.

@@ -36,8 +36,10 @@ class Ranking:
 
     @classmethod
     def of(cls, numbers: Int64[ndarray, "n t"], p: Float[ndarray, "n t"], classes: Sequence[str]) -> "Ranking":
-        """That of what `top` gives."""
-        return cls([[classes[i] for i in row] for row in numbers.tolist()], p.astype(np.float64))
+        """That of what `top` gives, less what is impossible."""
+        count = np.maximum((p > 0).sum(axis=1), 1).tolist()
+        names = [[classes[i] for i in row[:n]] for row, n in zip(numbers.tolist(), count, strict=True)]
+        return cls(names, p.astype(np.float64))
 
     @property
     def best(self) -> list[str]:

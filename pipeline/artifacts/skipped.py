@@ -38,7 +38,8 @@ class Skipped:
 
     def and_(self, why: Mapping[str, str], number: int) -> "Skipped":
         """The same with those of another request, in round `number`; an image that is there already stays as it is."""
-        new = {key: reason for key, reason in why.items() if key not in {*self.keys}}
+        there = {*self.keys}
+        new = {key: reason for key, reason in why.items() if key not in there}
         request = max(self.request, default=-1) + 1
         return Skipped(
             [*self.keys, *new],

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pipeline.graph.estimate import FEW
 
-FEW_ANSWERS = 30  # of test images, below which an estimate from the labels says more: the interval is 35 points wide
+FEW_ANSWERS = 30  # of a test or an audit, below which an estimate says more: the interval is 35 points wide
 
 Kind = Literal["test", "audit", "bound", "estimate"]
 
@@ -14,7 +14,7 @@ def kind_of(metrics: Mapping[str, float]) -> Kind:
     """Where the figure comes from: `bound` is the lower end of an estimate, all that fewer than `FEW` labels say."""
     if "top1" in metrics and (metrics["n_test_answered"] >= FEW_ANSWERS or "estimated_top1" not in metrics):
         return "test"
-    if "audit_top1" in metrics:
+    if metrics.get("n_audit", 0) >= FEW_ANSWERS:
         return "audit"
     return "bound" if metrics["n_labels"] < FEW else "estimate"
 

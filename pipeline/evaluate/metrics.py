@@ -36,7 +36,7 @@ NEEDS = {  # why each metric that may be absent is so
     **dict.fromkeys(
         ("random_propagate_top1_mean", "random_propagate_top1_std"), f"{DRAWS}, but no more than {DRAWN_MOST:,}"
     ),
-    **dict.fromkeys(("n_audit", "audit_top1", "audit_top1_low", "audit_top1_high"), AUDIT),
+    **dict.fromkeys(("n_audit", "n_audit_asked", "audit_top1", "audit_top1_low", "audit_top1_high"), AUDIT),
     "mean_confidence": "no image is held out for a test",
     "classes_total": "no image has an answer, so how many classes there are is not known",
 }
@@ -113,14 +113,20 @@ def gather(
     return Metrics(values | _of_draws(draws), draws)
 
 
-def of_audit(label: Mapping[str, str], guessed: PseudoLabels | None) -> dict[str, float | int]:
-    """The accuracy of the pseudo-labels on random images that a person labelled to measure, with its exact interval."""
+def of_audit(audit: Labels, guessed: PseudoLabels | None) -> dict[str, float | int]:
+    """The accuracy of the pseudo-labels on random images that a person labelled to measure, with its exact interval.
+
+    `n_audit_asked` counts those too that have no label.
+    """
+    label = finest(audit)
     if guessed is None or not label:
         return {}
     found = dict(zip(guessed.keys, guessed.ranking.best, strict=True))
     right = sum(found.get(key) == name for key, name in label.items())
     low, high = accuracy.exact(right, len(label))
-    return {"n_audit": len(label), "audit_top1": right / len(label), "audit_top1_low": low, "audit_top1_high": high}
+    share = right / len(label)
+    counts = {"n_audit": len(label), "n_audit_asked": len(audit.rows)}
+    return {**counts, "audit_top1": share, "audit_top1_low": low, "audit_top1_high": high}
 
 
 def finest(table: Labels) -> dict[str, str]:

@@ -17,7 +17,7 @@ from pipeline.base.machine import Machine
 from pipeline.base.params import Params
 from pipeline.evaluate import accuracy, metrics, plots
 from pipeline.evaluate.levels import parents_in
-from pipeline.evaluate.metrics import EvaluateParams, finest
+from pipeline.evaluate.metrics import EvaluateParams
 from pipeline.evaluate.predict import predict_split
 from pipeline.evaluate.propagated import measure
 from pipeline.graph.propagation import PropagateParams
@@ -46,7 +46,7 @@ def evaluate(
         tables = train, test, Neighbours.read(graph, len(train.keys)), given, answers
         propagated, shares = measure(*tables, spreading, device, params.seed)
     guessed = model / "pseudo_labels.csv"
-    checked = metrics.of_audit(finest(Labels.read(audit)), PseudoLabels.read(guessed) if guessed.is_file() else None)
+    checked = metrics.of_audit(Labels.read(audit), PseudoLabels.read(guessed) if guessed.is_file() else None)
     values = {**measured.values, **propagated, **checked}
     predictions = metrics.with_answers(split, answers)
     with whole_folder(out) as part:

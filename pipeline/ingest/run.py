@@ -36,6 +36,7 @@ from pipeline.shards.decode import BadImage, Facts, probe
 log = logging.getLogger(__name__)
 
 AT_ONCE = 64  # images, of which a network must be able to see as many
+SHOWN = 30  # classes in the log, at most
 SIDE = 64  # pixels, of the squares that networks see where the images' own sizes differ
 
 Parts = Mapping[str, Sequence[tuple[Shard, list[Row]]]]  # for each split its shards, with their rows of the index
@@ -110,6 +111,7 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingest
             _write_attributes(part, [row.key for row in rows], groups, costs)
             if made.tars:
                 move(made.tars, made.home)
+            _say_classes([item.answer[0] for key, *_ in rows if (item := listed[key]).answer], len(rows))
     return Ingested(manifest, made.images, made.bytes)
 
 
@@ -231,6 +233,15 @@ def _write_rows(
     Classes(class_names(listing, list(answers.values()))).write(folder / "classes.json")
     for name in lost_classes(listed, items):
         log.info("ingest: class %s has lost all its images, as none of them can be read", name)
+
+
+def _say_classes(answers: Sequence[str], num_images: int) -> None:
+    """Logs how many images have an answer, and of each class how many."""
+    count = Counter(answers)
+    shown = ", ".join(f"{name} {number}" for name, number in count.most_common(SHOWN))
+    more = f" and {len(count) - SHOWN} more classes" if len(count) > SHOWN else ""
+    if count:
+        log.info("ingest: %d of %d images have an answer: %s%s", len(answers), num_images, shown, more)
 
 
 def _write_attributes(

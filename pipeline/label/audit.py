@@ -1,28 +1,16 @@
-"""The audit: random images whose labels measure the result and are never trained on."""
+"""The labels of an audit, which are asked for beside those of the picks."""
 
-import hashlib
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.artifacts.labels import Labels
 
 log = logging.getLogger(__name__)
 
 
-def drawn(keys: Iterable[str], taken: Collection[str], count: int) -> list[str]:
-    """`count` of the images that are not `taken` for training: the first in an order that is as good as random.
-
-    The order depends on each key alone, so images that come later, and picks, change few of those that were drawn.
-    """
-    if not count:
-        return []
-    return sorted({*keys} - {*taken}, key=lambda key: hashlib.blake2b(f"audit {key}".encode()).digest())[:count]
-
-
 def of_audit(keys: Sequence[str], labels: Labels) -> Labels:
-    """What the person wrote of these images, at the finest level."""
-    found = {key: labels.rows[key][:1] for key in keys if key in labels.rows}
-    return Labels(labels.levels[:1], {key: names for key, names in found.items() if names[0]})
+    """The labels of these images at the finest level; "" for an image without."""
+    return Labels(labels.levels[:1], {key: labels.rows.get(key, [""])[:1] for key in keys})
 
 
 def log_audit(num_images: int, why: Mapping[str, str]) -> None:

@@ -58,7 +58,8 @@ def render(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    names = {level: list(classes.names.get(level, ())) for level in asked}
-    columns = (*COLUMNS, *asked)
     marks = {"skip": SKIP, "unusable": UNUSABLE}
+    named = {level: {row[at] for row in filled.rows.values()} - {*marks.values()} for at, level in enumerate(asked)}
+    names = {level: classes.union(level, named[level]) for level in asked}
+    columns = (*COLUMNS, *asked)
     return template.render(cards=cards, mode=mode, names=names, columns=columns, source=manifest.source, **marks) + "\n"

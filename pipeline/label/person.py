@@ -93,10 +93,10 @@ def _keys(table: Table, sources: Sources) -> list[str]:
     return keys
 
 
-def offer_template(file: Path, picks: Sequence[str], sources: Sources, filled: Labels) -> str:
+def offer_template(file: Path, asked: Sequence[str], sources: Sources, filled: Labels, answers: Labels) -> str:
     """Writes the table to fill in, with what is `filled` in already; the reason, if it is left as it is.
 
-    A table that holds other labels is somebody's work, and so may be a file that is no table.
+    A table that holds other labels, which are no answers either, is somebody's work; so may be a file that is no table.
     """
     blank = [""] * len(filled.levels)
     if file.exists():
@@ -109,32 +109,32 @@ def offer_template(file: Path, picks: Sequence[str], sources: Sources, filled: L
         others = 0
         for row in body:
             cells = dict(zip(header, row, strict=True))
-            names = filled.rows.get(cells.get("key", "").strip(), blank)
-            cells_and_names = zip(filled.levels, names, strict=True)
-            others += any(cells.get(level, "").strip() not in ("", name) for level, name in cells_and_names)
+            key = cells.get("key", "").strip()
+            names = zip(filled.levels, filled.rows.get(key, blank), strict=True)
+            known = {"", *answers.rows.get(key, ())}
+            others += any(cells.get(level, "").strip() not in (known | {name}) for level, name in names)
         if others:
             return f"{others} labels of its own are filled in"
     rows = [
         (rank, key, sources.path.get(key, ""), sources.picture.get(key, ""), *filled.rows.get(key, blank))
-        for rank, key in enumerate(picks)
+        for rank, key in enumerate(asked)
     ]
     write_csv(file, (*COLUMNS, *filled.levels), rows)
     return ""
 
 
 def refuse_missing(
-    file: Path, wanted: Wanted, why: Mapping[str, str], filled: Labels, sources: Sources, picks: Path, page: Path
+    file: Path, wanted: Wanted, why: Mapping[str, str], filled: Labels, reason: str, picks: Path, page: Path
 ) -> None:
-    """Raises SourceError, which says where to type the missing labels; writes the template for them first.
+    """Raises SourceError, which says where to type the missing labels; `reason` is what `offer_template` gave.
 
     `why` says of each image without a label why it has none.
     """
     template = file.with_name(TEMPLATE)
-    reason = offer_template(template, [key for key, _ in wanted.asked], sources, filled)
     kept = f" (kept as it is: {reason})" if reason else ""
     coarse = sum(level > 0 for level in wanted.levels)
     least = f" (for the last {coarse} at least one in the column {filled.levels[1]})" if coarse else ""
-    marked = sum(reason in (SKIPPED, NOT_USABLE) for reason in why.values())
+    marked = sum(why.get(key) in (SKIPPED, NOT_USABLE) for key in wanted.keys)
     others = (
         f"; `python -m stages.replace_picks` asks for others in place of the {marked} marked ones" if marked else ""
     )

@@ -9,20 +9,21 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from pipeline.artifacts.audit import audit_keys
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.picks import Selection
-from pipeline.artifacts.rounds import joined
+from pipeline.artifacts.rounds import joined, next_number
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.artifacts.skipped import Skipped, write_missing
 from pipeline.base.errors import ParamsError, first_names
 from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
 from pipeline.base.params import Block
-from pipeline.label.audit import drawn, log_audit, of_audit
+from pipeline.label.audit import log_audit, of_audit
 from pipeline.label.earlier import of_rounds
 from pipeline.label.marks import log_missing, why_without, without_marks
 from pipeline.label.page import render
-from pipeline.label.person import FileParams, levels_to_ask, read_written, refuse_missing
+from pipeline.label.person import TEMPLATE, FileParams, levels_to_ask, offer_template, read_written, refuse_missing
 from pipeline.label.tally import log_classes, log_new
 from pipeline.label.wanted import Wanted, look_up, with_answers
 
@@ -77,8 +78,9 @@ def label(
 ) -> Labels:
     """Writes the page, which picks have no label, labels.csv with those of finished rounds, and audit.csv.
 
-    Gives the labels of the picks. Raises SourceError where a person's file has labels for less than half of the picks,
-    or of the audit, and is not complete, with a row for each of the others; then the page asks for them.
+    Gives the labels of the picks. All labels of a person's file count, but for those of the audit. Raises SourceError
+    where these are fewer than half of the picks (of the audit), and the file has no row for each of the others, or none
+    for picks that came in place of skipped ones; then the page asks for them.
     """
     picks = Selection.read(select / "picks.csv").keys
     coarse = params.levels(len(picks))
@@ -90,23 +92,29 @@ def label(
     if isinstance(source, FileParams):
         levels = levels_to_ask(levels, classes, max(coarse, default=0) + 1, ingest / "classes.json")
     earlier, known = of_rounds(rounds, index, sources, levels, classes)
-    taken = {*picks, *earlier.rows, *Skipped.read(rounds).keys}
-    wanted = Wanted(picks, coarse, drawn(index.key, taken, params.audit))
+    wanted = Wanted(picks, coarse, audit_keys(index.key, {*picks, *earlier.rows}, params.audit))
+    others: set[str] = set()  # that a person labelled, and that are no picks
     if isinstance(source, FileParams):
         file = Path(source.path)
         written = read_written(file, index, known, levels, sources)
-        labels = with_answers(without_marks(written).completed(file), written, answers, wanted, index.key)
-        checked = of_audit(wanted.audit, labels)
+        labels = with_answers(without_marks(written), written, answers, wanted, index.key)
+        checked, labels = of_audit(wanted.audit, labels), labels.less(wanted.audit).completed(file)
+        others = {key for key in labels.rows if key not in earlier.rows} - {*picks}
     else:
         written, labels = Labels(levels, {}), look_up(wanted, answers, ingest / "answers.csv")
+        wanted = Wanted(picks, coarse, [key for key in wanted.audit if any(answers.rows.get(key, ())[:1])])
         checked = of_audit(wanted.audit, answers)
-    everything = joined(earlier, wanted.labels_in(labels)).completed(out / "labels.csv")
+    counted = labels.less({*labels.rows} - others - {*picks})
+    everything = joined(earlier, counted).completed(out / "labels.csv")
     why = why_without(wanted.without_label(labels), written, labels)
-    not_audited = why_without([key for key in wanted.audit if key not in checked.rows], written, labels)
-    goes_on = enough(why, len(picks)) and any(names[0] for names in everything.rows.values())
+    not_audited = why_without([key for key in wanted.audit if not checked.rows[key][0]], written, labels)
+    goes_on = enough(why, len(picks), len(others)) and any(names[0] for names in everything.rows.values())
     if isinstance(source, FileParams):
-        goes_on = goes_on and enough(not_audited, len(wanted.audit))
-    filled = Labels(levels, {**written.rows, **labels.rows})
+        replaced = max(Skipped.read(rounds).round, default=-1) >= next_number(rounds)
+        goes_on = goes_on and enough(not_audited, len(wanted.audit), 0) and (all(why.values()) or not replaced)
+    of_the_audit = {key: [*names, *[""] * (len(levels) - 1)] for key, names in checked.rows.items() if names[0]}
+    said = {key: names for key, names in written.rows.items() if any(names)}
+    filled = Labels(levels, {**of_the_audit, **said, **labels.rows})
     with whole_folder(out, spare=("labels.csv", "audit.csv")) as part:
         page = render(wanted, manifest, index, sources, known, filled, reading)
         (part / "page.html").write_text(page, encoding="utf-8")
@@ -115,10 +123,13 @@ def label(
             everything.write(part / "labels.csv")
             checked.write(part / "audit.csv")
     if isinstance(source, FileParams):
+        keys = [key for key, _ in wanted.asked]
+        reason = offer_template(file.with_name(TEMPLATE), keys, sources, filled, answers)
         if not goes_on:
-            refuse_missing(
-                file, wanted, {**why, **not_audited}, filled, sources, select / "picks.csv", out / "page.html"
-            )
+            missing = {**why, **not_audited}
+            refuse_missing(file, wanted, missing, filled, reason, select / "picks.csv", out / "page.html")
+        if others:
+            log.info("label: %d labels of images that are no picks count too", len(others))
         if why:
             log_missing(why, len(picks), file.name, sources)
         log_classes(everything, classes, checked)
@@ -133,9 +144,13 @@ def label(
     return labelled
 
 
-def enough(why: Mapping[str, str], num_images: int) -> bool:
-    """Whether to go on without the labels of the images in `why`: the others are half, or of each something is said."""
-    return len(why) <= num_images / 2 or (len(why) < num_images and all(why.values()))
+def enough(why: Mapping[str, str], num_images: int, others: int) -> bool:
+    """Whether to go on without the labels of the images in `why`.
+
+    There are labels for half as many images, with `others` that were not asked for, or of each something is said.
+    """
+    labelled = num_images - len(why) + others
+    return labelled >= num_images / 2 or (labelled > 0 and all(why.values()))
 
 
 def _classes_without_parent(labels: Labels) -> list[str]:

@@ -26,7 +26,7 @@ def log_new(labels: Labels, classes: Classes) -> None:
 def log_classes(labels: Labels, classes: Classes, audit: Labels) -> None:
     """Logs how many labels each class has, the frequent ones first, and which new one with one label may be a slip."""
     count = Counter(names[0] for names in labels.rows.values() if names[0])
-    audited = {names[0] for names in audit.rows.values()}
+    audited = {names[0] for names in audit.rows.values()} - {""}
     known = {*classes.names.get("label", ()), *audited}
     shown = sorted(count, key=lambda name: (-count[name], name))[:SHOWN]
     more = f" and {len(count) - SHOWN} more classes" if len(count) > SHOWN else ""
@@ -36,7 +36,8 @@ def log_classes(labels: Labels, classes: Classes, audit: Labels) -> None:
         log.warning(
             "label: only the audit has images of %s: without a label no result names these", ", ".join(unlabelled)
         )
-    for name in sorted(name for name in count if count[name] == 1 and name not in known):
-        near = difflib.get_close_matches(name, [other for other in sorted({*count, *known}) if other != name], 1, SLIP)
+    names, single = sorted({*count, *known}), sorted(name for name in count if count[name] == 1 and name not in known)
+    for name in single if len(single) <= SHOWN else ():  # with more, each class has one label as a rule
+        near = difflib.get_close_matches(name, [other for other in names if other != name], 1, SLIP)
         if near:
             log.warning("label: the class %r has one label and is near %r: is it a slip?", name, near[0])

@@ -48,11 +48,11 @@ class Recipe:
         block = params.block(f"pretrain.{method}", METHODS[method].Params if method in METHODS else NoneParams)
         common = params.stage("pretrain", PretrainParams, {*METHODS, "none", "backbones"})
         name = params.method("pretrain.backbone", BACKBONES)
-        filled = method == "none" or common.start == "weights"
+        start = params.block("pretrain.none", NoneParams)
         return cls(
             common,
             block,
-            params.block("pretrain.none", NoneParams) if filled else None,
+            start if method == "none" or common.start == "weights" else None,
             params.block(f"pretrain.backbones.{name}", BACKBONES[name]),
             params.block("machine", Machine),
             params.seed,

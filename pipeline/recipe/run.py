@@ -3,19 +3,23 @@
 Where git is installed the run is a repository of its own.
 """
 
+import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from pipeline.base.errors import ParamsError
 from pipeline.base.params import Params
+from pipeline.ingest.files import look_below
 from pipeline.new_run import HOME, new_run
 from pipeline.recipe.choose import choose
 from pipeline.recipe.look import Pictures
 from pipeline.recipe.times import AFTER, BEFORE, seconds
 
+NOTE = "elsewhere.txt"
 PRESET, ADAPTED = HOME / "presets/photos/packaged.yaml", "PRESET=presets/photos/adapted.yaml"
 
 
@@ -31,9 +35,14 @@ def lay_out(folder: Path, images: Path, budget: int, presets: Sequence[Path], se
     path = str(images.resolve()).replace("'", "''")
     chosen = [f"{choice.key}={choice.value}" for choice in choices]
     values = [f"ingest.folder.path='{path}'", f"select.budget={budget}", *chosen, *sets]
+    before = flat(Params.read(folder / "params.yaml").tree) if (folder / "params.yaml").is_file() else {}
     new_run(folder, [PRESET, *presets], values, git=shutil.which("git") is not None)
     params = Params.read(folder / "params.yaml")
+    note(folder / "data/images", images)
     yield f"{images}: {pictures}"
+    for key, value in flat(params.tree).items():
+        if before and before.get(key) != value:
+            yield f"  {key} was {before.get(key)!r} and is {value!r} now"
     for choice in choices:
         if params.lookup(choice.key) == choice.value:
             yield f"  {choice.key}: {choice.value}, as {choice.why}"
@@ -43,9 +52,29 @@ def lay_out(folder: Path, images: Path, budget: int, presets: Sequence[Path], se
     for stages, end in ((BEFORE, "the page that asks for labels"), (AFTER, "the result, once they are there")):
         each = ", ".join(f"{stage} {times[stage]:.0f} s" for stage in stages)
         yield f"about {duration(sum(times[stage] for stage in stages))} to {end}: {each}"
-    if params.lookup("pretrain.method") != "none":
-        yield "and the steps of pretrain: its log says how long they take, after some of them"
+    for stage, quick in (("pretrain", "none"), ("train", "propagate")):
+        if params.lookup(f"{stage}.method") != quick:
+            yield f"and the steps of {stage}: its log says how long they take, after some of them"
     yield f"shorter: a smaller ingest.size; better: more labels, or {ADAPTED} ({folder}/params.yaml has all values)"
+
+
+def note(folder: Path, images: Path) -> None:
+    """Notes the files of `images` in the folder that DVC watches, so that a change there is ingested."""
+    if folder.is_symlink():
+        return
+    found = look_below(images)
+    files = sorted([*found.images, *(file for others in found.others.values() for file in others)])
+    state = [f"{file} {file.lstat().st_size} {file.lstat().st_mtime_ns}" for file in files]
+    digest = hashlib.sha256("\n".join(map(repr, state)).encode()).hexdigest()
+    (folder / NOTE).write_text(f"{digest} of what lies elsewhere\n", encoding="utf-8")
+
+
+def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """The values by dotted key."""
+    values: dict[str, Any] = {}
+    for key, value in tree.items():
+        values |= flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
+    return values
 
 
 def duration(seconds: float) -> str:

@@ -3,20 +3,24 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from pipeline.base.errors import SourceError
 from pipeline.base.params import Params
 from pipeline.embed.run import EmbedParams
+from pipeline.ingest.run import SIDE
 from pipeline.nn.backbones import BACKBONES, Backbone
 from pipeline.nn.device import Device, channels_last
 from pipeline.nn.embedder import look
 from pipeline.parallel.cores import cores
 from pipeline.recipe.look import Pictures
-from pipeline.shards.decode import decode, normalise, read_file
+from pipeline.shards.decode import BadImage, decode, normalise, read_file
 
 IMAGES = 8  # that are timed
 BEFORE = ("params", "ingest", "pretrain", "embed", "graph", "select", "label")  # up to the page that asks for labels
@@ -33,7 +37,9 @@ def seconds(pictures: Pictures, params: Params) -> dict[str, float]:
     start = _timed(lambda: subprocess.run([sys.executable, "-c", START], check=True, capture_output=True))[0]
     tree, size = params.tree, params.lookup("ingest.size")
     channels = 1 if params.lookup("ingest.mode") == "grey" else 3
-    data = [read_file(file) for file in pictures.sample[:: max(1, len(pictures.sample) // IMAGES)][:IMAGES]]
+    if size == "auto":
+        size = min(pictures.side, SIDE)
+    data = readable(pictures.sample[:: max(1, len(pictures.sample) // IMAGES)], channels)[:IMAGES]
     pack = _timed(lambda: [normalise(one, channels, params.lookup("ingest.max_side")) for one in data])[0]
     decoding, images = _timed(lambda: np.stack([decode(one, channels, (size, size)) for one in data]))
     net = network(tree["pretrain"], channels)
@@ -44,6 +50,18 @@ def seconds(pictures: Pictures, params: Params) -> dict[str, float]:
         seeing = _timed(lambda: look(net, views, pixels).cpu())[0]
     each = {"ingest": pack / cores(), "embed": decoding / cores() + seeing}
     return {stage: start + pictures.count * each.get(stage, 0) / len(data) for stage in (*BEFORE, *AFTER)}
+
+
+def readable(files: Sequence[Path], channels: int) -> list[bytes]:
+    """The bytes of those that decode to the end. Raises SourceError where none does."""
+    data = []
+    for file in files:
+        with suppress(BadImage):  # ingest will name it
+            decode(found := read_file(file), channels)
+            data.append(found)
+    if not data:
+        raise SourceError(f"{files[0]}: expected an image that can be read to its end; of {len(files)} none can")
+    return data
 
 
 def network(pretrain: Mapping[str, Any], channels: int) -> Backbone:

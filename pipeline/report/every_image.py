@@ -3,18 +3,21 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pipeline.artifacts.predictions import COLUMNS
+from jaxtyping import Bool
+from numpy import ndarray
+
+from pipeline.artifacts.predictions import COLUMNS, Ranking
 from pipeline.base.files import write_csv
 from pipeline.report.inputs import Run
 
-UNSURE = 0.5  # below this confidence, or without any, a prediction is as likely wrong as right
+SURE = 0.5  # the least confidence of a prediction that is no guess, if it is twice that of the next class too
 HEADER = ("path", "class", "confidence", "status", *COLUMNS[2:], "key")
 
 
 def write(file: Path, run: Run, label: Mapping[str, str]) -> None:
     """Writes `HEADER` and a row for each image; `label` is the class that each labelled one was given.
 
-    The status is `labelled`, where class is the label; `predicted`; or `unsure`, see `UNSURE`.
+    The status is `labelled`, where class is the label; `predicted`; or `unsure`, see `SURE`.
     """
     write_csv(file, HEADER, _rows(run, label))
 
@@ -26,7 +29,7 @@ def _rows(run: Run, label: Mapping[str, str]) -> Iterator[list[str]]:
     found = {
         key: (cells, sure)
         for keys, ranking in guessed
-        for key, cells, sure in zip(keys, ranking.cells(), ranking.confidence >= UNSURE, strict=True)
+        for key, cells, sure in zip(keys, ranking.cells(), _sure(ranking), strict=True)
     }
     nothing = ["", "0", *[""] * len(COLUMNS[2:])], False
     for key in sorted(run.index.key, key=lambda key: (run.sources.path.get(key, ""), key)):
@@ -35,3 +38,8 @@ def _rows(run: Run, label: Mapping[str, str]) -> Iterator[list[str]]:
         if key in label:
             name, confidence, others, status = label[key], "1", [""] * len(others), "labelled"
         yield [run.sources.path.get(key, ""), name, confidence, status, *others, key]
+
+
+def _sure(ranking: Ranking) -> Bool[ndarray, " n"]:
+    second = ranking.p[:, 1] if ranking.p.shape[1] > 1 else 0.0
+    return (ranking.confidence >= SURE) & (ranking.confidence >= 2 * second)

@@ -1,7 +1,7 @@
 """What a selection starts from: vectors and their keys, what is labelled already, groups and costs."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from jaxtyping import Float, Float32, Int64
 from numpy import ndarray
 
 from pipeline.artifacts.attributes import Attributes
+from pipeline.artifacts.audit import audit_keys
 from pipeline.artifacts.embeddings import Embeddings, StoredEmbeddings
 from pipeline.artifacts.on_disk import Parts, RowNumbers
 from pipeline.artifacts.rounds import labelled_keys, next_number
@@ -47,7 +48,8 @@ def read_matrix(file: Path, *, on_disk: bool) -> Images:
 def labelled_rows(file: Path, keys: Sequence[str], *, bare: bool) -> tuple[list[str], Int64[ndarray, " l"]]:
     """The keys that `file` says have a label, and their rows; refuses a key that is none of the images.
 
-    If the images come from a bare matrix, the chain's own rounds count only if they have keys of these images.
+    In the chain's own rounds there may be some, as an image may be gone, or be held out since the first answers came.
+    From a bare matrix, these rounds count only if they have keys of its images.
     """
     optional = bare and file == ROUNDS
     known = [] if optional and not file.is_dir() else labelled_keys(file)
@@ -55,6 +57,10 @@ def labelled_rows(file: Path, keys: Sequence[str], *, bare: bool) -> tuple[list[
     row_of = {key: row for row, key in enumerate(keys) if key in wanted} if wanted else {}
     if optional and not row_of:
         known = []
+    gone = [key for key in known if key not in row_of] if file == ROUNDS else []
+    if gone:
+        log.warning("select: %d images with a label in %s are not to train any more", len(gone), file)
+        known = [key for key in known if key in row_of]
     strange = next((key for key in known if key not in row_of), None)
     if strange is not None:
         raise ArtifactError(
@@ -78,6 +84,12 @@ def skipped_rows(file: Path, keys: Sequence[str]) -> tuple[Int64[ndarray, " s"],
         if skipped.round[place] >= number:
             requests.setdefault(skipped.request[place], []).append(row_of[skipped.keys[place]])
     return np.array(before, np.int64), [np.array(requests[request], np.int64) for request in sorted(requests)]
+
+
+def audited_rows(keys: Sequence[str], known: Collection[str], count: int) -> Int64[ndarray, " a"]:
+    """The rows of the images that an audit of `count` images is of; `known` are the keys with a label."""
+    audit = {*audit_keys(keys, known, count)}
+    return np.array([row for row, key in enumerate(keys) if key in audit] if audit else [], np.int64)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,14 @@ from pipeline.base.files import sha256, whole_folder, write_json
 from pipeline.base.log import write_log
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
-from pipeline.select.inputs import GroupsAndCosts, labelled_rows, read_embeddings, read_matrix, skipped_rows
+from pipeline.select.inputs import (
+    GroupsAndCosts,
+    audited_rows,
+    labelled_rows,
+    read_embeddings,
+    read_matrix,
+    skipped_rows,
+)
 from pipeline.select.methods import SELECTORS
 from pipeline.select.params import SelectParams
 from pipeline.select.pool import Outputs, Pool
@@ -52,7 +59,8 @@ def run(params: Params, embeddings: Path, vectors: Path | None, attributes: Path
     keys, x = read(file, on_disk=on_disk)
     known, labelled = labelled_rows(Path(block.labelled), keys, bare=vectors is not None)
     skipped_before, skipped = skipped_rows(Path(block.labelled), keys)
-    pool = without(Pool.of(x, block.search, labelled), skipped_before)
+    audited = audited_rows(keys, known, params.lookup("label.audit")) if vectors is None else skipped_before[:0]
+    pool = without(Pool.of(x, block.search, labelled), np.concatenate([skipped_before, audited]))
     if selector.needs_outputs:
         outputs = ModelOutputs.read(Path(block.labelled) / OUTPUTS, keys)
         if outputs is not None:

@@ -101,7 +101,7 @@ def test_no_answers_leave_only_what_can_be_known(run):
         (f"{DRAWS}, but no more than 200,000", OF_RANDOM),
         (
             "no image was labelled for an audit (label.audit)",
-            ["n_audit", "audit_top1", "audit_top1_low", "audit_top1_high"],
+            ["n_audit", "n_audit_asked", "audit_top1", "audit_top1_low", "audit_top1_high"],
         ),
         ("no image has an answer, so how many classes there are is not known", ["classes_total"]),
     ]
@@ -157,11 +157,12 @@ def test_refusals(run, changes, says):
 def test_an_audit_is_the_accuracy_of_the_pseudo_labels_on_its_images():
     """One of four is wrong, and one has no prediction; the interval is that of scipy's exact test."""
     guessed = PseudoLabels([*"abcdef"], Ranking([["ant"], ["bee"], [], ["bee"], ["cat"], ["cat"]], np.ones((6, 1))))
-    found = of_audit({"a": "ant", "b": "ant", "c": "ant", "d": "bee"}, guessed)
+    audit = {"a": ["ant"], "b": ["ant"], "c": ["ant"], "d": ["bee"], "e": [""]}
+    found = of_audit(Labels(["label"], audit), guessed)
     exact = binomtest(2, 4).proportion_ci(method="exact")
-    assert (found["n_audit"], found["audit_top1"]) == (4, 0.5)
+    assert (found["n_audit"], found["n_audit_asked"], found["audit_top1"]) == (4, 5, 0.5)
     assert (found["audit_top1_low"], found["audit_top1_high"]) == pytest.approx((exact.low, exact.high))
-    assert of_audit({}, guessed) == of_audit({"a": "ant"}, None) == {}
+    assert of_audit(Labels(["label"], {}), guessed) == of_audit(Labels(["label"], audit), None) == {}
 
 
 MEASURED = {"top1": 0.9, "top1_low": 0.8, "top1_high": 0.95}
@@ -181,7 +182,7 @@ ESTIMATED = {
          "90.0% of 30 test images are right (95 %: 80.0% to 95.0%)"),
         ({**MEASURED, "n_test_answered": 29, **AUDITED, **ESTIMATED, "n_labels": 10},
          "70.0% of the images are right, by an audit of 50 (95 %: 60.0% to 80.0%)"),
-        ({**MEASURED, "n_test_answered": 29, **ESTIMATED, "n_labels": 40},
+        ({**MEASURED, "n_test_answered": 29, **AUDITED, "n_audit": 29, **ESTIMATED, "n_labels": 40},
          "75.0% of the images are right, by an estimate from the labels (95 %: 65.0% to 85.0%)"),
         ({**ESTIMATED, "n_labels": 39}, "probably at least 50% of the images are right, by an estimate"),
     ],

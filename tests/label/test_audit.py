@@ -5,9 +5,21 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.audit import audit_keys as drawn
 from pipeline.artifacts.labels import Labels
-from pipeline.label.audit import drawn
-from tests.label.small_set import FILE, FROM_FILE, KEYS, PICKS, TEMPLATE, labelled, labels, nothing_known, page, refusal
+from tests.label.small_set import (
+    FILE,
+    FROM_FILE,
+    KEYS,
+    PICKS,
+    TEMPLATE,
+    classes,
+    labelled,
+    labels,
+    nothing_known,
+    page,
+    refusal,
+)
 
 TWO = (*FROM_FILE, "--set", "label.audit=2")
 AUDIT = Path("data/label/audit.csv")
@@ -51,10 +63,21 @@ def test_an_image_of_the_audit_may_be_skipped_with_a_word(rest, caplog):
     keys = [row["key"] for row in csv.DictReader(TEMPLATE.read_text().splitlines())]
     labelled("key,label\n" + "".join(f"{key},{name}\n" for key, name in zip(keys, [*"aab", "b", rest], strict=True)))
     labels(*TWO)
-    assert [*Labels.read(AUDIT).rows] == [keys[3]]
+    assert Labels.read(AUDIT).rows == {keys[3]: ["b"], keys[4]: [""]}
     assert "label: audit: images without a label make the accuracy too high, if they were the hard ones" in (
         caplog.messages
     )
+
+
+def test_what_is_written_of_an_audit_is_no_part_of_what_is_trained_on():
+    nothing_known()
+    classes(label=[], kind=[])
+    refusal(*TWO)
+    keys = [row["key"] for row in csv.DictReader(TEMPLATE.read_text().splitlines())]
+    rows = [*((key, "cat", "") for key in keys[:3]), (keys[3], "cat", "pet"), (keys[4], "dog", "pet")]
+    labelled("key,label,kind\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    assert labels(*TWO)[0] == "key,label,kind\n" + "".join(f"{key},cat,\n" for key in sorted(PICKS))
+    assert Labels.read(AUDIT).rows == {keys[3]: ["cat"], keys[4]: ["dog"]}
 
 
 def test_a_class_of_the_audit_alone_is_named_and_a_label_near_it_asked_about(caplog):

@@ -125,7 +125,7 @@ def test_a_template_filled_in_from_the_file_follows_the_picks_and_keeps_coarser_
     for picks in (
         ["key4", "key1", "key2"],
         ["key1", "key0", "key2"],
-        ["key0"],
+        ["key0", "key2", "key3"],
     ):  # the label of key1 is in the file still
         pick(*picks)
         refusal(*FROM_FILE)
@@ -139,7 +139,7 @@ def test_a_template_filled_in_from_the_file_follows_the_picks_and_keeps_coarser_
     ("text", "written"),
     [
         ("\ufeffnote,label,key\nx, dog ,key1\nx,cat,key3\n,cat,key4\nold,cat,key0\n,,key2\nx,dog,key1\n",
-         "key,label\nkey1,dog\nkey3,cat\nkey4,cat\n"),
+         "key,label\nkey0,cat\nkey1,dog\nkey3,cat\nkey4,cat\n"),
         ("key,group,label\nkey1,,dog\nkey3,,cat\nkey4,pet,cat\n",  # once a class is enough
          "key,label,group\nkey1,dog,\nkey3,cat,pet\nkey4,cat,pet\n"),
         ('Key;Path;Class\nkey1;; DOG\n1.2E+19;some, "odd" <b>/key3.png;Ant  & bee\n;;\nkey4;;c\u200bat\nkey2;;-1\n',
@@ -311,3 +311,13 @@ def test_a_label_of_an_image_that_is_held_out_is_not_used(caplog):
     labelled("key,label\nkey1,dog\nkey3,dog\nkey4,cat\nkey6,cat\n")
     assert labels(*FROM_FILE)[0] == "key,label\nkey1,dog\nkey3,dog\nkey4,cat\n"
     assert f"label: 1 labels in {FILE} are of images held out for the test, and are not used" in caplog.messages
+
+
+def test_labels_of_images_that_are_no_picks_count_too(caplog):
+    """So a person who has labelled other images before need not label half of the new picks."""
+    caplog.set_level("INFO")
+    nothing_known()
+    labelled("key,label\nkey0,cat\nkey2,dog\nkey1,cat\n")
+    assert labels(*FROM_FILE)[0] == "key,label\nkey0,cat\nkey1,cat\nkey2,dog\n"
+    assert "label: 2 labels of images that are no picks count too" in caplog.messages
+    assert "label: 2 of 3 picks have no label (2 not in labels.csv)" in caplog.messages

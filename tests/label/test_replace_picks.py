@@ -5,7 +5,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from stages.replace_picks import main
-from tests.label.small_set import FROM_FILE, labelled, labels, refusal
+from tests.label.small_set import FROM_FILE, labelled, labels, pick, refusal
 
 NONE = (
     "data/label/missing.csv: expected picks that are marked [skip] or [unusable], and not replaced yet, found none; "
@@ -33,3 +33,8 @@ def test_marked_picks_are_noted_once_and_empty_ones_stay():
     assert noted == "key,why,round,request\nkey4,not usable,0,0\nkey1,skipped,0,0\n"
     assert replace() == NONE
     assert Path("data/rounds/skipped.csv").read_text() == noted
+    pick("key3", "key0", "key2")
+    labelled("key,label\nkey3,dog\nkey0,cat\n")
+    assert "got none for 1 of them, such as key2" in refusal(*FROM_FILE)  # half would do, had nobody asked for others
+    labelled("key,label\nkey3,dog\nkey0,cat\nkey2,\n")
+    assert labels(*FROM_FILE)[0] == "key,label\nkey0,cat\nkey3,dog\n"

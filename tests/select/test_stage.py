@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.artifacts.attributes import Attributes
+from pipeline.artifacts.audit import audit_keys
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model_outputs import ModelOutputs
@@ -349,15 +350,27 @@ def test_vectors_on_disk_give_the_picks_and_the_record_of_those_in_memory():
         assert one == record("two")
 
 
-def test_embeddings_of_the_chain_may_stay_on_disk():
+def test_embeddings_of_the_chain_may_stay_on_disk(caplog):
     Labels(["label"], {"k003": ["cat"], "k007": ["dog"]}).write(Path("data/rounds/00/labels.csv"))
     done("--out", "one")
     done("--out", "two", *ON_DISK)
     assert Path("one/picks.csv").read_bytes() == Path("two/picks.csv").read_bytes()
     assert record("two")["labelled_before"] == 2
     Labels(["label"], {"else": ["cat"]}).write(Path("data/rounds/00/labels.csv"))
-    says = "data/rounds: key else: expected the key of an image to select from, as in keys.txt, got none of these"
-    assert refusal(*ON_DISK) == says
+    done("--out", "three", *ON_DISK)
+    assert record("three")["labelled_before"] == 0
+    assert "select: 1 images with a label in data/rounds are not to train any more" in caplog.messages
+
+
+def test_images_of_an_audit_are_never_picked_in_the_chain():
+    keys = [f"k{i:03d}" for i in range(60)]
+    audit = audit_keys(keys, [], 20)
+    done("--set", "label.audit=20", budget=40)
+    assert sorted([*picked(), *audit]) == keys
+    Labels(["label"], {key: ["cat"] for key in picked()[:5]}).write(Path("data/rounds/00/labels.csv"))
+    done("--set", "label.audit=20", budget=35)
+    assert not {*picked()} & {*audit}
+    done(*VECTORS, "--set", "label.audit=20", budget=60)  # a bare matrix has none
 
 
 def test_what_cannot_be_done_for_vectors_on_disk_is_refused_before_they_are_read():
