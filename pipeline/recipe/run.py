@@ -6,6 +6,7 @@ Where git is installed the run is a repository of its own.
 import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def lay_out(folder: Path, images: Path, budget: int, presets: Sequence[Path], se
     path = str(images.resolve()).replace("'", "''")
     chosen = [f"{choice.key}={choice.value}" for choice in choices]
     values = [f"ingest.folder.path='{path}'", f"select.budget={budget}", *chosen, *sets]
-    before = flat(Params.read(folder / "params.yaml").tree) if (folder / "params.yaml").is_file() else {}
+    before: dict[str, Any] = {}
+    with suppress(ParamsError):  # there are none yet, or they are no YAML any more
+        before = flat(Params.read(folder / "params.yaml").tree)
     new_run(folder, [PRESET, *presets], values, git=shutil.which("git") is not None)
     params = Params.read(folder / "params.yaml")
     note(folder / "data/images", images)
