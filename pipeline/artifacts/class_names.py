@@ -3,8 +3,9 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+SHOWN = 30  # classes in a line of the log, at most
 # Of these words a name that says "no label" consists, in capitals or not and whatever stands between them.
 NO_LABEL = {
     *("unlabeled", "unlabelled", "nolabel", "nolabels", "no label", "no labels", "without label", "without labels"),
@@ -12,6 +13,14 @@ NO_LABEL = {
 }
 NOTHING = re.compile(r"|unknown|nan|null|#?n/a|<na>|-1(\.0*)?", re.IGNORECASE)  # what programs write for a missing one
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))  # not joiners: emoji need them
+
+
+def counted(names: Iterable[str]) -> str:
+    """How often each name is there, for a line of the log: the frequent ones first, 30 at most."""
+    count = Counter(names)
+    shown = sorted(count, key=lambda name: (-count[name], name))[:SHOWN]
+    more = f" and {len(count) - SHOWN} more classes" if len(count) > SHOWN else ""
+    return ", ".join(f"{name} {count[name]}" for name in shown) + more
 
 
 def tidy(name: str) -> str:

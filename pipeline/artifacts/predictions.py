@@ -79,10 +79,12 @@ class Predictions:
 
     @property
     def predictions(self) -> list[str]:
+        """The most probable class of each image."""
         return self.ranking.best
 
     @property
     def confidence(self) -> Float[ndarray, " n"]:
+        """How probable it is."""
         return self.ranking.confidence
 
     def write(self, file: Path) -> None:

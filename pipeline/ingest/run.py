@@ -18,6 +18,7 @@ from pydantic import Field, field_validator
 from tqdm import tqdm
 
 from pipeline.artifacts.attributes import Attributes
+from pipeline.artifacts.class_names import counted
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.shards import Index, Manifest, Shard
 from pipeline.base.errors import ArtifactError, SourceError
@@ -36,7 +37,6 @@ from pipeline.shards.decode import BadImage, Facts, probe
 log = logging.getLogger(__name__)
 
 AT_ONCE = 64  # images, of which a network must be able to see as many
-SHOWN = 30  # classes in the log, at most
 SIDE = 64  # pixels, of the squares that networks see where the images' own sizes differ
 
 Parts = Mapping[str, Sequence[tuple[Shard, list[Row]]]]  # for each split its shards, with their rows of the index
@@ -237,11 +237,8 @@ def _write_rows(
 
 def _say_classes(answers: Sequence[str], num_images: int) -> None:
     """Logs how many images have an answer, and of each class how many."""
-    count = Counter(answers)
-    shown = ", ".join(f"{name} {number}" for name, number in count.most_common(SHOWN))
-    more = f" and {len(count) - SHOWN} more classes" if len(count) > SHOWN else ""
-    if count:
-        log.info("ingest: %d of %d images have an answer: %s%s", len(answers), num_images, shown, more)
+    if answers:
+        log.info("ingest: %d of %d images have an answer: %s", len(answers), num_images, counted(answers))
 
 
 def _write_attributes(

@@ -8,7 +8,7 @@ from pipeline.artifacts.labels import Labels
 log = logging.getLogger(__name__)
 
 
-def of_audit(keys: Sequence[str], labels: Labels) -> Labels:
+def audit_labels(keys: Sequence[str], labels: Labels) -> Labels:
     """The labels of these images at the finest level; "" for an image without."""
     return Labels(labels.levels[:1], {key: labels.rows.get(key, [""])[:1] for key in keys})
 

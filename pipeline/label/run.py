@@ -19,7 +19,7 @@ from pipeline.base.errors import ParamsError, first_names
 from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
 from pipeline.base.params import Block
-from pipeline.label.audit import log_audit, of_audit
+from pipeline.label.audit import audit_labels, log_audit
 from pipeline.label.earlier import of_rounds
 from pipeline.label.marks import log_missing, why_without, without_marks
 from pipeline.label.page import render
@@ -98,12 +98,12 @@ def label(
         file = Path(source.path)
         written = read_written(file, index, known, levels, sources)
         labels = with_answers(without_marks(written), written, answers, wanted, index.key)
-        checked, labels = of_audit(wanted.audit, labels), labels.less(wanted.audit).completed(file)
+        checked, labels = audit_labels(wanted.audit, labels), labels.less(wanted.audit).completed(file)
         others = {key for key in labels.rows if key not in earlier.rows} - {*picks}
     else:
         written, labels = Labels(levels, {}), look_up(wanted, answers, ingest / "answers.csv")
         wanted = Wanted(picks, coarse, [key for key in wanted.audit if any(answers.rows.get(key, ())[:1])])
-        checked = of_audit(wanted.audit, answers)
+        checked = audit_labels(wanted.audit, answers)
     counted = labels.less({*labels.rows} - others - {*picks})
     everything = joined(earlier, counted).completed(out / "labels.csv")
     why = why_without(wanted.without_label(labels), written, labels)

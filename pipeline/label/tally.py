@@ -4,10 +4,11 @@ import difflib
 import logging
 from collections import Counter
 
+from pipeline.artifacts.class_names import counted
 from pipeline.artifacts.labels import Classes, Labels
 from pipeline.base.errors import first_names
 
-SHOWN = 30  # classes in the log, at most
+MOST = 30  # classes of one label that are asked about: with more, each class has one as a rule
 SLIP = 0.8  # how alike two names are of which one may be a slip: "food" and "foodx" 0.89
 
 log = logging.getLogger(__name__)
@@ -28,16 +29,14 @@ def log_classes(labels: Labels, classes: Classes, audit: Labels) -> None:
     count = Counter(names[0] for names in labels.rows.values() if names[0])
     audited = {names[0] for names in audit.rows.values()} - {""}
     known = {*classes.names.get("label", ()), *audited}
-    shown = sorted(count, key=lambda name: (-count[name], name))[:SHOWN]
-    more = f" and {len(count) - SHOWN} more classes" if len(count) > SHOWN else ""
-    log.info("label: %s%s", ", ".join(f"{name} {count[name]}" for name in shown), more)
+    log.info("label: %s", counted(count.elements()))
     unlabelled = sorted(audited - count.keys())
     if unlabelled:
         log.warning(
             "label: only the audit has images of %s: without a label no result names these", ", ".join(unlabelled)
         )
     names, single = sorted({*count, *known}), sorted(name for name in count if count[name] == 1 and name not in known)
-    for name in single if len(single) <= SHOWN else ():  # with more, each class has one label as a rule
+    for name in single if len(single) <= MOST else ():
         near = difflib.get_close_matches(name, [other for other in names if other != name], 1, SLIP)
         if near:
             log.warning("label: the class %r has one label and is near %r: is it a slip?", name, near[0])

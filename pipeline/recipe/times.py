@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def seconds(pictures: Pictures, params: Params) -> dict[str, float]:
-    """Seconds of each stage, where no network is trained; a labels' spreading is short beside its start.
+    """Seconds of each stage, where no network is trained; to spread labels is short beside the start of `train`.
 
     A network that is trained says itself how long it takes, after its first steps.
     """

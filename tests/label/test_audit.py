@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts.audit import audit_keys as drawn
+from pipeline.artifacts.audit import audit_keys
 from pipeline.artifacts.labels import Labels
 from tests.label.small_set import (
     FILE,
@@ -27,12 +27,12 @@ AUDIT = Path("data/label/audit.csv")
 
 def test_images_are_drawn_by_their_keys_and_picks_are_left_out():
     keys = [f"{i:04d}" for i in range(1000)]
-    first = drawn(keys, {}, 50)
-    assert drawn(reversed(keys), {}, 50) == first
-    assert drawn(keys, first[:2], 48) == first[2:]
-    assert len({*drawn(keys[:990], {}, 50)} & {*first}) >= 45
+    first = audit_keys(keys, {}, 50)
+    assert audit_keys(reversed(keys), {}, 50) == first
+    assert audit_keys(keys, first[:2], 48) == first[2:]
+    assert len({*audit_keys(keys[:990], {}, 50)} & {*first}) >= 45
     assert abs(sum(map(int, first)) / 50 - 500) < 4 * 289 / 50**0.5
-    assert drawn(keys, {}, 0) == []
+    assert audit_keys(keys, {}, 0) == []
 
 
 def test_its_images_are_asked_for_beside_the_picks_and_written_apart(caplog):
