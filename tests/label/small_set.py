@@ -23,6 +23,10 @@ COARSE = ("--set", "label.coarse_budget=1")
 FROM_FILE = ("--set", "label.source=file")
 
 
+def path_of(key):
+    return f'some, "odd" <b>/{key}.png'
+
+
 def small_set():
     """Eight images in one shard: key i is i + 1 pixels high, all its pixels have the value 10 i."""
     shutil.copy(ROOT / "params.yaml", ".")
@@ -37,7 +41,7 @@ def small_set():
     facts = str(shard), shard.stat().st_size, sha256(shard)
     splits = {"train": [Shard(*facts, 6)], "test": [Shard(*facts, 2)]}
     Manifest("folder", 1, (8, 8), splits, []).write(INGEST / "manifest.json")
-    Sources({key: f'some, "odd" <b>/{key}.png' for key in KEYS}).write(INGEST / "sources.csv")
+    Sources({key: path_of(key) for key in KEYS}).write(INGEST / "sources.csv")
     answers(label=lambda i: NAMES[i % 3])
     classes(label=NAMES)
     pick(*PICKS)
