@@ -52,3 +52,12 @@ def run(digits_run, tmp_path, monkeypatch):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return Path("data")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium. While it is open asyncio cannot run another loop in this thread, so it closes after each file."""
+    from tests.browser import launched
+
+    with launched() as browser:
+        yield browser
