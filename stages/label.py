@@ -1,14 +1,19 @@
 """Get labels for the picks: from the answers that came with the images, or from a person.
 
-Labels of finished rounds (data/rounds) join those of the picks.
+Labels of finished rounds (data/rounds) join those of the picks. With --serve nothing is computed: the page that is
+there comes from a small server on this machine, which saves each label at once.
 """
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from pipeline.base.errors import ParamsError
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
+from pipeline.label.person import FileParams
 from pipeline.label.run import LABELLERS, LabelParams, label
 from stages.cli import DATA, command
 
@@ -18,10 +23,21 @@ from stages.cli import DATA, command
 @click.option("--select", type=click.Path(path_type=Path), default=DATA / "select", show_default=True)
 @click.option("--rounds", type=click.Path(path_type=Path), default=DATA / "rounds", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "label", show_default=True)
-def main(params: Params, ingest: Path, select: Path, rounds: Path, out: Path) -> None:
+@click.option("--serve", is_flag=True, help="Serve the page, until Ctrl-C.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the server; 0 is any free one.")
+def main(params: Params, ingest: Path, select: Path, rounds: Path, out: Path, serve: bool, port: int) -> None:
     name = params.method("label.source", LABELLERS)
     block, reading = params.stage("label", LabelParams, LABELLERS), params.block("machine", Machine).reading
     source = params.block(f"label.{name}", LABELLERS[name])
+    if serve:
+        from pipeline.label import server  # the stage itself needs none
+
+        if not isinstance(source, FileParams):
+            raise ParamsError(f"label.source: expected file, as a person labels, got {name}")
+        pages = server.Pages.of(ingest, select, out, DATA / "report", block, Path(source.path), reading)
+        with suppress(KeyboardInterrupt):
+            asyncio.run(server.serve(pages, port, lambda address: click.echo(f"open {address}  (Ctrl-C ends it)")))
+        return
     labels = label(ingest, select, rounds, out, block, source, reading)
     coarse = sum(not names[0] for names in labels.rows.values())
     click.echo(f"{name}: {len(labels.rows)} labels" + (f", {coarse} of them coarse" if coarse else ""))

@@ -1,0 +1,87 @@
+"""A person's file of labels that grows label by label, while a page is open."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.labels import Sources
+from pipeline.base.errors import SourceError
+from pipeline.base.files import write_csv
+from pipeline.base.tables import Table
+from pipeline.label.person import COLUMNS
+
+ABOUT = ("how", "seconds")  # how a label was given, and how long that took
+LONGEST = 200  # letters of a class name
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """The CSV at `path`, with a row for each image that has something said of it.
+
+    It is read again before each change, so another hand may change it too, and it is replaced whole: whatever stops
+    the process leaves the file before a change or after it.
+    """
+
+    path: Path
+    levels: Sequence[str]  # finest first
+    sources: Sources  # of the training images
+    asked: Sequence[str]  # their keys, in the order of the page
+
+    def rows(self) -> dict[str, dict[str, str]]:
+        """What each image has at the levels, and how that was given, by key."""
+        return {key: {name: row.get(name, "") for name in (*self.levels, *ABOUT)} for key, row in self._read().items()}
+
+    def change(self, changes: object) -> int:
+        """Writes what was said of some images; gives how many have something said of them.
+
+        Each change is a mapping with `key`, names at some of the levels ("" takes one back), `how` and `seconds`. One
+        that is none of these is a SourceError, and nothing is written.
+        """
+        if not isinstance(changes, list):
+            raise SourceError(f"rows: expected a list, got {type(changes).__name__}")
+        checked = [self._checked(change) for change in changes]
+        rows = self._read()
+        for key, cells in checked:
+            rows[key] = {**rows.get(key, {}), **cells}
+        said = {key: row for key, row in rows.items() if any(row.get(level) for level in self.levels)}
+        rank = {key: str(at) for at, key in enumerate(self.asked)}
+        others = dict.fromkeys(name for row in said.values() for name in row)
+        header = list(dict.fromkeys([*COLUMNS, *self.levels, *ABOUT, *others]))
+        path, picture = self.sources.path, self.sources.picture
+        lines = []
+        for key in sorted(said, key=lambda key: int(rank.get(key, len(rank)))):
+            ours = {"rank": rank.get(key, ""), "key": key, "path": path.get(key, "")}
+            # The picture that a label is of was noted when the label was given: an older row keeps its own.
+            noted = {"picture": said[key].get("picture") or picture.get(key, "")}
+            row = {**said[key], **ours, **noted}
+            lines.append([row.get(name, "") for name in header])
+        write_csv(self.path, header, lines)
+        return len(said)
+
+    def _read(self) -> dict[str, dict[str, str]]:
+        if not self.path.exists():
+            return {}
+        table = Table.read(self.path, ("key", "label"))
+        keys, labels = table.column("key") or [], table.column("label") or []
+        rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
+        return {key: {**row, "label": label} for key, label, row in zip(keys, labels, rows, strict=True)}
+
+    def _checked(self, change: Any) -> tuple[str, Mapping[str, str]]:
+        key = change.get("key") if isinstance(change, dict) else None
+        if not isinstance(key, str) or key not in self.sources.path:
+            raise SourceError(f"key {str(key)[:LONGEST]}: expected the key of a training image, got none")
+        cells = {}
+        for name, value in change.items():
+            if name in self.levels or name == "how":
+                if not isinstance(value, str) or len(value) > LONGEST:
+                    raise SourceError(f"key {key}: {name}: expected a text of at most {LONGEST} letters")
+                cells[name] = value.strip()
+            elif name == "seconds":
+                if type(value) not in (int, float) or not 0 <= value < math.inf:
+                    raise SourceError(f"key {key}: seconds: expected a number of at least 0, got {str(value)[:20]}")
+                cells[name] = f"{value:.1f}"
+            elif name != "key":
+                raise SourceError(f"key {key}: expected {', '.join((*self.levels, *ABOUT))}, got {name[:LONGEST]}")
+        return key, cells

@@ -1,0 +1,194 @@
+"""The label page from a small server on this machine, which saves each label at once and lets the chain go on.
+
+Only this machine can reach it, and only who knows the token in its address; pages of other origins are refused.
+"""
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import sys
+from base64 import b64decode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from pipeline.artifacts.labels import Classes, Labels, Sources
+from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.errors import ArtifactError, PipelineError
+from pipeline.base.machine import Reading
+from pipeline.label.label_file import LabelFile
+from pipeline.label.person import levels_to_ask
+from pipeline.label.run import LabelParams
+from pipeline.shards.pictures import pictures
+
+LOOPBACK = "127.0.0.1"
+WHOLE = 1024  # pixels of the longer side of a picture that is looked at closely, at most
+MOST_BYTES = 4_000_000  # of a request: 10,000 labels
+HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
+           "Cross-Origin-Resource-Policy": "same-origin", "X-Frame-Options": "DENY"}  # fmt: skip
+TOKEN = web.AppKey("token", str)
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass
+class Chain:
+    """`dvc repro` in this folder, as it goes on in the background."""
+
+    state: str = "idle"  # running, done, failed
+    line: str = ""  # the last one that it said, or the one that says what is wrong
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Runs the chain, unless it runs already."""
+        if self.state != "running":
+            self.state, self.line = "running", "dvc repro"
+            self.task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "dvc", "repro"),
+            env={**os.environ, "PATH": path},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        wrong = ""
+        assert process.stdout is not None
+        async for data in process.stdout:
+            line = COLOURS.sub("", data.decode(errors="replace")).rstrip().rpartition("\r")[2]
+            wrong = line.removeprefix("Error: ") if line.startswith("Error: ") else wrong
+            self.line = line or self.line
+        code = await process.wait()
+        self.state, self.line = ("failed", wrong or self.line) if code else ("done", self.line)
+
+
+@dataclass(frozen=True)
+class Pages:
+    """What the server answers with, below `/TOKEN/`."""
+
+    page: Path  # of the label stage
+    report: Path  # folder of the report
+    labels: LabelFile
+    picture: Callable[[str], str]  # the data URI of a large picture of an image, by key
+    chain: Chain = field(default_factory=Chain)
+
+    @classmethod
+    def of(
+        cls, ingest: Path, select: Path, label: Path, report: Path, params: LabelParams, file: Path, reading: Reading
+    ) -> "Pages":
+        """Those of a run. Raises ArtifactError where its label stage has not made a page yet."""
+        page = label / "page.html"
+        if not page.is_file():
+            raise ArtifactError(f"{page}: expected the page that `dvc repro` makes, found none; run it first")
+        picks, manifest = Selection.read(select / "picks.csv").keys, Manifest.read(ingest / "manifest.json")
+        index, classes = Index.read(ingest / "index.parquet", "train"), Classes.read(ingest / "classes.json")
+        depth = max(params.levels(len(picks)), default=0) + 1
+        levels = levels_to_ask(Labels.read(ingest / "answers.csv").levels, classes, depth, ingest / "classes.json")
+        sources = Sources.read(ingest / "sources.csv")
+        of_training = Sources({key: sources.path.get(key, "") for key in index.key}, sources.picture)
+        labels = LabelFile(file, levels, of_training, picks)
+        labels.rows()  # a file that is no table is refused now, not at the first label
+
+        def picture(key: str) -> str:
+            return pictures(manifest, index, [key], WHOLE, reading)[key].uri
+
+        return cls(page, report, labels, picture)
+
+    async def show(self, _: web.Request) -> web.Response:
+        return web.Response(body=self.page.read_bytes(), content_type="text/html", charset="utf-8")
+
+    async def saved(self, _: web.Request) -> web.Response:
+        return web.json_response({"rows": self.labels.rows()})
+
+    async def save(self, request: web.Request) -> web.Response:
+        try:
+            sent = await request.json()
+        except ValueError as error:
+            raise _refused(400, f"expected JSON, got: {error}") from error
+        return web.json_response({"said": self.labels.change(sent.get("rows") if isinstance(sent, dict) else sent)})
+
+    async def finish(self, _: web.Request) -> web.Response:
+        self.chain.start()
+        return await self.progress(_)
+
+    async def progress(self, _: web.Request) -> web.Response:
+        state = {"state": self.chain.state, "line": self.chain.line}
+        return web.json_response({**state, "report": "report/index.html"})
+
+    async def whole_picture(self, request: web.Request) -> web.Response:
+        key = request.query.get("key", "")
+        if key not in self.labels.sources.path:
+            raise web.HTTPNotFound
+        return web.Response(body=b64decode(self.picture(key).partition(",")[2]), content_type="image/png")
+
+    async def reported(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if not self.report.is_dir() or name not in {entry.name for entry in self.report.iterdir() if entry.is_file()}:
+            raise web.HTTPNotFound
+        return web.FileResponse(self.report / name)
+
+
+@web.middleware
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses other tokens, hosts and origins, and says what is wrong as JSON."""
+    given = request.path.split("/")[1]
+    if not secrets.compare_digest(given.encode(), request.app[TOKEN].encode()):
+        raise _refused(403, "expected the address that the command printed, with its token")
+    host = f"{LOOPBACK}:{request.url.port}"
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "same-origin")
+    # A name that another site gave to this machine, or a page of another site: neither is ours.
+    if request.host != host or origin not in (None, f"http://{host}") or site not in ("same-origin", "none"):
+        raise _refused(403, f"expected a page of http://{host}")
+    try:
+        response = await handler(request)
+    except PipelineError as error:
+        raise _refused(400, str(error)) from error
+    except OSError as error:
+        raise _refused(507, f"not saved: {error.strerror or error}") from error
+    response.headers.update(HEADERS)
+    return response
+
+
+def _refused(status: int, why: str) -> web.HTTPException:
+    """An answer that says why; the label that it is about is not lost, as the page keeps what is not saved."""
+    kinds = {400: web.HTTPBadRequest, 403: web.HTTPForbidden, 507: web.HTTPInsufficientStorage}
+    return kinds[status](text=json.dumps({"error": why}), content_type="application/json")
+
+
+async def serve(pages: Pages, port: int, say: Callable[[str], None]) -> None:
+    """Serves until the process is stopped, and tells the address; port 0 is any that is free.
+
+    Raises OSError for a port that is taken.
+    """
+    token = secrets.token_urlsafe(24)
+    runner = web.AppRunner(application(pages, token), access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, LOOPBACK, port)
+        await site.start()
+        say(f"http://{LOOPBACK}:{runner.addresses[0][1]}/{token}/")
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+def application(pages: Pages, token: str) -> web.Application:
+    """The routes below `/token/`, behind what refuses everybody else."""
+    app = web.Application(middlewares=[guard], client_max_size=MOST_BYTES)
+    app[TOKEN] = token
+    at = f"/{token}/"
+    app.router.add_get(at, pages.show)
+    app.router.add_get(f"{at}labels", pages.saved)
+    app.router.add_post(f"{at}labels", pages.save)
+    app.router.add_post(f"{at}finish", pages.finish)
+    app.router.add_get(f"{at}progress", pages.progress)
+    app.router.add_get(f"{at}picture", pages.whole_picture)
+    app.router.add_get(f"{at}report/{{name}}", pages.reported)
+    return app

@@ -1,0 +1,217 @@
+"""The server of the label page: a real process, asked over the network as a page and as an attacker would."""
+
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline.base.files import read_csv
+from tests.imports import ROOT
+from tests.label.small_set import COARSE, FILE, FROM_FILE, PICKS, labelled, labels, refusal, two_levels
+
+SAID = {"how": "key", "seconds": 1.25}
+
+
+@contextmanager
+def served(*arguments, limit=None):
+    """The server's address, and its process. With `limit` no file that it writes may be longer, as on a full disk."""
+    command = [sys.executable, "-m", "stages.label", "--serve", *FROM_FILE, *arguments]
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=limited if limit else None,
+    )
+    try:
+        yield re.search(r"http://\S+/", process.stdout.readline())[0], process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ask(url, data=None, **headers):
+    """Status and content of an answer; `data` is posted as JSON, bytes as they are."""
+    body = data if isinstance(data, bytes | None) else json.dumps(data).encode()
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json", **names})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def say(url, *rows, code=200):
+    """Posts changes; gives the answer."""
+    status, answer = ask(f"{url}labels", {"rows": list(rows)})
+    assert status == code, answer
+    return json.loads(answer)
+
+
+@pytest.fixture
+def _asked():
+    """A run whose label stage asks for labels."""
+    refusal(*FROM_FILE)
+
+
+@pytest.mark.usefixtures("_asked")
+def test_each_label_is_in_the_file_at_once_and_outlives_kill():
+    with served() as (url, process):
+        assert ask(url)[1].startswith(b"<!doctype html>")
+        assert say(url, {"key": PICKS[0], "label": "cat", **SAID}) == {"said": 1}
+        say(url, {"key": PICKS[2], "label": "[skip]", **SAID}, {"key": "key0", "label": "dog", "how": "confirmed"})
+        process.send_signal(signal.SIGKILL)
+    header, rows = read_csv(FILE, ())
+    assert header == ["rank", "key", "path", "picture", "label", "how", "seconds"]
+    assert [[row[0], row[1], *row[4:]] for row in rows] == [
+        ["0", "key4", "cat", "key", "1.2"],
+        ["2", "key3", "[skip]", "key", "1.2"],
+        ["", "key0", "dog", "confirmed", ""],  # no pick
+    ]
+    with served() as (url, _):
+        assert json.loads(ask(f"{url}labels")[1])["rows"]["key4"] == {"label": "cat", "how": "key", "seconds": "1.2"}
+        say(url, {"key": PICKS[0], "label": "", **SAID}, {"key": PICKS[1], "label": " ant & bee "})  # undone
+    assert [row[1] for row in read_csv(FILE, ())[1]] == ["key1", "key3", "key0"]
+    assert labels(*FROM_FILE)[0] == "key,label\nkey0,dog\nkey1,ant & bee\n"
+
+
+@pytest.mark.usefixtures("_asked")
+def test_a_file_that_is_there_keeps_its_rows_and_columns():
+    labelled("label;note;key\ncat;blurred;key4\n")
+    with served() as (url, _):
+        labelled("label;note;key\ncat;very blurred;key4\n")  # by another hand, while the page is open
+        say(url, {"key": "key1", "label": "dog", **SAID})
+    header, rows = read_csv(FILE, ())
+    found = [dict(zip(header, row, strict=True)) for row in rows]
+    assert [(row["key"], row["label"], row["note"]) for row in found] == [
+        ("key4", "cat", "very blurred"),
+        ("key1", "dog", ""),
+    ]
+
+
+def test_coarse_levels_are_saved_too():
+    two_levels()
+    refusal(*FROM_FILE, *COARSE)
+    with served(*COARSE) as (url, _):
+        say(url, {"key": PICKS[0], "label": "cat", "group": "pet"}, {"key": PICKS[2], "group": "insect"})
+    header, rows = read_csv(FILE, ())
+    assert header[4:6] == ["label", "group"]
+    assert [row[4:6] for row in rows] == [["cat", "pet"], ["", "insect"]]
+
+
+KEY = "expected the key of a training image"
+NO_CHANGES = [
+    ("cat", "rows: expected a list, got str"),
+    (["cat"], f"key None: {KEY}"),
+    ([{"key": "key7", "label": "cat"}], f"key key7: {KEY}"),  # a test image
+    ([{"key": "../x", "label": "cat"}], f"key ../x: {KEY}"),
+    ([{"key": "key1", "label": 3}], "key key1: label: expected a text"),
+    ([{"key": "key1", "label": "x" * 201}], "key key1: label: expected a text of at most 200"),
+    ([{"key": "key1", "split": "test"}], "key key1: expected label, how, seconds, got split"),
+    ([{"key": "key1", "label": "cat", "seconds": -1}], "key key1: seconds: expected a number"),
+    ([{"key": "key1", "label": "cat", "seconds": True}], "key key1: seconds: expected a number"),
+    ([{"key": "key4", "label": "dog"}, {"key": "key1", "label": None}], "key key1: label: expected a text"),
+]
+
+
+@pytest.mark.usefixtures("_asked")
+def test_what_is_no_label_is_refused_and_nothing_of_it_written():
+    with served() as (url, _):
+        for rows, says in NO_CHANGES:
+            status, answer = ask(f"{url}labels", {"rows": rows})
+            assert (status, json.loads(answer).get("error", "")[: len(says)]) == (400, says)
+        assert ask(f"{url}labels", b"{nothing")[0] == 400
+        assert not FILE.exists()
+
+
+@pytest.mark.usefixtures("_asked")
+def test_others_are_refused():
+    with served() as (url, _):
+        base = url.rsplit("/", 2)[0]
+        rows = {"rows": [{"key": PICKS[0], "label": "cat"}]}
+        for address in (
+            base,
+            f"{base}/",
+            f"{base}/labels",
+            f"{base}/wrong/labels",
+            f"{base}/é/labels".encode().decode(),
+        ):
+            assert ask(urllib.parse.quote(address, safe=":/"), rows)[0] == 403
+        for name, value in [
+            ("Origin", "http://example.org"),
+            ("Origin", "null"),
+            ("Origin", base.replace("127.0.0.1", "localhost")),
+            ("Sec_Fetch_Site", "cross-site"),
+            ("Host", "example.org"),
+        ]:
+            assert ask(f"{url}labels", rows, **{name: value})[0] == 403
+            assert ask(url, **{name: value})[0] == 403
+        assert ask(f"{url}labels", b"x" * 5_000_000)[0] == 413
+        for path in (
+            "report/../params.yaml",
+            "report/..%2F..%2Fparams.yaml",
+            "report/%2Fetc%2Fpasswd",
+            "../params.yaml",
+        ):
+            assert ask(f"{url}{path}")[0] in (403, 404)
+        assert ask(f"{url}picture?key=..%2Fkey1")[0] == 404
+        assert ask(f"{url}picture?key=key1")[1][:8] == b"\x89PNG\r\n\x1a\n"
+        assert not FILE.exists()
+        with socket.socket() as other:  # from another address of this machine
+            assert other.connect_ex(("127.0.0.2", int(base.rpartition(":")[2])))
+
+
+@pytest.mark.usefixtures("_asked")
+def test_a_full_disk_loses_nothing():
+    before = "key,label\nkey4,cat\n"
+    labelled(before)
+    with served(limit=60) as (url, _):
+        answer = say(url, {"key": PICKS[1], "label": "dog", **SAID}, code=507)
+        assert answer["error"].startswith("not saved: ")
+    assert FILE.read_text() == before
+    assert sorted(entry.name for entry in FILE.parent.iterdir()) == ["labels.csv", "template.csv"]
+
+
+@pytest.mark.usefixtures("_asked")
+def test_finish_runs_the_chain_and_says_how_it_goes():
+    with served() as (url, _):  # here is no repository of DVC
+        assert json.loads(ask(f"{url}progress")[1])["state"] == "idle"
+        assert json.loads(ask(f"{url}finish", {})[1])["state"] == "running"
+        until = time.monotonic() + 60
+        while (found := json.loads(ask(f"{url}progress")[1]))["state"] == "running" and time.monotonic() < until:
+            time.sleep(0.2)
+    assert found["state"] == "failed"
+    assert "not inside of a DVC repository" in found["line"]
+
+
+@pytest.mark.usefixtures("_asked")
+def test_what_cannot_be_served_is_refused():
+    assert refusal("--serve") == "label.source: expected file, as a person labels, got answers"
+    labelled("name\ncat\n")
+    assert refusal("--serve", *FROM_FILE) == f"{FILE}: expected the columns key and label, got name"
+    FILE.unlink()
+    Path("data/label/page.html").unlink()
+    assert "expected the page that `dvc repro` makes" in refusal("--serve", *FROM_FILE)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        Path("data/label/page.html").touch()
+        assert "address already in use" in refusal("--serve", *FROM_FILE, "--port", str(taken.getsockname()[1]))
