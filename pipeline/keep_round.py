@@ -1,31 +1,41 @@
-"""Keeps a finished round: its labels, and the trained model's features of all training images."""
+"""Keeps a finished round: its labels and metrics, and the trained model's features of all training images."""
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model_outputs import OUTPUTS, ModelOutputs
 from pipeline.artifacts.picks import Selection
-from pipeline.artifacts.rounds import next_number, next_round
+from pipeline.artifacts.rounds import METRICS, next_number, next_round
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.artifacts.skipped import NOT_USABLE, Skipped, read_missing
 from pipeline.base.errors import ArtifactError
-from pipeline.base.files import read_json, sha256
+from pipeline.base.files import read_json, sha256, whole_folder, write_json
 from pipeline.base.machine import Machine
 from pipeline.embed.run import EmbedParams, embed_split
 from pipeline.embed.tables import join
+from pipeline.evaluate.metrics import finest
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
 
 
 def keep_round(
-    ingest: Path, select: Path, labels: Path, model: Path, out: Path, params: EmbedParams, machine: Machine
+    ingest: Path,
+    select: Path,
+    labels: Path,
+    model: Path,
+    metrics: Path,
+    out: Path,
+    params: EmbedParams,
+    machine: Machine,
 ) -> tuple[Path, int]:
     """Writes the next round below `out`: the file with its labels, and their number.
 
-    Picks without a label are left out; one that is not usable is not picked again. Raises ArtifactError unless the
-    model was trained on these labels.
+    Picks without a label are left out; one that is not usable is not picked again. A copy of `metrics`, where there is
+    such a file, lies beside the labels, for the report to compare rounds. Raises ArtifactError unless the model was
+    trained on these labels and the metrics are of as many.
     """
     missing = labels.with_name("missing.csv")
     for needed in (labels, missing, model / "model.json"):
@@ -36,6 +46,7 @@ def keep_round(
         raise ArtifactError(
             f"{model}: expected a model trained on {labels} as it is now, got another; `dvc repro` first"
         )
+    measured = _metrics(metrics, len(finest(Labels.read(labels))))
     manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet")
     device = Device.choose(machine.precision)
     net = Classifier.read(model).to(device.device).eval()
@@ -51,5 +62,20 @@ def keep_round(
     unusable = {key: why for key, why in read_missing(missing).items() if why == NOT_USABLE}
     if unusable:
         Skipped.read(out).and_(unusable, next_number(out)).write(out)
-    new.write(file)  # last: if anything before fails, the round is not kept, and the command may run again
+    with whole_folder(file.parent) as part:  # last: if anything fails, the round is not kept, and one may try again
+        new.write(part / file.name)
+        if measured:
+            write_json(part / METRICS, measured)
     return file, len(new.rows)
+
+
+def _metrics(file: Path, num_labels: int) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    values = read_json(file)
+    if values.get("n_labels") != num_labels:
+        raise ArtifactError(
+            f"{file}: expected metrics of the {num_labels} labels, got those of {values.get('n_labels')}; "
+            "`dvc repro` first"
+        )
+    return values

@@ -1,4 +1,4 @@
-"""Finish a round: keep its labels in data/rounds, and the trained model's features of all training images.
+"""Finish a round: keep its labels and metrics in data/rounds, and the trained model's features of all training images.
 
 Picks without a label are left out. After it `dvc repro` selects the next images: never one of those kept or not usable,
 and with those kept in view. The methods margin, entropy, badge, uherding and dropquery read the model's outputs. Labels
@@ -21,10 +21,11 @@ from stages.cli import DATA, command
 @click.option("--select", type=click.Path(path_type=Path), default=DATA / "select", show_default=True)
 @click.option("--labels", type=click.Path(path_type=Path), default=DATA / "label/labels.csv", show_default=True)
 @click.option("--model", type=click.Path(path_type=Path), default=DATA / "train", show_default=True)
+@click.option("--metrics", type=click.Path(path_type=Path), default=DATA / "evaluate/metrics.json", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "rounds", show_default=True)
-def main(params: Params, ingest: Path, select: Path, labels: Path, model: Path, out: Path) -> None:
+def main(params: Params, ingest: Path, select: Path, labels: Path, model: Path, metrics: Path, out: Path) -> None:
     block, machine = params.stage("embed", EmbedParams), params.block("machine", Machine)
-    file, count = keep_round(ingest, select, labels, model, out, block, machine)
+    file, count = keep_round(ingest, select, labels, model, metrics, out, block, machine)
     click.echo(f"{file}: {count} labels; `dvc repro` goes on with the next round")
 
 

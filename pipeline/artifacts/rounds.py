@@ -1,8 +1,8 @@
 """Finished rounds of labelling: a person's data, kept apart from what the chain writes.
 
-`data/rounds/NN/labels.csv` holds the labels of round NN, `data/rounds/outputs` the last model's features of all
-training images, `data/rounds/skipped.csv` the picks that are not to be picked again. A graph of stages has no cycles,
-so the commands `keep_round` and `replace_picks` put them there.
+`data/rounds/NN` holds the labels of round NN and, in `metrics.json`, what was measured with them and all before;
+`data/rounds/outputs` the last model's features of all training images, `data/rounds/skipped.csv` the picks that are not
+to be picked again. A graph of stages has no cycles, so the commands `keep_round` and `replace_picks` put them there.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,8 @@ from pipeline.artifacts.model_outputs import OUTPUTS
 from pipeline.artifacts.skipped import FILE
 from pipeline.base.errors import ArtifactError
 from pipeline.base.files import read_csv
+
+METRICS = "metrics.json"  # beside a round's labels
 
 
 def round_files(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """The one figure of a run: accuracy that was measured, where it was on enough images, or else an estimate."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.graph.estimate import FEW
@@ -19,16 +20,33 @@ def kind_of(metrics: Mapping[str, float]) -> Kind:
     return "bound" if metrics["n_labels"] < FEW else "estimate"
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A share of right images in [0, 1] and its 95 % interval; of a bound, which is the share, it reaches up to 1."""
+
+    kind: Kind
+    share: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, float]) -> "Figure":
+        """That of a run's metrics."""
+        kind = kind_of(metrics)
+        if kind == "bound":
+            return cls(kind, metrics["estimated_top1_at_least"], metrics["estimated_top1_at_least"], 1.0)
+        name = {"test": "top1", "audit": "audit_top1", "estimate": "estimated_top1"}[kind]
+        return cls(kind, *(metrics[f"{name}{end}"] for end in ("", "_low", "_high")))
+
+
 def headline(metrics: Mapping[str, float]) -> str:
     """The figure in one line, with its 95 % interval."""
-    kind = kind_of(metrics)
-    if kind == "bound":
-        return f"probably at least {metrics['estimated_top1_at_least']:.0%} of the images are right, by an estimate"
-    name = {"test": "top1", "audit": "audit_top1", "estimate": "estimated_top1"}[kind]
-    share, low, high = (metrics[f"{name}{end}"] for end in ("", "_low", "_high"))
+    figure = Figure.of(metrics)
+    if figure.kind == "bound":
+        return f"probably at least {figure.share:.0%} of the images are right, by an estimate"
     about = {
         "test": f"of {metrics.get('n_test_answered')} test images are right",
         "audit": f"of the images are right, by an audit of {metrics.get('n_audit')}",
         "estimate": "of the images are right, by an estimate from the labels",
-    }[kind]
-    return f"{share:.1%} {about} (95 %: {low:.1%} to {high:.1%})"
+    }[figure.kind]
+    return f"{figure.share:.1%} {about} (95 %: {figure.low:.1%} to {figure.high:.1%})"

@@ -15,6 +15,8 @@ from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.predictions import Predictions, PseudoLabels
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.files import number, read_csv, read_json
+from pipeline.evaluate.metrics import finest
+from pipeline.report.rounds import Round, compared
 
 Curve = Mapping[str, Float[ndarray, " s"]]
 
@@ -37,6 +39,7 @@ class Run:
     about: Mapping[str, Mapping[str, Any]]
     pseudo_labels: PseudoLabels | None  # None: the folder of the model has none
     class_shares: Mapping[str, tuple[float, float]]  # of the training images, as propagation assumed and found them
+    rounds: Sequence[Round]  # none before one is finished
 
     @classmethod
     def read(cls, data: Path) -> "Run":
@@ -50,6 +53,7 @@ class Run:
         draws = data / "evaluate/draws.csv"
         file, shares = data / "train/pseudo_labels.csv", data / "evaluate/class_shares.csv"
         guessed = PseudoLabels.read(file) if file.is_file() else None
+        metrics = read_json(data / "evaluate/metrics.json")
         records = {"pretrain": "backbone.json", "select": "record.json", "train": "model.json"}
         return cls(
             manifest=Manifest.read(data / "ingest/manifest.json"),
@@ -60,7 +64,7 @@ class Run:
             labels=labels,
             audit=audit,
             predictions=predictions,
-            metrics=read_json(data / "evaluate/metrics.json"),
+            metrics=metrics,
             draws=[number(draws, row[1]) for row in read_csv(draws, ("draw", "top1"))[1]],
             curves={stage: read_rows(file) for stage, file in curves.items() if file.is_file()},
             about={stage: read_json(data / stage / name) for stage, name in records.items()},
@@ -69,6 +73,7 @@ class Run:
                 row[0]: (number(shares, row[1]), number(shares, row[2]))
                 for row in read_csv(shares, ("label", "assumed", "found"))[1]
             },
+            rounds=compared(data / "rounds", finest(labels), metrics),
         )
 
     @cached_property
