@@ -25,6 +25,16 @@ fashion: $(READY)  ## the same chain on Fashion-MNIST's 60,000 images, in runs/f
 	cd runs/fashion && dvc repro && dvc metrics show data/evaluate/metrics.json
 	@echo "the page: runs/fashion/data/report/index.html"
 
+# Runs the chain of RUN; that it stops for labels is no failure.
+define GO_ON
+	@cd "$(RUN)" && touch .run && if dvc repro; then echo "the page: $(RUN)/data/report/index.html"; else \
+		test data/label/page.html -nt .run && ! test -f data/label/labels.csv && \
+		echo "Label the images with: make label$(OF_RUN)" && \
+		echo "or open $(RUN)/data/label/page.html, save labels.csv into $(RUN)/data/annotations, then:" \
+		"make images$(OF_RUN)"; fi
+endef
+OF_RUN = $(if $(filter-out runs/images,$(RUN)), RUN='$(RUN)')
+
 images: RUN = runs/images
 images: $(READY)  ## your own pictures: IMAGES=/a/folder BUDGET=60 asks for 60 labels; then `make images` goes on with them
 	@test -d "$(IMAGES)" || test -z "$(IMAGES)" -a -d "$(RUN)/.dvc" || \
@@ -33,10 +43,18 @@ images: $(READY)  ## your own pictures: IMAGES=/a/folder BUDGET=60 asks for 60 l
 		{ echo "make images: expected BUDGET=60, a number of labels, got '$(BUDGET)'"; exit 2; }
 	@test -z "$(IMAGES)" || python -m stages.images "$(RUN)" --images "$(IMAGES)" --budget $(BUDGET) \
 		$(if $(PRESET),--preset "$(PRESET)")
-	@cd "$(RUN)" && touch .run && if dvc repro; then echo "the page: $(RUN)/data/report/index.html"; else \
-		test data/label/page.html -nt .run && ! test -f data/label/labels.csv && \
-		echo "Open $(RUN)/data/label/page.html, save labels.csv into $(RUN)/data/annotations, then:" \
-		"make images$(if $(filter-out runs/images,$(RUN)), RUN='$(RUN)')"; fi
+	$(GO_ON)
+
+label: RUN = runs/images
+label: $(READY)  ## label the images that RUN asks for, in a page that saves each label at once
+	cd "$(RUN)" && python -m stages.label --serve
+
+round: RUN = runs/images
+round: BUDGET = 40
+round: $(READY)  ## keep the labels of RUN, choose BUDGET=40 images more, and go on
+	@test -d "$(RUN)/.dvc" || { echo "make round: expected RUN=a/run, got '$(RUN)'; begin with make images"; exit 2; }
+	@cd "$(RUN)" && python -m stages.next_round --budget $(BUDGET)
+	$(GO_ON)
 
 replicate: $(READY)  ## train and evaluate again under several seeds, over what RUN (a folder) has, as a rule this one
 	@mkdir -p "$(RUN)/experiments/replicate" && for file in experiments/replicate/*.yaml; do \
@@ -69,4 +87,4 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,weights,test]'
 	touch $(READY)
 
-.PHONY: help demo fashion images replicate test test-all check bench setup
+.PHONY: help demo fashion images label round replicate test test-all check bench setup

@@ -34,16 +34,7 @@ def new_run(folder: Path, presets: Sequence[Path], sets: Sequence[str], *, git: 
         raise ParamsError(f"{folder}: expected a new folder or one laid out before, found other files in it")
     if git and not shutil.which("git"):
         raise ParamsError("--git: expected git on the PATH, found none")
-    Params.read(HOME / "params.yaml")  # refuses in one line what is no YAML
-    yaml = YAML()  # keeps the comments
-    yaml.width, yaml.preserve_quotes = 1000, True
-    params = yaml.load((HOME / "params.yaml").read_text(encoding="utf-8"))
-    for preset in presets:
-        merge(params, parse_yaml(preset.read_text(encoding="utf-8"), str(preset)), str(preset))
-    for item in sets:
-        check_key(params, item)
-        overlay(params, item)
-    check_params(Params.of(params, "params.yaml"))
+    params = edited(HOME / "params.yaml", presets, sets)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
     for package in ("pipeline", "stages"):
@@ -57,14 +48,41 @@ def new_run(folder: Path, presets: Sequence[Path], sets: Sequence[str], *, git: 
     for file in (HOME / "experiments").glob("*/dvc.yaml"):
         if (copy := folder / file.relative_to(HOME)).exists():  # `make replicate` has put it there
             shutil.copy(file, copy)
-    with whole_file(folder / "params.yaml") as part:
-        yaml.dump(params, part)
+    write_params(folder / "params.yaml", params)
     config = folder / ".dvc" / "config"
     if not config.exists():
         config.write_text(f"[core]\n    analytics = false\n    check_update = false\n{NO_GIT}", encoding="utf-8")
     if git:
         config.write_text(config.read_text(encoding="utf-8").replace(NO_GIT, ""), encoding="utf-8")
         commit(folder)
+
+
+def edited(file: Path, presets: Sequence[Path], sets: Sequence[str]) -> dict[str, Any]:
+    """The params of a file, with their comments; over them the presets in order, then the `sets`, each a key=value.
+
+    Raises ParamsError for the first fault in the result.
+    """
+    Params.read(file)  # refuses in one line what is no YAML
+    params = _yaml().load(file.read_text(encoding="utf-8"))
+    for preset in presets:
+        merge(params, parse_yaml(preset.read_text(encoding="utf-8"), str(preset)), str(preset))
+    for item in sets:
+        check_key(params, item)
+        overlay(params, item)
+    check_params(Params.of(params, "params.yaml"))
+    return params
+
+
+def write_params(file: Path, params: Mapping[str, Any]) -> None:
+    """Writes what `edited` gives."""
+    with whole_file(file) as part:
+        _yaml().dump(params, part)
+
+
+def _yaml() -> YAML:
+    yaml = YAML()  # keeps the comments
+    yaml.width, yaml.preserve_quotes = 1000, True
+    return yaml
 
 
 def commit(folder: Path) -> None:

@@ -4,16 +4,12 @@ Labels of finished rounds (data/rounds) join those of the picks. With --serve no
 there comes from a small server on this machine, which saves each label at once.
 """
 
-import asyncio
-from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from pipeline.base.errors import ParamsError
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
-from pipeline.label.person import FileParams
 from pipeline.label.run import LABELLERS, LabelParams, label
 from stages.cli import DATA, command
 
@@ -30,13 +26,9 @@ def main(params: Params, ingest: Path, select: Path, rounds: Path, out: Path, se
     block, reading = params.stage("label", LabelParams, LABELLERS), params.block("machine", Machine).reading
     source = params.block(f"label.{name}", LABELLERS[name])
     if serve:
-        from pipeline.label import server  # the stage itself needs none
+        from pipeline.label.server import serve_run  # the stage itself needs none
 
-        if not isinstance(source, FileParams):
-            raise ParamsError(f"label.source: expected file, as a person labels, got {name}")
-        pages = server.Pages.of(ingest, select, out, DATA / "report", block, Path(source.path), reading)
-        with suppress(KeyboardInterrupt):
-            asyncio.run(server.serve(pages, port, lambda address: click.echo(f"open {address}  (Ctrl-C ends it)")))
+        serve_run(ingest, select, out, DATA / "report", block, source, reading, port, click.echo)
         return
     labels = label(ingest, select, rounds, out, block, source, reading)
     coarse = sum(not names[0] for names in labels.rows.values())

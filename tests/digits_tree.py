@@ -14,7 +14,7 @@ from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.model import Weights
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.skipped import write_missing
-from pipeline.base.files import write_json
+from pipeline.base.files import read_json, sha256, write_json
 from pipeline.graph.run import nearest_others
 from pipeline.nn.arrays import to_arrays
 from pipeline.nn.backbones import Backbone, SmallResNet
@@ -30,6 +30,13 @@ NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 def digit_images():
     """All 1,797 scans as grey bytes, 8 x 8."""
     return np.rint(load_digits().images * 255 / 16).astype(np.uint8)
+
+
+def relabel(data, rows):
+    """Gives the run these labels, and a model that says it was trained on them."""
+    Labels(["label"], rows).write(data / "label/labels.csv")
+    about = read_json(data / "train/model.json")
+    write_json(data / "train/model.json", {**about, "labels_sha256": sha256(data / "label/labels.csv")})
 
 
 def build(data, *, images=500, budget=30, names=NAMES, known=None, unlabelled=(), steps=40, bad=()):

@@ -43,19 +43,17 @@ class LabelFile:
             raise SourceError(f"rows: expected a list, got {type(changes).__name__}")
         checked = [self._checked(change) for change in changes]
         rows = self._read()
+        path, picture = self.sources.path, self.sources.picture
         for key, cells in checked:
-            rows[key] = {**rows.get(key, {}), **cells}
+            # The label is of the picture that is there now; the rows of others keep what was noted for them.
+            rows[key] = {**rows.get(key, {}), "picture": picture.get(key, ""), **cells}
         said = {key: row for key, row in rows.items() if any(row.get(level) for level in self.levels)}
         rank = {key: str(at) for at, key in enumerate(self.asked)}
         others = dict.fromkeys(name for row in said.values() for name in row)
         header = list(dict.fromkeys([*COLUMNS, *self.levels, *ABOUT, *others]))
-        path, picture = self.sources.path, self.sources.picture
         lines = []
         for key in sorted(said, key=lambda key: int(rank.get(key, len(rank)))):
-            ours = {"rank": rank.get(key, ""), "key": key, "path": path.get(key, "")}
-            # The picture that a label is of was noted when the label was given: an older row keeps its own.
-            noted = {"picture": said[key].get("picture") or picture.get(key, "")}
-            row = {**said[key], **ours, **noted}
+            row = {**said[key], "rank": rank.get(key, ""), "key": key, "path": path.get(key, "")}
             lines.append([row.get(name, "") for name in header])
         write_csv(self.path, header, lines)
         return len(said)
@@ -77,7 +75,7 @@ class LabelFile:
             if name in self.levels or name == "how":
                 if not isinstance(value, str) or len(value) > LONGEST:
                     raise SourceError(f"key {key}: {name}: expected a text of at most {LONGEST} letters")
-                cells[name] = value.strip()
+                cells[name] = value
             elif name == "seconds":
                 if type(value) not in (int, float) or not 0 <= value < math.inf:
                     raise SourceError(f"key {key}: seconds: expected a number of at least 0, got {str(value)[:20]}")

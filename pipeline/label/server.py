@@ -11,6 +11,7 @@ import secrets
 import sys
 from base64 import b64decode
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,11 +21,11 @@ from aiohttp.typedefs import Handler
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.shards import Index, Manifest
-from pipeline.base.errors import ArtifactError, PipelineError
+from pipeline.base.errors import ArtifactError, ParamsError, PipelineError
 from pipeline.base.machine import Reading
 from pipeline.label.label_file import LabelFile
-from pipeline.label.person import levels_to_ask
-from pipeline.label.run import LabelParams
+from pipeline.label.person import FileParams, levels_to_ask
+from pipeline.label.run import AnswersParams, LabelParams
 from pipeline.shards.pictures import pictures
 
 LOOPBACK = "127.0.0.1"
@@ -162,18 +163,36 @@ def _refused(status: int, why: str) -> web.HTTPException:
     return kinds[status](text=json.dumps({"error": why}), content_type="application/json")
 
 
-async def serve(pages: Pages, port: int, say: Callable[[str], None]) -> None:
-    """Serves until the process is stopped, and tells the address; port 0 is any that is free.
+def serve_run(
+    ingest: Path,
+    select: Path,
+    label: Path,
+    report: Path,
+    params: LabelParams,
+    source: AnswersParams | FileParams,
+    reading: Reading,
+    port: int,
+    say: Callable[[str], None],
+) -> None:
+    """Serves the page of a run until Ctrl-C, and says its address; port 0 is any that is free.
 
-    Raises OSError for a port that is taken.
+    Raises ParamsError where no person labels, ArtifactError where the label stage has made no page yet, and OSError for
+    a port that is taken.
     """
+    if not isinstance(source, FileParams):
+        raise ParamsError("label.source: expected file, as a person labels, got answers")
+    pages = Pages.of(ingest, select, label, report, params, Path(source.path), reading)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_serve(pages, port, say))
+
+
+async def _serve(pages: Pages, port: int, say: Callable[[str], None]) -> None:
     token = secrets.token_urlsafe(24)
     runner = web.AppRunner(application(pages, token), access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, LOOPBACK, port)
-        await site.start()
-        say(f"http://{LOOPBACK}:{runner.addresses[0][1]}/{token}/")
+        await web.TCPSite(runner, LOOPBACK, port).start()
+        say(f"open http://{LOOPBACK}:{runner.addresses[0][1]}/{token}/  (Ctrl-C ends it)")
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()

@@ -17,9 +17,22 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.labels import Sources
 from pipeline.base.files import read_csv
 from tests.imports import ROOT
-from tests.label.small_set import COARSE, FILE, FROM_FILE, PICKS, labelled, labels, refusal, two_levels
+from tests.label.small_set import (
+    COARSE,
+    FILE,
+    FROM_FILE,
+    INGEST,
+    KEYS,
+    PICKS,
+    labelled,
+    labels,
+    path_of,
+    refusal,
+    two_levels,
+)
 
 SAID = {"how": "key", "seconds": 1.25}
 
@@ -111,7 +124,8 @@ def test_coarse_levels_are_saved_too():
     two_levels()
     refusal(*FROM_FILE, *COARSE)
     with served(*COARSE) as (url, _):
-        say(url, {"key": PICKS[0], "label": "cat", "group": "pet"}, {"key": PICKS[2], "group": "insect"})
+        say(url, {"key": PICKS[0], "label": "cat"}, {"key": PICKS[2], "group": "insect"})
+        say(url, {"key": PICKS[0], "group": "pet"})
     header, rows = read_csv(FILE, ())
     assert header[4:6] == ["label", "group"]
     assert [row[4:6] for row in rows] == [["cat", "pet"], ["", "insect"]]
@@ -177,6 +191,16 @@ def test_others_are_refused():
         assert not FILE.exists()
         with socket.socket() as other:  # from another address of this machine
             assert other.connect_ex(("127.0.0.2", int(base.rpartition(":")[2])))
+
+
+def test_a_label_is_of_the_picture_that_was_shown_and_older_ones_stay_of_theirs():
+    paths = {key: path_of(key) for key in KEYS}
+    Sources(paths, {key: f"new of {key}" for key in KEYS}).write(INGEST / "sources.csv")
+    refusal(*FROM_FILE)
+    labelled("key,label,picture\nkey4,cat,old of key4\nkey1,cat,old of key1\n")
+    with served() as (url, _):
+        say(url, {"key": "key1", "label": "dog", **SAID})
+    assert [row[3:5] for row in read_csv(FILE, ())[1]] == [["old of key4", "cat"], ["new of key1", "dog"]]
 
 
 @pytest.mark.usefixtures("_asked")

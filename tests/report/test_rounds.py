@@ -9,12 +9,12 @@ from click.testing import CliRunner
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.picks import Selection
 from pipeline.base.errors import ArtifactError
-from pipeline.base.files import sha256
 from pipeline.report.rounds import compared
 from stages.evaluate import main as evaluate
 from stages.keep_round import main as keep_round
 from stages.report import main as report
 from tests.commands import refusal
+from tests.digits_tree import relabel
 
 
 def call(main, *sets):
@@ -23,9 +23,7 @@ def call(main, *sets):
 
 def evaluated(data: Path, rows):
     """The run with these labels, as `dvc repro` would leave it."""
-    Labels(["label"], rows).write(data / "label/labels.csv")
-    about = json.loads((data / "train/model.json").read_text())
-    (data / "train/model.json").write_text(json.dumps({**about, "labels_sha256": sha256(data / "label/labels.csv")}))
+    relabel(data, rows)
     assert call(evaluate, "evaluate.random_draws=2").exit_code == 0
 
 

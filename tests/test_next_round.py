@@ -1,0 +1,64 @@
+"""A round is kept and the next one set in one step, or nothing changes."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.picks import Selection
+from pipeline.base.params import Params
+from stages.evaluate import main as evaluate
+from stages.next_round import main as next_round
+from stages.select import main as select
+from tests.commands import refusal
+from tests.digits_tree import relabel
+from tests.imports import ROOT
+
+
+def call(*arguments):
+    return CliRunner().invoke(next_round, list(arguments))
+
+
+@pytest.fixture
+def measured(run):
+    """The run's data folder, with its `evaluate`."""
+    relabel(run, Labels.read(run / "label/labels.csv").rows)
+    assert CliRunner().invoke(evaluate, ["--set", "evaluate.random_draws=2"]).exit_code == 0
+    return run
+
+
+def test_it_keeps_the_round_and_the_next_picks_are_others_that_the_model_is_unsure_of(measured):
+    run = measured
+    labels, metrics = Labels.read(run / "label/labels.csv"), json.loads((run / "evaluate/metrics.json").read_text())
+    said = call("--budget", "5").output.splitlines()
+    assert Labels.read(run / "rounds/00/labels.csv").rows == labels.rows
+    assert said[0].startswith(f"round 0: {len(labels.rows)} labels are kept in data/rounds/00/labels.csv; ")
+    assert f"{metrics['top1']:.1%} of {metrics['n_test_answered']} test images are right" in said[0]
+    assert said[1:3] == ["  select.method was auto and is uherding now", "  select.budget was 40 and is 5 now"]
+    assert f"{metrics['estimated_top1']:.0%} now" in said[3]
+    now, before = (Params.read(file) for file in (run / "../params.yaml", ROOT / "params.yaml"))
+    chosen = {**before.lookup("select"), "method": "uherding", "budget": 5}
+    assert now.tree == {**before.tree, "select": chosen}
+    assert "# images to label" in (run / "../params.yaml").read_text()  # comments stay
+    assert CliRunner().invoke(select, []).exit_code == 0
+    picks = Selection.read(run / "select/picks.csv").keys
+    assert len(picks) == 5
+    assert not {*picks} & {*labels.rows}
+    assert json.loads((run / "select/record.json").read_text())["method"] == "uherding"
+    assert "that are kept already" not in refusal(call())  # these picks have no label yet
+    (run / "label/labels.csv").unlink()
+    assert "expected the labels of this round, found none; label the images of" in refusal(call())
+
+
+def test_where_something_is_missing_nothing_changes(measured):
+    run = measured
+    before = (run / "../params.yaml").read_bytes()
+    assert CliRunner().invoke(next_round, ["--method", "typicclust"]).exit_code == 2
+    (run / "train/model.json").write_text("{}")
+    assert "expected a model trained on" in refusal(call())
+    (run / "evaluate/metrics.json").unlink()
+    assert "expected what a finished `dvc repro` leaves" in refusal(call())
+    assert (run / "../params.yaml").read_bytes() == before
+    assert not (run / "rounds/00").exists()
+    assert Params.read(run / "../params.yaml").lookup("select.budget") == 40
