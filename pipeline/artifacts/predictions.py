@@ -14,10 +14,16 @@ TOP = 3  # classes of an image that are written
 COLUMNS = ("prediction", "confidence", "second", "second_confidence", "third", "third_confidence")
 
 
-def top(p: Float[ndarray, "b k"]) -> tuple[Int64[ndarray, "b t"], Float[ndarray, "b t"]]:
-    """The `TOP` most probable classes of each row, best first, and how probable they are; of equal ones the first."""
+def columns(most: int) -> tuple[str, ...]:
+    """The names of the columns of so many classes: `COLUMNS` of three, then 4th, 4th_confidence and so on."""
+    more = (name for place in range(TOP + 1, most + 1) for name in (f"{place}th", f"{place}th_confidence"))
+    return (*COLUMNS[: 2 * most], *more)
+
+
+def top(p: Float[ndarray, "b k"], most: int = TOP) -> tuple[Int64[ndarray, "b t"], Float[ndarray, "b t"]]:
+    """The most probable classes of each row, best first, and how probable they are; of equal ones the first."""
     rest, each = p.copy(), np.arange(len(p))
-    classes = np.empty((len(p), min(TOP, p.shape[1])), np.int64)
+    classes = np.empty((len(p), min(most, p.shape[1])), np.int64)
     for place in range(classes.shape[1]):
         classes[:, place] = rest.argmax(axis=1)
         rest[each, classes[:, place]] = -np.inf
@@ -51,13 +57,13 @@ class Ranking:
         """The probability of the prediction."""
         return self.p[:, 0]
 
-    def cells(self) -> list[list[str]]:
-        """The values of `COLUMNS`; nine digits give a float32 back as it was."""
+    def cells(self, most: int = TOP) -> list[list[str]]:
+        """The values of `columns(most)`; nine digits give a float32 back as it was."""
         rows = []
         for names, p in zip(self.names, self.p.tolist(), strict=True):
             pairs = zip(names, p, strict=False)
             row = [cell for name, value in pairs for cell in (name, f"{value:.9g}")] or ["", "0"]
-            rows.append([*row, *[""] * (len(COLUMNS) - len(row))])
+            rows.append([*row, *[""] * (2 * most - len(row))])
         return rows
 
     @classmethod

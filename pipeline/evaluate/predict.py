@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from numpy import ndarray
 from tqdm import tqdm
 
-from pipeline.artifacts.predictions import COLUMNS, Ranking, top
+from pipeline.artifacts.predictions import TOP, Ranking, columns, top
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import ArtifactError, SourceError
 from pipeline.base.files import write_csv
@@ -76,8 +76,35 @@ def predict_split(
     return SplitPredictions([keys[i] for i in order], ranking)
 
 
-def predict_files(model: Classifier, files: Sequence[Path], root: Path, out: Path, batch_size: int) -> int:
-    """Writes path (below `root`) and most probable classes of each file; the number of those that cannot be read.
+@dataclass(frozen=True)
+class Table:
+    """What a table of predictions holds beside the path: the most probable classes, and more on request."""
+
+    most: int = TOP  # classes
+    scores: bool = False  # the probability of every class
+    unsure_below: float | None = None  # a confidence: whether it is reached stands in the column `status`
+
+    def header(self, classes: Sequence[str]) -> list[str]:
+        """The names of its columns; those of the scores are the classes'."""
+        status = [] if self.unsure_below is None else ["status"]
+        return ["path", *columns(self.most), *status, *(f"p({name})" for name in classes if self.scores)]
+
+    def rows(self, p: Float32[ndarray, "b k"], classes: Sequence[str]) -> list[list[str]]:
+        """The cells of some images, less the path."""
+        ranking = Ranking.of(*top(p, self.most), classes)
+        rows = ranking.cells(self.most)
+        if self.unsure_below is not None:
+            sure = ranking.confidence >= self.unsure_below
+            rows = [[*row, "predicted" if good else "unsure"] for row, good in zip(rows, sure.tolist(), strict=True)]
+        if self.scores:
+            rows = [[*row, *(f"{value:.9g}" for value in own)] for row, own in zip(rows, p.tolist(), strict=True)]
+        return rows
+
+
+def predict_files(
+    model: Classifier, files: Sequence[Path], root: Path, out: Path, batch_size: int, table: Table
+) -> int:
+    """Writes path (below `root`) and what the table holds of each file; the number of those that cannot be read.
 
     Each of these is named on stderr, with the reason. Raises SourceError where no file can be read.
     """
@@ -103,11 +130,11 @@ def predict_files(model: Classifier, files: Sequence[Path], root: Path, out: Pat
                         images[file.relative_to(root).as_posix()] = pixels
                 if images:
                     p = model.probabilities(torch.from_numpy(np.stack(list(images.values()))), batch_size)["label"]
-                    ranking = Ranking.of(*top(p.numpy()), model.classes)
-                    yield from ([path, *cells] for path, cells in zip(images, ranking.cells(), strict=True))
+                    cells = table.rows(p.numpy(), model.classes)
+                    yield from ([path, *row] for path, row in zip(images, cells, strict=True))
                 bar.update(len(part))
         if bad == len(files):
             raise SourceError(f"{root}: expected images, none of the {len(files)} files can be read")
 
-    write_csv(out, ("path", *COLUMNS), rows())
+    write_csv(out, table.header(model.classes), rows())
     return bad

@@ -53,6 +53,12 @@ class Propagation:
         """What the linear layer says of vectors."""
         return softmax(x.astype(np.float64) @ self.weight.T + self.bias, axis=1)
 
+    def of_left_out(self) -> tuple[Float[ndarray, " f"], Bool[ndarray, " f"]]:
+        """Of each label that can be left out, the confidence of what the others say, and whether that is right."""
+        said = self.left_out
+        p = tempered((self.share * said.spread + (1 - self.share) * said.probe)[said.found], self.temperature)
+        return p.max(axis=1), p.argmax(axis=1) == said.labels[said.found]
+
     def best(self, x: Float32[ndarray, "n d"]) -> tuple[Int64[ndarray, "n t"], Float32[ndarray, "n t"]]:
         """The most probable classes of each image, best first, and how probable they are."""
         parts = [top(tempered(self.mixture(x, rows), self.temperature)) for rows in blocks(len(x), len(self.bias))]

@@ -9,6 +9,9 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from pipeline.artifacts.predictions import COLUMNS
+from pipeline.base.files import read_json, write_json
+from pipeline.evaluate.abstain import threshold
 from pipeline.nn.classifier import Classifier
 from pipeline.shards.decode import FORMATS
 from stages.predict import main
@@ -51,6 +54,50 @@ def test_every_image_gets_the_model_s_class_and_its_probability(digits_run, imag
         assert [row["prediction"] for row in other] == [row["prediction"] for row in rows]
         confidence = [float(row["confidence"]) for row in rows]
         assert [float(row["confidence"]) for row in other] == pytest.approx(confidence)
+
+
+def test_more_classes_and_every_score_on_request(digits_run, images):
+    usual = predict(digits_run, images)
+    assert list(usual[0]) == ["path", *COLUMNS]
+    classes = Classifier.read(digits_run / "train").classes
+    rows = predict(digits_run, images, "--top", "4", "--scores")
+    assert list(rows[0]) == ["path", *COLUMNS, "4th", "4th_confidence", *(f"p({name})" for name in classes)]
+    for row, before in zip(rows, usual, strict=True):
+        assert {name: row[name] for name in before} == before
+        score = {name: float(row[f"p({name})"]) for name in classes}
+        assert sum(score.values()) == pytest.approx(1, abs=1e-5)
+        best = sorted(classes, key=score.get, reverse=True)[:4]
+        assert [row["prediction"], row["second"], row["third"], row["4th"]] == best
+        assert float(row["4th_confidence"]) == pytest.approx(score[best[3]], rel=1e-6)
+    assert list(predict(digits_run, images, "--top", "1")[0]) == ["path", "prediction", "confidence"]
+    assert len(predict(digits_run, images, "--top", "99")[0]) == 1 + 2 * len(classes)
+
+
+@pytest.mark.parametrize(
+    ("wished", "confidence", "said"),
+    [
+        # One more than the labels is taken to be wrong: 3 of 4, 5 of 7, 8 of 11.
+        ("0.75", 0.7, "a class from a confidence of 0.700 on: 100% of the 3 labels left out that reach it are right"),
+        ("0.7", 0.1, "a class from a confidence of 0.100 on: 80% of the 10 labels left out that reach it are right"),
+    ],
+)
+def test_below_the_confidence_that_keeps_an_accuracy_it_is_unsure(run, images, wished, confidence, said):
+    about = read_json(run / "train/model.json")
+    left_out = {
+        "confidence": [0.9, 0.8, 0.7, 0.6, 0.5, 0.5, 0.4, 0.3, 0.2, 0.1],
+        "right": [True] * 3 + [False] * 2 + [True] * 5,
+    }
+    write_json(run / "train/model.json", {**about, "left_out": left_out})
+    rows = predict(run, images, "--abstain", wished)
+    assert said == str(threshold(run / "train", float(wished)))
+    assert [row["status"] for row in rows] == [
+        "predicted" if float(row["confidence"]) >= confidence else "unsure" for row in rows
+    ]
+    assert predict(run, images, "--abstain", "0.9", code=1) == [
+        "Error: --abstain: expected an accuracy that some labels left out reach, at most 75%, got 0.9"
+    ]
+    write_json(run / "train/model.json", about)
+    assert "expected a model of train.method=propagate" in predict(run, images, "--abstain", "0.9", code=1)[0]
 
 
 def test_bad_images_are_named_and_the_others_labelled(digits_run, images):

@@ -1,6 +1,7 @@
 """The method propagate on real digits: the files of its stage, new images like old ones, and what it refuses."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -80,6 +81,10 @@ def test_every_image_gets_a_class_and_new_images_get_the_same(embedded, readout)
     about = json.loads((embedded / "out/model.json").read_text())
     assert about["labels_sha256"] == sha256(embedded / "label/labels.csv")
     assert sum(share["predicted"] for share in about["class_shares"].values()) == pytest.approx(1, abs=1e-4)
+    left_out = about["left_out"]
+    several = [name for name, count in Counter(names[0] for names in labels.values()).items() if count > 1]
+    assert len(left_out["confidence"]) == len(left_out["right"]) == sum(n[0] in several for n in labels.values())
+    assert np.mean(left_out["right"]) > 0.5
 
 
 def test_the_same_bytes_twice_and_others_with_other_labels(embedded):

@@ -47,8 +47,10 @@ def run(block: PropagateParams, given: Inputs, backbone: Path, embed: Path, grap
         reached = result.reached[rest]
         if not reached.all():
             log.info("no label reaches %d images: their pseudo-label is empty", (~reached).sum())
+        confidence, right = known.of_left_out()
         facts = {
             "method": "propagate",
+            "left_out": {"confidence": confidence.round(6).tolist(), "right": right.tolist()},
             "unreached": targets.unlabelled_classes,
             "labels_sha256": sha256(given.labels),
             "unreached_images": int((~result.reached).sum()),
