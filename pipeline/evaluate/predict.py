@@ -12,13 +12,15 @@ from jaxtyping import Float32, UInt8
 from numpy import ndarray
 from tqdm import tqdm
 
-from pipeline.artifacts.predictions import TOP, Ranking, columns, top
+from pipeline.artifacts.predictions import Ranking, columns, top
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import ArtifactError, SourceError
 from pipeline.base.files import write_csv
 from pipeline.base.machine import Reading
 from pipeline.evaluate.levels import Parents, class_sums
+from pipeline.ingest.files import look_below
 from pipeline.nn.classifier import Classifier
+from pipeline.nn.device import Device
 from pipeline.parallel.threads import map_in_order
 from pipeline.shards.decode import BadImage, decode, read_file
 from pipeline.shards.reader import read_shard
@@ -80,9 +82,9 @@ def predict_split(
 class Table:
     """What a table of predictions holds beside the path: the most probable classes, and more on request."""
 
-    most: int = TOP  # classes
-    scores: bool = False  # the probability of every class
-    unsure_below: float | None = None  # a confidence: whether it is reached stands in the column `status`
+    most: int  # classes
+    scores: bool  # the probability of every class
+    unsure_below: float | None  # a confidence: whether it is reached stands in the column `status`
 
     def header(self, classes: Sequence[str]) -> list[str]:
         """The names of its columns; those of the scores are the classes'."""
@@ -99,6 +101,34 @@ class Table:
         if self.scores:
             rows = [[*row, *(f"{value:.9g}" for value in own)] for row, own in zip(rows, p.tolist(), strict=True)]
         return rows
+
+
+def predict_folder(
+    images: Path,
+    out: Path,
+    model: Path,
+    max_bad: int,
+    *,
+    most: int,
+    scores: bool,
+    unsure_below: float | None,
+    batch_size: int,
+) -> None:
+    """Writes the table of all images below a folder, but for one that lies there itself.
+
+    Raises SourceError where there are none, and, when the others are written, where more than `max_bad` cannot be read.
+    """
+    found = look_below(images)
+    found.say_passed_over(images, [out])
+    files = [file for file in found.images if file.resolve() != out.resolve()]
+    if not files:
+        raise SourceError(f"{images}: expected images, found none")
+    net = Classifier.read(model).to(Device.choose("fp32").device)
+    table = Table(min(most, len(net.classes)), scores, unsure_below)
+    bad = predict_files(net, files, images, out, batch_size, table)
+    if bad > max_bad:
+        expected = f"expected at most {max_bad} files that cannot be read (--max-bad)"
+        raise SourceError(f"{images}: {expected}, got {bad}; {out} holds the other {len(files) - bad}")
 
 
 def predict_files(

@@ -26,7 +26,7 @@ def hog(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b r"]:
     right[..., 1:-1] = grey[..., 2:] - grey[..., :-2]
     turn = torch.atan2(down, right).remainder(math.pi) * (ORIENTATIONS / math.pi)
     apart = (turn - torch.arange(ORIENTATIONS, device=grey.device).reshape(-1, 1, 1)).abs()
-    votes = torch.hypot(down, right) * (1 - torch.minimum(apart, ORIENTATIONS - apart)).clamp(min=0)
+    votes = (down.square() + right.square()).sqrt() * (1 - torch.minimum(apart, ORIENTATIONS - apart)).clamp(min=0)
     cells = F.adaptive_avg_pool2d(votes, (min(CELLS, grey.shape[2]), min(CELLS, grey.shape[3])))
     blocks = F.unfold(cells, (min(2, cells.shape[2]), min(2, cells.shape[3])))
     return (blocks / (blocks.norm(dim=1, keepdim=True) + LEAST)).flatten(1)

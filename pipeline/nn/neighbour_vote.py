@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from pipeline.nn.heads import LINEAR, Head
 
 SHARPNESS = 4.0  # exp(-4): the weight of an image's k-th neighbour
 SIMILARITIES = 1 << 26  # held at a time: 256 MB, beside a block of vectors
+BLOCK = SIMILARITIES // 256  # training images that are compared with as float32 at a time
 
 
 def edge_weights(sq_dist: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
@@ -57,25 +58,33 @@ class NeighbourVote(Head):
 
     def vote(self, h: Float[Tensor, "b f"]) -> Float[Tensor, "b k"]:
         """What the nearest training images are, in sum 1; even where none of them has a class."""
-        num_classes, k = len(self.names["label"]), min(self.neighbours, len(self.vectors))
-        parts = []
-        block = max(1, SIMILARITIES // 256)  # images that are compared with as float32 at a time
-        for some in h.split(max(1, SIMILARITIES // min(block, len(self.vectors)))):
-            best = torch.full((len(some), k), -2.0, device=h.device)
-            row = torch.zeros(len(some), k, dtype=torch.int64, device=h.device)
-            for start in range(0, len(self.vectors), block):
-                near, place = (some @ self.vectors[start : start + block].float().T).topk(
-                    min(k, len(self.vectors) - start), dim=1
-                )
-                both, rows = torch.cat([best, near], dim=1), torch.cat([row, place + start], dim=1)
-                best, at = both.topk(k, dim=1)
-                row = rows.gather(1, at)
-            weight = edge_weights((2 - 2 * best).clamp(min=0))[:, :, None] * self.amounts[row].float()
-            votes = some.new_zeros(len(some), num_classes)
-            votes.scatter_add_(1, self.classes[row].flatten(1).long(), weight.flatten(1).to(votes.dtype))
-            total = votes.sum(dim=1, keepdim=True)
-            parts.append(torch.where(total > 0, votes / total.clamp(min=1e-12), 1 / num_classes))
-        return torch.cat(parts)
+        if torch.compiler.is_exporting():  # a graph has no blocks: it holds all similarities of a batch at once
+            return self._of(*(h @ self.vectors.float().T).topk(min(self.neighbours, len(self.vectors)), dim=1))
+        each = max(1, SIMILARITIES // min(BLOCK, len(self.vectors)))
+        return torch.cat([self._of(*self._nearest(some)) for some in h.split(each)])
+
+    def _nearest(self, h: Float[Tensor, "b f"]) -> tuple[Float[Tensor, "b m"], Int64[Tensor, "b m"]]:
+        """Similarities and rows of the nearest training images, which are compared a block at a time."""
+        k = min(self.neighbours, len(self.vectors))
+        best = torch.full((len(h), k), -2.0, device=h.device)
+        row = torch.zeros(len(h), k, dtype=torch.int64, device=h.device)
+        for start in range(0, len(self.vectors), BLOCK):
+            near, place = (h @ self.vectors[start : start + BLOCK].float().T).topk(
+                min(k, len(self.vectors) - start), dim=1
+            )
+            both, rows = torch.cat([best, near], dim=1), torch.cat([row, place + start], dim=1)
+            best, at = both.topk(k, dim=1)
+            row = rows.gather(1, at)
+        return best, row
+
+    def _of(self, similarity: Float[Tensor, "b m"], row: Int64[Tensor, "b m"]) -> Float[Tensor, "b k"]:
+        """The vote of these neighbours."""
+        num_classes = len(self.names["label"])
+        weight = edge_weights((2 - 2 * similarity).clamp(min=0))[:, :, None] * self.amounts[row].float()
+        votes = similarity.new_zeros(similarity.shape[0], num_classes)  # `len` would fix it where a graph is made
+        votes = votes.scatter_add(1, self.classes[row].flatten(1).long(), weight.flatten(1).to(votes.dtype))
+        total = votes.sum(dim=1, keepdim=True)
+        return torch.where(total > 0, votes / total.clamp(min=1e-12), 1 / num_classes)
 
     def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
         return self.layer.weight, self.layer.bias
