@@ -13,7 +13,7 @@ import click
 
 from pipeline.artifacts.predictions import TOP
 from pipeline.evaluate.abstain import threshold
-from pipeline.evaluate.predict import predict_folder
+from pipeline.evaluate.folder import predict_folder
 from stages.cli import DATA, one_line_errors
 
 
