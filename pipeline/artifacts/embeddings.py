@@ -55,6 +55,17 @@ class Embeddings:
         keys, file = read_text(folder / "keys.txt").split(), folder / "vectors.npy"
         return cls(keys, read_vectors(file) if keys else np.load(file))
 
+    @classmethod
+    def of(cls, folder: Path, keys: Sequence[str]) -> "Embeddings":
+        """The same of a folder `train` that `embed` wrote. Raises ArtifactError where it is not of these images."""
+        found = cls.read(folder)
+        if list(found.keys) != list(keys):
+            raise ArtifactError(
+                f"{folder.parent}: expected vectors of the {len(keys)} training images, got {len(found.keys)}, some of "
+                "others; `dvc repro -f embed` makes them anew"
+            )
+        return found
+
 
 @dataclass(frozen=True)
 class StoredEmbeddings:

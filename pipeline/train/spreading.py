@@ -9,7 +9,6 @@ from numpy import ndarray
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.neighbours import Neighbours
-from pipeline.base.errors import ArtifactError
 from pipeline.graph.affinity import Affinity
 from pipeline.graph.estimate import tempered
 from pipeline.graph.prior import read_shares
@@ -35,12 +34,7 @@ class Spreading:
     @classmethod
     def read(cls, block: PropagateParams, given: Inputs, embed: Path, graph: Path) -> "Spreading":
         """Reads what embed and graph wrote. Raises ArtifactError where that is not of these training images."""
-        train = Embeddings.read(embed / "train")
-        if list(train.keys) != list(given.index.key):
-            raise ArtifactError(
-                f"{embed}: expected vectors of the {len(given.index.key)} training images, got {len(train.keys)}, some "
-                "of others; `dvc repro -f embed` makes them anew"
-            )
+        train = Embeddings.of(embed / "train", given.index.key)
         neighbours = Neighbours.read(graph, len(train.keys))
         shares = read_shares(block.prior, given.targets.classes)
         files = [embed / "train/vectors.npy", graph / "rows.npy", graph / "sq_dist.npy"]
