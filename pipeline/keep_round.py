@@ -10,7 +10,7 @@ from pipeline.artifacts.model_outputs import OUTPUTS, ModelOutputs
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.rounds import METRICS, next_number, next_round
 from pipeline.artifacts.shards import Index, Manifest
-from pipeline.artifacts.skipped import NOT_USABLE, Skipped, read_missing
+from pipeline.artifacts.skipped import NEVER_AGAIN, Skipped, read_missing
 from pipeline.base.errors import ArtifactError
 from pipeline.base.files import read_json, sha256, whole_folder, write_json
 from pipeline.base.machine import Machine
@@ -33,9 +33,9 @@ def keep_round(
 ) -> tuple[Path, int]:
     """Writes the next round below `out`: the file with its labels, and their number.
 
-    Picks without a label are left out; one that is not usable is not picked again. A copy of `metrics`, where there is
-    such a file, lies beside the labels, for the report to compare rounds. Raises ArtifactError unless the model was
-    trained on these labels and the metrics are of as many.
+    Picks without a label are left out; one that is not usable or of no class is not picked again. A copy of `metrics`,
+    where there is such a file, lies beside the labels, for the report to compare rounds. Raises ArtifactError unless
+    the model was trained on these labels and the metrics are of as many.
     """
     missing = labels.with_name("missing.csv")
     for needed in (labels, missing, model / "model.json"):
@@ -59,7 +59,7 @@ def keep_round(
         features = Embeddings.read(parts)
     weight, bias = (part.detach().numpy() for part in net.head.cpu().linear())
     ModelOutputs(features, weight, bias).write(out / OUTPUTS)
-    unusable = {key: why for key, why in read_missing(missing).items() if why == NOT_USABLE}
+    unusable = {key: why for key, why in read_missing(missing).items() if why in NEVER_AGAIN}
     if unusable:
         Skipped.read(out).and_(unusable, next_number(out)).write(out)
     with whole_folder(file.parent) as part:  # last: if anything fails, the round is not kept, and one may try again

@@ -1,4 +1,4 @@
-"""Ask for other images in place of the picks that are marked [skip] or [unusable] in the labels.
+"""Ask for other images in place of the picks that are marked [skip], [none] or [unusable] in the labels.
 
 It notes them in data/rounds/skipped.csv. After it `dvc repro` keeps the other picks, with their labels, and adds the
 next best ones at the end. The images that are noted are never picked again; take a row out of the file to undo that.

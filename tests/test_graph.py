@@ -14,7 +14,7 @@ from tests.imports import ROOT, closure
 GRAPH = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 LAUNCHED = ("pretrain", "embed", "train")  # by what LAUNCH says, as several processes for instance
 TABLES = {"pretrain": PRETRAIN, "select": SELECTORS, "train": TRAIN}
-PROPAGATE = "train.propagate"  # by which evaluate says what could be had without a network
+PROPAGATE = "train.propagate"  # by which label guesses, and evaluate says what could be had without a network
 AUDIT = "label.audit"  # select never picks an image of it
 ANSWERS = {"data/ingest/answers.csv", "data/ingest/sources.csv"}
 
@@ -37,7 +37,11 @@ def test_one_word_names_stage_command_folder_and_block():
         own = {*stage.get("params", [])} - {PROPAGATE, AUDIT}
         assert {param.split(".")[0] for param in own} <= {name, "seed"}
     assert {name for name, stage in GRAPH.items() if AUDIT in stage.get("params", [])} == {"select", "label"}
-    assert {name for name, stage in GRAPH.items() if PROPAGATE in stage.get("params", [])} == {"train", "evaluate"}
+    assert {name for name, stage in GRAPH.items() if PROPAGATE in stage.get("params", [])} == {
+        "label",
+        "train",
+        "evaluate",
+    }
 
 
 def test_all_params_are_checked_before_anything_else():

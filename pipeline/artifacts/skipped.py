@@ -7,7 +7,9 @@ from pathlib import Path
 from pipeline.base.errors import ArtifactError
 from pipeline.base.files import check_once, read_csv, write_csv
 
-SKIPPED, NOT_USABLE = "skipped", "not usable"  # why a person gives no label: can't tell the class; a useless picture
+# Why a person gives no label: can't tell the class; it is none of the classes; a useless picture.
+SKIPPED, NO_CLASS, NOT_USABLE = MARKED = ("skipped", "of no class", "not usable")
+NEVER_AGAIN = (NO_CLASS, NOT_USABLE)  # whoever is asked
 FILE = "skipped.csv"  # beside the finished rounds
 
 

@@ -1,22 +1,28 @@
-"""What a person writes in place of a class: that the class can't be told, or that the picture is of no use."""
+"""What a person writes in place of a class: that it can't be told, that none fits, or that the picture is of no use."""
 
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pipeline.artifacts.labels import Labels, Sources
-from pipeline.artifacts.skipped import NOT_USABLE, SKIPPED
+from pipeline.artifacts.skipped import NO_CLASS, NOT_USABLE, SKIPPED
 from pipeline.base.errors import first_names
 
 log = logging.getLogger(__name__)
 
-SKIP, UNUSABLE = "[skip]", "[unusable]"  # in brackets, as a class may be called "skip"
+SKIP, NONE, UNUSABLE = MARKS = ("[skip]", "[none]", "[unusable]")  # in brackets: a class may be called "skip"
+MARK_NAMES = f"{', '.join(MARKS[:-1])} or {MARKS[-1]}"
+
+
+def marked(written: Labels) -> set[str]:
+    """The images of which a mark is written."""
+    return {key for key, names in written.rows.items() if {*MARKS} & {*names}}
 
 
 def without_marks(written: Labels) -> Labels:
     """The labels among what is written: none of an unusable image, and no rows without any."""
     rows = {
-        key: ["" if name == SKIP else name for name in names]
+        key: ["" if name in (SKIP, NONE) else name for name in names]
         for key, names in written.rows.items()
         if UNUSABLE not in names
     }
@@ -32,6 +38,8 @@ def why_without(keys: Sequence[str], written: Labels, labels: Labels) -> dict[st
             why[key] = NOT_USABLE
         elif key in labels.rows:
             why[key] = "coarser than asked"
+        elif NONE in names:
+            why[key] = NO_CLASS
         else:
             why[key] = SKIPPED if SKIP in names else "left empty" if names else ""
     return why
@@ -45,6 +53,6 @@ def log_missing(why: Mapping[str, str], num_picks: int, file: str, sources: Sour
     unusable = [sources.path.get(key, key) for key, reason in why.items() if reason == NOT_USABLE]
     if unusable:
         log.info("label: not usable: %s", first_names(unusable))
-    marked = count[SKIPPED] + count[NOT_USABLE]
+    marked = count[SKIPPED] + count[NO_CLASS] + count[NOT_USABLE]
     if marked:
         log.info("label: `python -m stages.replace_picks` asks for others in place of %d", marked)

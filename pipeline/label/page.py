@@ -1,65 +1,129 @@
-"""The page that shows the picks, with their labels or with fields to type them into."""
+"""The page that shows the picks with their labels, or asks a person for these, one by one and many at once."""
 
 import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import jinja2
 
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.machine import Reading
-from pipeline.label.marks import SKIP, UNUSABLE
-from pipeline.label.person import COLUMNS
+from pipeline.label import label_file, person
+from pipeline.label.around import Around
+from pipeline.label.effort import Effort
+from pipeline.label.marks import MARKS, NONE, SKIP, UNUSABLE
 from pipeline.label.wanted import Wanted
-from pipeline.shards.pictures import pictures
+from pipeline.shards.pictures import Picture, pictures
 
-SIDE = 224  # pixels of a picture's longer side, at most
+SIDES = (512, 320, 224, 128)  # pixels of a picture's longer side: the largest at which the page is small enough
+SMALL, TINY = 96, 64  # the same of images that are confirmed many at once, and of those beside a pick
+BYTES, SAMPLE = 10_000_000, 20  # of all large pictures, and how many tell how large they will be; small ones take 5 MB
 
 
-def render(
-    wanted: Wanted,
-    manifest: Manifest,
-    index: Index,
-    sources: Sources,
-    classes: Classes,
-    filled: Labels,
-    reading: Reading | None = None,
-) -> str:
-    """A page that needs no other file: every image asked for, with its label or mark; fields, where one has neither.
+@dataclass(frozen=True)
+class Album:
+    """The images of the set, and the name and digest of each."""
 
-    Where some picks are labelled at a coarser level only, the others have a field for that level too.
-    """
+    manifest: Manifest
+    index: Index
+    sources: Sources
+    reading: Reading | None = None
+
+    def at(self, keys: Collection[str], side: int) -> dict[str, Picture]:
+        return pictures(self.manifest, self.index, keys, side, self.reading)
+
+    def large(self, keys: Sequence[str]) -> dict[str, Picture]:
+        """The pictures as large as the page has room for."""
+        some = keys[:SAMPLE]
+        for side in SIDES[:-1]:
+            size = sum(len(picture.uri) for picture in self.at(some, side).values())
+            if size * len(keys) <= BYTES * len(some):
+                return self.at(keys, side)
+        return self.at(keys, SIDES[-1])
+
+    def row(self, key: str, picture: Picture | None) -> dict[str, Any]:
+        """What a page says of an image."""
+        digest = self.sources.picture.get(key, "")
+        of = digest or (hashlib.sha256(picture.uri.encode()).hexdigest()[:16] if picture else "")
+        # The browser keeps a label under the name `store`: it must not be another data set's image of that key.
+        about = {"key": key, "path": self.sources.path.get(key, ""), "picture": digest, "store": f"{key}-{of}"}
+        return {**about, "uri": picture.uri, "tiny": picture.tiny} if picture else about
+
+
+def shown(wanted: Wanted, album: Album, filled: Labels) -> str:
+    """A page that needs no other file: every image asked for, with its label."""
     keys = [key for key, _ in wanted.asked]
-    blank = not all(any(filled.rows.get(key, ())) for key in wanted.audit)
-    mode: Literal["shown", "asked"] = "asked" if blank or wanted.without_label(filled) else "shown"
-    shown = pictures(manifest, index, keys, SIDE, reading)
-    asked = filled.levels[: wanted.depth]
+    found = album.at(keys, 224)
     cards = [
         {
+            **album.row(key, found[key]),
             "rank": rank,
-            "audit": rank >= len(wanted.keys),
-            "key": key,
-            "path": sources.path.get(key, ""),
-            "digest": sources.picture.get(key, ""),
-            "picture": shown[key],
-            # Under this name the browser keeps what was typed: it must not be another data set's image of that key.
-            "store": f"{key}-{hashlib.sha256(shown[key].uri.encode()).hexdigest()[:16]}",
+            "audit": rank > len(wanted.keys),
             "label": " / ".join(name for name in filled.rows.get(key, ()) if name),
-            "fields": [
-                {"level": name, "value": value, "needed": at == level}
-                for at, (name, value) in enumerate(zip(asked, filled.rows.get(key, [""] * len(asked)), strict=False))
-                if at >= level
-            ],
         }
-        for rank, (key, level) in enumerate(wanted.asked)
+        for rank, key in enumerate(keys, start=1)
     ]
+    return _render("shown.html", cards=cards, source=album.manifest.source)
+
+
+def asking(
+    wanted: Wanted, album: Album, classes: Classes, filled: Labels, spent: Mapping[str, Effort], around: Around
+) -> str:
+    """A page that needs no other file and asks for a label of each image, in place of which a mark may stand.
+
+    Where some picks are labelled at a coarser level only, the others are asked for that level too. All labels of the
+    person's file are in the page, and so in what it saves, whether it shows their images or not.
+    """
+    keys = [key for key, _ in wanted.asked]
+    asked, large = filled.levels[: wanted.depth], album.large(keys)
+    blank = [""] * len(filled.levels)
+
+    def written(key: str, picture: Picture | None) -> dict[str, Any]:
+        given = spent.get(key, Effort("", None))
+        values = dict(zip(filled.levels, filled.rows.get(key, blank), strict=True))
+        return {**album.row(key, picture), "values": values, "how": given.how, "seconds": given.seconds}
+
+    cards = [
+        {
+            **written(key, large[key]),
+            "rank": rank,
+            "audit": rank > len(wanted.keys),
+            "levels": asked[level:],
+            "guess": around.guesses.of.get(key) if level == 0 else None,
+            "beside": around.beside[rank - 1] if rank <= len(around.beside) else [],
+            "alike": around.alike[rank - 1] if rank <= len(around.alike) else [],
+        }
+        for rank, (key, level) in enumerate(wanted.asked, start=1)
+    ]
+    small = album.at(around.guesses.surest.keys(), SMALL)
+    sure = [{**written(key, small[key]), "guess": pair} for key, pair in around.guesses.surest.items()]
+    there = {*keys, *small}
+    beside = {key for row in around.beside for key in row}
+    marks = {"skip": SKIP, "none": NONE, "unusable": UNUSABLE}
+    named = {level: {row[at] for row in filled.rows.values()} - {*MARKS} for at, level in enumerate(asked)}
+    data = {
+        "columns": [*person.COLUMNS, *filled.levels, *label_file.ABOUT],
+        "levels": asked,
+        "classes": {level: classes.union(level, named[level]) for level in asked},
+        "marks": marks,
+        "cards": cards,
+        "sure": sure,
+        "others": [written(key, None) for key in filled.rows if key not in there],
+        "small": {key: picture.uri for key, picture in album.at(beside - there, TINY).items()},
+        "known": {key: around.known[key] for key in sorted(beside) if key in around.known},
+    }
+    return _render("page.html", data=data, count=len(cards))
+
+
+def _render(name: str, **values: Any) -> str:
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
     )
-    template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    marks = {"skip": SKIP, "unusable": UNUSABLE}
-    named = {level: {row[at] for row in filled.rows.values()} - {*marks.values()} for at, level in enumerate(asked)}
-    names = {level: classes.union(level, named[level]) for level in asked}
-    columns = (*COLUMNS, *asked)
-    return template.render(cards=cards, mode=mode, names=names, columns=columns, source=manifest.source, **marks) + "\n"
+    return environment.get_template(name).render(**values) + "\n"

@@ -8,19 +8,24 @@ from pydantic import field_validator
 
 from pipeline.artifacts.labels import Classes, Labels, Sources, level_names
 from pipeline.artifacts.shards import Index
-from pipeline.artifacts.skipped import NOT_USABLE, SKIPPED
+from pipeline.artifacts.skipped import MARKED
 from pipeline.base.errors import ArtifactError, SourceError
 from pipeline.base.files import read_csv, write_csv
 from pipeline.base.params import Block
 from pipeline.base.tables import Table
-from pipeline.label.marks import SKIP, UNUSABLE
+from pipeline.label.marks import MARK_NAMES
 from pipeline.label.pictures import bound
 from pipeline.label.spelling import one_spelling
 from pipeline.label.wanted import Wanted
 
 NUMBER = re.compile(r"\d+([.,]\d+)?(e[+-]?\d+)?", re.IGNORECASE)  # as a spreadsheet shows a key that looks like one
 TEMPLATE = "template.csv"  # the name of the table to fill in, beside the person's file
-COLUMNS = ("rank", "key", "path", "picture")  # of the template and of what the page saves, before the levels
+COLUMNS = (
+    "rank",
+    "key",
+    "path",
+    "picture",
+)  # of the template and of what the page saves, before the levels
 
 
 class FileParams(Block):
@@ -134,7 +139,7 @@ def refuse_missing(
     kept = f" (kept as it is: {reason})" if reason else ""
     coarse = sum(level > 0 for level in wanted.levels)
     least = f" (for the last {coarse} at least one in the column {filled.levels[1]})" if coarse else ""
-    marked = sum(why.get(key) in (SKIPPED, NOT_USABLE) for key in wanted.keys)
+    marked = sum(why.get(key) in MARKED for key in wanted.keys)
     others = (
         f"; `python -m stages.replace_picks` asks for others in place of the {marked} marked ones" if marked else ""
     )
@@ -143,5 +148,5 @@ def refuse_missing(
     raise SourceError(
         f"{file}: expected labels for half of the {len(wanted.keys)} picks in {picks}{least}{audit}, {found}; "
         f"type them into {page}, or fill in {template}{kept}, and save as {file}; "
-        f"{SKIP} and {UNUSABLE} may stand in place of a class{others}"
+        f"{MARK_NAMES} may stand in place of a class{others}"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from pipeline.artifacts.audit import audit_keys
+from pipeline.artifacts.class_names import alike
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.rounds import joined, next_number
@@ -19,10 +20,13 @@ from pipeline.base.errors import ParamsError, first_names
 from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
 from pipeline.base.params import Block
+from pipeline.graph.propagation import PropagateParams
+from pipeline.label.around import around
 from pipeline.label.audit import audit_labels, log_audit
 from pipeline.label.earlier import of_rounds
-from pipeline.label.marks import log_missing, why_without, without_marks
-from pipeline.label.page import render
+from pipeline.label.effort import log_effort, read_effort
+from pipeline.label.marks import MARKS, log_missing, marked, why_without, without_marks
+from pipeline.label.page import Album, asking, shown
 from pipeline.label.person import TEMPLATE, FileParams, levels_to_ask, offer_template, read_written, refuse_missing
 from pipeline.label.tally import log_classes, log_new
 from pipeline.label.wanted import Wanted, look_up, with_answers
@@ -34,6 +38,7 @@ class LabelParams(Block):
     """The block `label`, less the sub-blocks of the sources."""
 
     source: str
+    classes: tuple[str, ...]  # that the page offers beside those that are known
     coarse_budget: int | tuple[int, ...]  # picks, the last ones, of the next coarser level, or of each coarser level
 
     audit: int = Field(ge=0)  # random images beside the picks, whose labels are measured on alone
@@ -44,6 +49,13 @@ class LabelParams(Block):
         if min((value,) if isinstance(value, int) else (0, *value)) < 0:
             raise ValueError("a number of picks or a list of such, none below 0")
         return value
+
+    @field_validator("classes")
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len({alike(name) for name in names} - {"", *MARKS}) < len(names):
+            raise ValueError("names of classes, of which no two are alike")
+        return names
 
     def levels(self, num_picks: int) -> list[int]:
         """The finest level of each pick's label, best pick first; 0 is the finest of all.
@@ -68,13 +80,17 @@ LABELLERS: Mapping[str, type[AnswersParams] | type[FileParams]] = {"answers": An
 
 
 def label(
+    params: LabelParams,
+    source: AnswersParams | FileParams,
+    spreading: PropagateParams,
+    reading: Reading,
+    *,
     ingest: Path,
     select: Path,
     rounds: Path,
+    embed: Path,
+    graph: Path,
     out: Path,
-    params: LabelParams,
-    source: AnswersParams | FileParams,
-    reading: Reading,
 ) -> Labels:
     """Writes the page, which picks have no label, labels.csv with those of finished rounds, and audit.csv.
 
@@ -87,6 +103,7 @@ def label(
     manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet", "train")
     sources, classes = Sources.read(ingest / "sources.csv"), Classes.read(ingest / "classes.json")
     index.rows_of(picks, str(select / "picks.csv"), f"a training image of {ingest}")
+    classes = Classes({**classes.names, "label": [*dict.fromkeys((*classes.names.get("label", ()), *params.classes))]})
     answers = Labels.read(ingest / "answers.csv")
     levels = answers.levels
     if isinstance(source, FileParams):
@@ -99,6 +116,7 @@ def label(
         written = read_written(file, index, known, levels, sources)
         labels = with_answers(without_marks(written), written, answers, wanted, index.key)
         checked, labels = audit_labels(wanted.audit, labels), labels.less(wanted.audit).completed(file)
+        spent = read_effort(file)
         others = {key for key in labels.rows if key not in earlier.rows} - {*picks}
     else:
         written, labels = Labels(levels, {}), look_up(wanted, answers, ingest / "answers.csv")
@@ -115,8 +133,14 @@ def label(
     of_the_audit = {key: [*names, *[""] * (len(levels) - 1)] for key, names in checked.rows.items() if names[0]}
     said = {key: names for key, names in written.rows.items() if any(names)}
     filled = Labels(levels, {**of_the_audit, **said, **labels.rows})
+    album = Album(manifest, index, sources, reading)
+    if isinstance(source, FileParams):
+        never = {*wanted.audit, *marked(written), *Skipped.read(rounds).keys}
+        seen = around(embed, graph, spreading, index, picks, everything, never)
+        page = asking(wanted, album, known, filled, spent, seen)
+    else:
+        page = shown(wanted, album, filled)
     with whole_folder(out, spare=("labels.csv", "audit.csv")) as part:
-        page = render(wanted, manifest, index, sources, known, filled, reading)
         (part / "page.html").write_text(page, encoding="utf-8")
         write_missing(part / "missing.csv", why)
         if goes_on:
@@ -133,6 +157,7 @@ def label(
         if why:
             log_missing(why, len(picks), file.name, sources)
         log_classes(everything, classes, checked)
+        log_effort(spent, labels.rows)
     if wanted.audit:
         log_audit(len(wanted.audit), not_audited)
     labelled = wanted.labels_in(everything)

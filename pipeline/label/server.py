@@ -127,7 +127,8 @@ class Pages:
         key = request.query.get("key", "")
         if key not in self.labels.sources.path:
             raise web.HTTPNotFound
-        return web.Response(body=b64decode(self.picture(key).partition(",")[2]), content_type="image/png")
+        kind, data = self.picture(key).removeprefix("data:").split(";base64,")
+        return web.Response(body=b64decode(data), content_type=kind)
 
     async def reported(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]

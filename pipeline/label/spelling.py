@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.artifacts.class_names import alike, all_near, means_no_label, spellings
 from pipeline.base.errors import SourceError
-from pipeline.label.marks import SKIP, UNUSABLE
+from pipeline.label.marks import MARK_NAMES, MARKS
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def one_spelling(
     brackets, and a name that may be any of several known classes.
     """
     no_class = {name: "" for name in written if name not in known and means_no_label(name)}
-    no_class |= {name: alike(name) for name in written if name not in known and alike(name) in (SKIP, UNUSABLE)}
+    no_class |= {name: alike(name) for name in written if name not in known and alike(name) in MARKS}
     named = Counter(name for name in written if name not in no_class)
     near = {name: all_near(name, known) for name in named}
     new: dict[str, Counter[Hashable]] = {name: Counter({"": named[name]}) for name in named if not near[name]}
@@ -30,7 +30,7 @@ def one_spelling(
         if len(name.splitlines()) > 1:
             raise SourceError(f"{file}: key {key}: expected a {level} of one line, got {name!r}")
         if name in named and not near[name] and name[0] + name[-1] == "[]":
-            raise SourceError(f"{file}: key {key}: expected a {level}, {SKIP} or {UNUSABLE}, got {name!r}")
+            raise SourceError(f"{file}: key {key}: expected a {level}, {MARK_NAMES}, got {name!r}")
         if len(near.get(name, ())) > 1:
             either = " or ".join(near[name])
             raise SourceError(f"{file}: key {key}: expected the {level} {either}, got {name!r}, which may be both")

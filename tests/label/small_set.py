@@ -1,17 +1,22 @@
 """A small set with picks, and the command `label` on it."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 from click.testing import CliRunner
 
+from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.shards import Index, Manifest, Shard
 from pipeline.base.files import sha256
+from pipeline.graph.run import nearest_others
 from pipeline.shards.decode import encode
 from stages.label import main
+from tests.clouds import SEARCH
 from tests.imports import ROOT
 
 INGEST, FILE = Path("data/ingest"), Path("data/annotations/labels.csv")
@@ -45,6 +50,12 @@ def small_set():
     answers(label=lambda i: NAMES[i % 3])
     classes(label=NAMES)
     pick(*PICKS)
+    angle = np.arange(6) * 0.2  # key i is nearest to keys i - 1 and i + 1
+    vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    for folder in ("embed/train", "graph"):
+        Path("data", folder).mkdir(parents=True)
+    Embeddings(KEYS[:6], vectors).write(Path("data/embed/train"))
+    nearest_others(vectors, 4, SEARCH)[0].write(Path("data/graph"))
 
 
 def answers(**levels):
@@ -94,6 +105,11 @@ def refusal(*arguments):
 def labelled(text):
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.write_text(text, encoding="utf-8")
+
+
+def on_page():
+    """The data of the page that asks for labels."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page())[1])
 
 
 def page():

@@ -17,7 +17,7 @@ from tests.label.small_set import (
     labelled,
     labels,
     nothing_known,
-    page,
+    on_page,
     refusal,
 )
 
@@ -45,7 +45,7 @@ def test_its_images_are_asked_for_beside_the_picks_and_written_apart(caplog):
     audit = keys[3:]
     assert keys[:3] == PICKS
     assert len({*audit} - {*PICKS} & {*KEYS[:6]}) == 2
-    assert page().count("audit · ") == 2
+    assert [card["key"] for card in on_page()["cards"] if card["audit"]] == audit
     labelled("key,label\n" + "".join(f"{key},dog\n" for key in PICKS))
     assert "got none for 2 of them" in refusal(*TWO)
     assert not AUDIT.exists()

@@ -8,8 +8,8 @@ from stages.replace_picks import main
 from tests.label.small_set import FROM_FILE, labelled, labels, pick, refusal
 
 NONE = (
-    "data/label/missing.csv: expected picks that are marked [skip] or [unusable], and not replaced yet, found none; "
-    "`dvc repro label` reads the labels first"
+    "data/label/missing.csv: expected picks that are marked [skip], [none] or [unusable], and not replaced yet, found "
+    "none; `dvc repro label` reads the labels first"
 )
 
 

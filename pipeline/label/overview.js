@@ -1,0 +1,34 @@
+// All images, and the same by class, to check what was given.
+function button(card) {
+  const name = labelOf(card), odd = isOdd(card);
+  const about = [card.rank, card.audit ? "audit" : "", card.how === "guess" ? "guess taken" : ""].filter(Boolean).join(" · ");
+  const parts = [image(card, "Image " + card.rank), make("b", {}, name || "no label")];
+  if (odd) parts.push(make("span", { class: "warning" }, "⚠ looks like " + (guessOf(card) || "")));
+  const one = make("button", { type: "button", class: "card" + (odd ? " odd" : "") }, ...parts, make("small", {}, about));
+  one.addEventListener("click", () => { show("one"); showCard(cards.indexOf(card)); });
+  return make("li", {}, one);
+}
+const listOf = (items) => make("ol", { class: "cards" }, ...items.map(button));
+function showAll() {
+  $("all").replaceChildren(listOf(cards));
+}
+function showClasses() {
+  const groups = new Map();
+  for (const item of all) {
+    const name = labelOf(item) || "no label yet";
+    if (item.rank || labelOf(item)) groups.set(name, [...(groups.get(name) || []), item]);
+  }
+  const names = [...groups.keys()].sort((one, other) => groups.get(other).length - groups.get(one).length);
+  const odd = cards.filter(isOdd);
+  const parts = [make("p", { class: odd.length ? "warning" : null },
+    odd.length ? odd.length + " labels to look at again: the other labels say something else" : "No label is at odds with the others.")];
+  for (const name of names) {
+    const items = groups.get(name), own = items.filter((item) => item.rank), rest = items.length - own.length;
+    const single = items.length === 1 && classesOf(data.levels[0]).includes(name);
+    own.sort((one, other) => isOdd(other) - isOdd(one));
+    parts.push(make("h2", {}, name + ": " + items.length + (rest ? ", of which " + rest + " are no picks" : "")));
+    if (single) parts.push(make("p", { class: "warning" }, "⚠ one label alone: is the name right?"));
+    if (own.length) parts.push(listOf(own));
+  }
+  $("classes").replaceChildren(...parts);
+}

@@ -1,0 +1,73 @@
+// A small server may show this page: then it keeps the labels, and goes on when the person has finished. The secret that
+// it asks for is in the address of the page, and so in all that are relative to it.
+const served = location.protocol.startsWith("http");
+const AGAIN = 2000; // milliseconds between tries, and between looks at the progress
+const wait = () => new Promise((ready) => setTimeout(ready, AGAIN));
+async function ask(what, body) {
+  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const answer = await fetch(what, body ? options : {});
+  const said = await answer.json();
+  if (!answer.ok) throw new Error(said.error || answer.status);
+  return said;
+}
+
+const unsaved = []; // rows in the order in which they were given
+let sending = false;
+function post(items) {
+  for (const item of items) unsaved.push({ key: item.key, ...item.values, how: item.how, seconds: item.seconds || 0 });
+  tellUnsaved("");
+  if (!sending) send();
+}
+function tellUnsaved(why) {
+  $("unsaved").textContent = unsaved.length ? "not saved yet: " + unsaved.length + (why && " (" + why + "; trying again)") : "";
+}
+async function send() {
+  sending = true;
+  while (unsaved.length) {
+    const rows = unsaved.slice();
+    try {
+      await ask("labels", { rows });
+      unsaved.splice(0, rows.length);
+      tellUnsaved("");
+    } catch (error) {
+      tellUnsaved(error.message);
+      await wait();
+    }
+  }
+  sending = false;
+}
+async function load() {
+  const { rows } = await ask("labels");
+  for (const item of all) {
+    const { how = "", seconds = "", ...names } = rows[item.key] || {};
+    for (const wanted of Object.keys(item.values)) {
+      item.values[wanted] = names[wanted] || "";
+      learn(item.values[wanted], wanted);
+    }
+    Object.assign(item, { how, seconds: how ? Number(seconds) : null });
+  }
+}
+async function finish() {
+  $("save").disabled = true;
+  $("progress").textContent = "saving";
+  while (unsaved.length) await wait();
+  try {
+    await ask("finish", {});
+    await follow();
+  } catch (error) {
+    $("progress").textContent = "Could not finish: " + error.message;
+  }
+  $("save").disabled = false;
+}
+async function follow() {
+  for (;;) {
+    const { state, line, report } = await ask("progress");
+    $("progress").textContent = line;
+    if (state === "done") {
+      const link = make("a", { href: report }, "Open the report");
+      return $("progress").append(" ", link);
+    }
+    if (state === "failed") return undefined;
+    await wait();
+  }
+}
