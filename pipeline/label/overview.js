@@ -21,7 +21,7 @@ function showClasses() {
   const names = [...groups.keys()].sort((one, other) => groups.get(other).length - groups.get(one).length);
   const odd = cards.filter(isOdd);
   const parts = [make("p", { class: odd.length ? "warning" : null },
-    odd.length ? odd.length + " labels to look at again: the other labels say something else" : "No label is at odds with the others.")];
+    odd.length ? odd.length + (odd.length > 1 ? " labels" : " label") + " to look at again: the other labels say something else" : "No label is at odds with the others.")];
   for (const name of names) {
     const items = groups.get(name), own = items.filter((item) => item.rank), rest = items.length - own.length;
     const single = items.length === 1 && classesOf(data.levels[0]).includes(name);

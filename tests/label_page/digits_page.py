@@ -1,6 +1,7 @@
 """The label page of a small real run, and a person at it: keys pressed, counted, and the file that is saved."""
 
 import csv
+import time
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +125,10 @@ def milliseconds_a_key(page, keys):
     }"""
     taken = sorted(page.evaluate(script, key) for key in keys)
     return taken[-1], taken[len(taken) // 2]
+
+
+def wait_until(true, seconds=10):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)

@@ -1,0 +1,74 @@
+"""The page from the server: labels are kept there, one by one, and the chain goes on when the person has finished."""
+
+import csv
+
+import pytest
+
+from tests.browser import opened
+from tests.label.test_server import served
+from tests.label_page.digits_page import FILE, Person, answers, count, make, pick, train_keys, wait_until, written
+
+pytestmark = pytest.mark.usefixtures("run")
+
+
+def rows():
+    with FILE.open(newline="") as file:
+        return {row["key"]: row for row in csv.DictReader(file)}
+
+
+def test_each_label_is_in_the_file_at_once_and_another_browser_goes_on(browser):
+    truth, keys = answers(), train_keys()
+    written([(keys[0], truth[keys[0]]), (keys[20], "owl")])
+    pick(keys[:8])
+    make()
+    with served() as (url, _):
+        with opened(browser, url, allowed=url) as page:
+            person = Person(page)
+            assert count(page).startswith("1 of 8")
+            person.give(truth[keys[1]])
+            person.press("s", "u")
+            wait_until(lambda: keys[1] in rows() and page.inner_text("#unsaved") == "")
+            assert (rows()[keys[1]]["label"], rows()[keys[1]]["how"]) == (truth[keys[1]], "key")
+            assert keys[2] not in rows()
+            page.evaluate("localStorage.setItem(cards[3].store, JSON.stringify({ values: { label: 'old' } }))")
+        with opened(browser, url, allowed=url) as page:
+            person = Person(page)
+            assert (count(page), person.key()) == ("2 of 8 labelled, 6 left", keys[2])
+            assert "owl" in person.classes()
+            person.press("z")
+            page.wait_for_function("document.querySelector('#whole img').naturalWidth > 0")
+            assert "picture?key=" in page.locator("#whole img").get_attribute("src")
+
+
+def test_what_is_not_saved_yet_is_said_and_tried_again(browser):
+    """The server is gone for a while: its port refuses."""
+    keys = train_keys()
+    pick(keys[:6])
+    make()
+    with served() as (url, process):
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(url)
+        Person(page).press("1")
+        wait_until(lambda: page.inner_text("#unsaved") == "")
+        context.set_offline(True)
+        Person(page).press("1", "2", "u")
+        wait_until(lambda: "not saved yet: 3" in page.inner_text("#unsaved"))
+        assert len(rows()) == 1
+        context.set_offline(False)
+        wait_until(lambda: page.inner_text("#unsaved") == "")
+        assert [row["key"] for row in rows().values()] == keys[:2]
+        context.close()
+        assert process.poll() is None
+
+
+def test_finish_lets_the_chain_go_on_and_says_what_it_says(browser):
+    """There is no repository here: dvc says so, and the page shows its words."""
+    pick(train_keys()[:2])
+    make()
+    with served() as (url, _), opened(browser, url, allowed=url) as page:
+        Person(page).press("1", "1")
+        assert page.inner_text("#save") == "Finish"
+        page.click("#save")
+        wait_until(lambda: "you are not inside of a DVC repository" in page.inner_text("#progress"), 20)
+        assert page.locator("#save").is_enabled()
