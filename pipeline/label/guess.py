@@ -1,7 +1,6 @@
 """What the graph makes of the labels so far: a guess for each pick, and the images that it is surest of."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -14,18 +13,11 @@ from pipeline.graph.affinity import Affinity
 from pipeline.graph.estimate import tempered
 from pipeline.graph.prior import read_shares
 from pipeline.graph.propagation import PropagateParams, Propagation, propagate
+from pipeline.label.around import Guesses
 
 A_CLASS, IN_ALL = 24, 480  # images that the graph is surest of, at most
 # How sure it must be of them. On pictures of emoji, 71 to 95 % of those above are right, and 12 to 50 % of those below.
 LEAST = 0.7
-
-
-@dataclass(frozen=True)
-class Guesses:
-    """A class and how probable it is, by key: of the images asked for, and of the surest others, class by class."""
-
-    of: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-    surest: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
 def guess(

@@ -55,7 +55,7 @@ function showStrip(list, items) {
 function besideOf(key) {
   const item = of.get(key), name = item ? labelOf(item) : data.known[key];
   const told = name && !isMark(name) && !item?.audit ? name : "";
-  return make("li", {}, item?.uri ? image(item, "") : make("img", { src: data.small[key], alt: "" }), told);
+  return make("li", {}, item?.uri ? image(item, "") : image({ uri: data.small[key], tiny: cards[at].tiny }, ""), told);
 }
 // The next images without a label, in their order; those before this one come last.
 function following(place, most) {

@@ -20,8 +20,7 @@ from pipeline.base.errors import ParamsError, first_names
 from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
 from pipeline.base.params import Block
-from pipeline.graph.propagation import PropagateParams
-from pipeline.label.around import around
+from pipeline.label.around import LookAround
 from pipeline.label.audit import audit_labels, log_audit
 from pipeline.label.earlier import of_rounds
 from pipeline.label.effort import log_effort, read_effort
@@ -80,17 +79,14 @@ LABELLERS: Mapping[str, type[AnswersParams] | type[FileParams]] = {"answers": An
 
 
 def label(
-    params: LabelParams,
-    source: AnswersParams | FileParams,
-    spreading: PropagateParams,
-    reading: Reading,
-    *,
     ingest: Path,
     select: Path,
     rounds: Path,
-    embed: Path,
-    graph: Path,
     out: Path,
+    params: LabelParams,
+    source: AnswersParams | FileParams,
+    reading: Reading,
+    look_around: LookAround,
 ) -> Labels:
     """Writes the page, which picks have no label, labels.csv with those of finished rounds, and audit.csv.
 
@@ -136,7 +132,7 @@ def label(
     album = Album(manifest, index, sources, reading)
     if isinstance(source, FileParams):
         never = {*wanted.audit, *marked(written), *Skipped.read(rounds).keys}
-        seen = around(embed, graph, spreading, index, picks, everything, never)
+        seen = look_around(index, picks, everything, never)
         page = asking(wanted, album, known, filled, spent, seen)
     else:
         page = shown(wanted, album, filled)

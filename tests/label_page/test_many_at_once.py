@@ -9,8 +9,9 @@ pytestmark = pytest.mark.usefixtures("run")
 
 
 @pytest.fixture
-def begun():
+def begun(run):
     """Labels of 30 picks are in the file, and ten new picks ask for theirs; the true classes."""
+    (run / "annotations").mkdir()
     truth, keys = answers(), train_keys()
     written([(key, truth[key]) for key in keys[:30]])
     pick(keys[30:40])

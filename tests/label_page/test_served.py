@@ -1,6 +1,7 @@
 """The page from the server: labels are kept there, one by one, and the chain goes on when the person has finished."""
 
 import csv
+from contextlib import contextmanager
 
 import pytest
 
@@ -9,6 +10,14 @@ from tests.label.test_server import served
 from tests.label_page.digits_page import FILE, Person, answers, count, make, pick, train_keys, wait_until, written
 
 pytestmark = pytest.mark.usefixtures("run")
+
+
+@contextmanager
+def asked(browser, url):
+    """The page when it has its labels from the server."""
+    with opened(browser, url, allowed=url) as page:
+        wait_until(lambda: count(page))  # Playwright's own way of waiting needs eval, which the page forbids
+        yield page
 
 
 def rows():
@@ -22,7 +31,7 @@ def test_each_label_is_in_the_file_at_once_and_another_browser_goes_on(browser):
     pick(keys[:8])
     make()
     with served() as (url, _):
-        with opened(browser, url, allowed=url) as page:
+        with asked(browser, url) as page:
             person = Person(page)
             assert count(page).startswith("1 of 8")
             person.give(truth[keys[1]])
@@ -31,12 +40,12 @@ def test_each_label_is_in_the_file_at_once_and_another_browser_goes_on(browser):
             assert (rows()[keys[1]]["label"], rows()[keys[1]]["how"]) == (truth[keys[1]], "key")
             assert keys[2] not in rows()
             page.evaluate("localStorage.setItem(cards[3].store, JSON.stringify({ values: { label: 'old' } }))")
-        with opened(browser, url, allowed=url) as page:
+        with asked(browser, url) as page:
             person = Person(page)
             assert (count(page), person.key()) == ("2 of 8 labelled, 6 left", keys[2])
             assert "owl" in person.classes()
             person.press("z")
-            page.wait_for_function("document.querySelector('#whole img').naturalWidth > 0")
+            wait_until(lambda: page.evaluate("document.querySelector('#whole img').naturalWidth"))
             assert "picture?key=" in page.locator("#whole img").get_attribute("src")
 
 
@@ -49,8 +58,9 @@ def test_what_is_not_saved_yet_is_said_and_tried_again(browser):
         context = browser.new_context()
         page = context.new_page()
         page.goto(url)
+        wait_until(lambda: count(page))
         Person(page).press("1")
-        wait_until(lambda: page.inner_text("#unsaved") == "")
+        wait_until(lambda: FILE.is_file() and page.inner_text("#unsaved") == "")
         context.set_offline(True)
         Person(page).press("1", "2", "u")
         wait_until(lambda: "not saved yet: 3" in page.inner_text("#unsaved"))
@@ -66,7 +76,7 @@ def test_finish_lets_the_chain_go_on_and_says_what_it_says(browser):
     """There is no repository here: dvc says so, and the page shows its words."""
     pick(train_keys()[:2])
     make()
-    with served() as (url, _), opened(browser, url, allowed=url) as page:
+    with served() as (url, _), asked(browser, url) as page:
         Person(page).press("1", "1")
         assert page.inner_text("#save") == "Finish"
         page.click("#save")

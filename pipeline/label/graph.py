@@ -1,0 +1,42 @@
+"""What the graph of all images says of the picks."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.neighbours import Neighbours
+from pipeline.artifacts.shards import Index
+from pipeline.base.params import Params
+from pipeline.graph.propagation import PropagateParams
+from pipeline.label.around import Around
+from pipeline.label.guess import guess
+from pipeline.label.surroundings import alike, beside
+from pipeline.nn.device import Device
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The folders of the stages `embed` and `graph`, and how labels spread there."""
+
+    embed: Path
+    graph: Path
+    params: PropagateParams
+
+    @classmethod
+    def of(cls, params: Params, embed: Path, graph: Path) -> "Graph":
+        return cls(embed, graph, params.block("train.propagate", PropagateParams))
+
+    def around(self, index: Index, picks: Sequence[str], labels: Labels, never: Collection[str]) -> Around:
+        """Raises ArtifactError where the folders are not of these training images."""
+        train = Embeddings.of(self.embed / "train", index.key)
+        neighbours = Neighbours.read(self.graph, len(train.keys))
+        device = Device.choose("fp32").device
+        rows = index.rows_of(picks, "picks.csv")
+        return Around(
+            guess(train.vectors, neighbours, train.keys, labels, picks, never, self.params, device),
+            [[train.keys[row] for row in nearest] for nearest in beside(neighbours, rows)],
+            alike(train.vectors[rows]),
+            {key: names[0] for key, names in labels.rows.items() if names[0]},
+        )
