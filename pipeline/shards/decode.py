@@ -25,6 +25,7 @@ from pipeline.shards.bits import colours_of_16_bits, is_deep_png, scaled
 from pipeline.shards.kinds import FORMATS, why_unread
 
 KEPT = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}  # formats that go into a shard as they are
+LOSSY = ("JPEG", "MPO", "AVIF", "HEIF")  # formats of photographs: a PNG of one would be many times larger
 MODES = {1: "L", 3: "RGB"}
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # and the family I;16
 # Pillow's own limit: 256 MB as RGB; more in a small file is a decompression bomb. A JPEG, which is decoded at a part of
@@ -137,7 +138,7 @@ def normalise(data: bytes, channels: int, max_side: int) -> tuple[bytes, str]:
     """The bytes that a shard holds, and their file extension.
 
     A sound JPEG, PNG or WebP that stands upright, has the mode and is no larger than `max_side` is kept byte for byte.
-    Any other is written anew: a JPEG as JPEG (quality 95, no subsampling), the rest as PNG. Raises BadImage.
+    Any other is written anew: a `LOSSY` one as JPEG (quality 95, no subsampling), the rest as PNG. Raises BadImage.
     """
     with _opened(data) as image:
         kind = image.format or ""
@@ -157,7 +158,7 @@ def normalise(data: bytes, channels: int, max_side: int) -> tuple[bytes, str]:
         image = _plain(data, image, channels)
         if small != size:
             image = image.resize(small[::-1], Image.Resampling.BICUBIC)
-        if KEPT.get(kind) == "jpg":
+        if kind in LOSSY:
             return _bytes(image, "JPEG", quality=95, subsampling=0), "jpg"
         return _bytes(image, "PNG"), "png"
 

@@ -199,9 +199,9 @@ END = "expected a member or the tar's end at byte 1024: it is truncated or spoil
          "a.cls: expected a label, got: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
         (["a.png", ("a.x.cls", b"1"), ("a.y.cls", b"2")], None,
          "a: expected one label, got those of a.x.cls and a.y.cls"),
-        ([("0.heic", b"x"), ("0.cls", b"1")], None,
-         "expected images (jpg, jpeg, jpe, jfif, png, webp, bmp, gif, tif, tiff, ppm, pgm, pbm, pnm, jp2, j2k, jpx), "
-         "got only members that end in cls, heic"),
+        ([("0.svg", b"x"), ("0.cls", b"1")], None,
+         "expected images (jpg, jpeg, jpe, jfif, png, webp, bmp, gif, tif, tiff, ppm, pgm, pbm, pnm, jp2, j2k, jpx, avif, "
+         "heic, heif, hif), got only members that end in cls, svg"),
     ],
 )  # fmt: skip
 def test_a_tar_that_cannot_be_used(refusal, tar, picture, members, change, says):

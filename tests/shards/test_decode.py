@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from pipeline.shards.decode import BadImage, Facts, decode, fit_within, normalise, probe
+from pipeline.shards.kinds import why_unread
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
@@ -236,7 +237,7 @@ def test_probe_tells_grey_from_colour_by_the_mode():
 
 
 BOMB = "the image has more than 89478485 pixels: a decompression bomb?"
-NO_IMAGE = "the file is no image of a kind that is read (JPEG, PNG, WEBP, BMP, GIF, TIFF, PPM, JPEG2000)"
+NO_IMAGE = "the file is no image of a kind that is read (JPEG, PNG, WEBP, BMP, GIF, TIFF, PPM, JPEG2000, AVIF, HEIF)"
 
 
 def test_a_jpeg_may_be_as_large_as_those_of_a_phone():
@@ -246,8 +247,6 @@ def test_a_jpeg_may_be_as_large_as_those_of_a_phone():
 @pytest.mark.parametrize(
     ("start", "kind"),
     [
-        (b"\0\0\0\x1cftypheic", "HEIC"),
-        (b"\0\0\0\x1cftypavif", "AVIF"),
         (b"\xff\x0a\xfa", "JPEG XL"),
         (b'<?xml version="1.0"?>\n<svg ', "SVG"),
         (b"%PDF-1.7", "PDF"),
@@ -256,6 +255,31 @@ def test_a_jpeg_may_be_as_large_as_those_of_a_phone():
 def test_a_kind_that_is_not_read_is_named(start, kind):
     with pytest.raises(BadImage, match=f"{kind}, convert it$"):
         probe(start + bytes(40), whole=False)
+
+
+def test_what_an_extra_would_read_is_said():
+    assert why_unread(b"\0\0\0\x1cftypheic").endswith("install the extra heic (pip install pillow-heif) or convert it")
+    assert why_unread(b"\0\0\0\x1cftypavif").endswith(": AVIF, convert it")
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_photographs_of_phones_become_upright_jpegs(kind):
+    colours = np.zeros((40, 60, 3), np.uint8)
+    colours[:20, :30] = 200, 40, 30
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned clockwise: the coloured corner goes to the upper right
+    raw = data(colours, kind, quality=95, exif=turned.tobytes())
+    assert probe(raw, whole=True) == Facts(False, (60, 40))
+    kept, end = normalise(raw, 3, 512)
+    assert end == "jpg"
+    assert len(kept) < colours.nbytes / 2
+    for pixels in (decode(raw, 3), decode(kept, 3)):
+        assert pixels.shape == (3, 60, 40)
+        assert np.abs(pixels[:, 10, 30] - np.array([200, 40, 30.0])).max() < 12
+        assert pixels[:, 10, 8].max() < 12
+    for share in (0.1, 0.5, 0.9):
+        with pytest.raises(BadImage):
+            probe(raw[: int(len(raw) * share)], whole=True)
 
 
 @pytest.mark.parametrize(
