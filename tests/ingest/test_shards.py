@@ -200,8 +200,8 @@ END = "expected a member or the tar's end at byte 1024: it is truncated or spoil
         (["a.png", ("a.x.cls", b"1"), ("a.y.cls", b"2")], None,
          "a: expected one label, got those of a.x.cls and a.y.cls"),
         ([("0.svg", b"x"), ("0.cls", b"1")], None,
-         "expected images (jpg, jpeg, jpe, jfif, png, webp, bmp, gif, tif, tiff, ppm, pgm, pbm, pnm, jp2, j2k, jpx, avif, "
-         "heic, heif, hif), got only members that end in cls, svg"),
+         "expected images (jpg, jpeg, jpe, jfif, png, webp, bmp, gif, tif, tiff, ppm, pgm, pbm, pnm, jp2, j2k, jpx, "
+         "avif, heic, heif, hif), got only members that end in cls, svg"),
     ],
 )  # fmt: skip
 def test_a_tar_that_cannot_be_used(refusal, tar, picture, members, change, says):
