@@ -21,7 +21,7 @@ const anywhere = {
 };
 const ofOne = {
   n: () => $("typed").focus(), "/": () => $("typed").focus(), z: zoom,
-  s: () => choose(data.marks.skip, "key"), 0: () => choose(data.marks.none, "key"), x: () => choose(data.marks.unusable, "key"),
+  s: () => choose(data.marks.skip, "key"), "-": () => choose(data.marks.none, "key"), x: () => choose(data.marks.unusable, "key"),
   ArrowLeft: () => showCard(at - 1), ArrowRight: () => showCard(at + 1),
   Enter: () => {
     const guess = labelOf(cards[at]) || guessOf(cards[at]);
@@ -31,8 +31,9 @@ const ofOne = {
 };
 const ofMany = { Enter: () => confirmMany(), ArrowRight: () => nextMany() };
 function keyOf(event) {
-  const { key } = event, chip = chipKeys.indexOf(key);
-  if (view === "one" && chip >= 0 && chip < shownChips.names.length) return () => choose(shownChips.names[chip], "key");
+  const { key } = event, keys = chipKeys.get(level(cards[at]));
+  const name = view === "one" && shownChips.names.find((one) => keys.get(one) === key);
+  if (name) return () => choose(name, "key");
   return (view === "one" && ofOne[key]) || (view === "many" && ofMany[key]) || anywhere[key];
 }
 document.addEventListener("keydown", (event) => {
@@ -67,6 +68,7 @@ function start() {
 }
 async function startServed() {
   $("save").textContent = "Finish";
+  $("keeping").textContent = "Each label is saved at once. Press Finish when you have given enough: the chain goes on, and its report is shown here.";
   $("save").addEventListener("click", finish);
   $("server").hidden = false;
   try {

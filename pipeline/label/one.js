@@ -1,8 +1,16 @@
 // One image at a time: its picture, the classes with their keys, and what lies around it.
-const LETTERS = "abdefhijklmpqrtvwy"; // those that no command has
-const chipKeys = [..."123456789", ...LETTERS];
+const KEYS = [..."1234567890abdefhijklmpqrtvwy"]; // those that no command has
+const chipKeys = new Map(data.levels.map((wanted) => [wanted, new Map()])); // of each level, key by class
 let at = 0; // the place of the card that is shown
 const shownChips = { wanted: null, names: [], buttons: [] };
+// A class keeps its key. One that is called as a key has that one: 7 is the key of the class 7.
+function assignKeys(wanted) {
+  const keys = chipKeys.get(wanted), free = () => KEYS.filter((key) => ![...keys.values()].includes(key));
+  const fresh = classesOf(wanted).filter((name) => !keys.has(name));
+  for (const name of fresh) if (free().includes(fold(name))) keys.set(name, fold(name));
+  for (const name of fresh) if (!keys.has(name)) keys.set(name, free()[0]);
+  return keys;
+}
 
 function showCard(place) {
   at = Math.max(0, Math.min(place, cards.length - 1));
@@ -34,8 +42,9 @@ function showChips(wanted) {
   if (shownChips.wanted === wanted && shownChips.names.length === names.length) return;
   shownChips.wanted = wanted;
   shownChips.names = [...names];
-  shownChips.buttons = names.map((name, place) => {
-    const key = chipKeys[place];
+  const keys = assignKeys(wanted);
+  shownChips.buttons = names.map((name) => {
+    const key = keys.get(name);
     const parts = key ? [make("kbd", {}, key), " " + name] : [name];
     const button = make("button", { type: "button", class: "chip", "aria-keyshortcuts": key || null }, ...parts, make("i", {}));
     button.addEventListener("click", (event) => {

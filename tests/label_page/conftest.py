@@ -27,7 +27,7 @@ def many_picks(run):
     index.write(run / "ingest/index.parquet")
     Sources({key: f"{key}.png" for key in keys}).write(run / "ingest/sources.csv")
     Labels(["label"], {}).write(run / "ingest/answers.csv")
-    Classes({"label": list("abcdefghij")}).write(run / "ingest/classes.json")
+    Classes({"label": [f"kind {i}" for i in range(10)]}).write(run / "ingest/classes.json")
     x = chance.normal(size=(2000, 16)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     Embeddings(keys, x).write(run / "embed/train")

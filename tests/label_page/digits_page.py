@@ -13,7 +13,6 @@ from pipeline.artifacts.shards import Index
 from stages.label import main
 
 FILE, PAGE = Path("data/annotations/labels.csv"), Path("data/label/page.html")
-LETTERS = "abdefhijklmpqrtvwy"
 
 
 def answers():
@@ -50,7 +49,7 @@ def written(rows):
 def make(*sets):
     """Runs the stage, whether it has labels enough or not; the address of the page that it leaves."""
     done = CliRunner().invoke(main, [part for item in ("label.source=file", *sets) for part in ("--set", item)])
-    assert PAGE.is_file(), done.output
+    assert done.exit_code == 0 or "expected labels" in done.output, done.output
     return PAGE.resolve().as_uri()
 
 
@@ -102,7 +101,7 @@ class Person:
         if guesses and self.guess() == name:
             self.press("Enter")
         elif name in self.classes():
-            self.press(("123456789" + LETTERS)[self.classes().index(name)])
+            self.press(self.page.evaluate("(name) => chipKeys.get(level(cards[at])).get(name)", name))
         else:
             self.press("n")
             self.type(name)

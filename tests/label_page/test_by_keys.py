@@ -67,17 +67,30 @@ def test_names_that_are_typed_once_have_a_key_from_then_on(browser):
         assert count(page).startswith("4 of 40")
 
 
+def test_a_class_that_is_called_as_a_key_has_that_key(browser):
+    nothing_known()
+    pick(train_keys()[:4])
+    with opened(browser, make("label.classes=[cat, '2', '0', x, '1', dog]")) as page:
+        person = Person(page)
+        assert page.locator("#chips kbd").all_inner_texts() == ["3", "2", "0", "4", "1", "5"]
+        person.press("0", "3", "2")
+        person.press("n")
+        person.type("3")  # that key is taken
+        assert page.locator("#chips kbd").all_inner_texts() == ["3", "2", "0", "4", "1", "5", "6"]
+        assert [row["label"] for row in saved(page)] == ["0", "cat", "2", "3"]
+
+
 def test_undo_marks_and_moving_about(browser):
     pick(train_keys()[:6])
     with opened(browser, make()) as page:
         person = Person(page)
-        person.press("1", "s", "0", "x")
+        person.press("1", "s", "-", "x")
         assert count(page) == "1 of 6 labelled, 3 without a class, 2 left"
         person.press("u")
         assert (count(page), person.key()) == ("1 of 6 labelled, 2 without a class, 3 left", train_keys()[3])
-        person.press("ArrowLeft", "0")  # the mark again: off
+        person.press("ArrowLeft", "-")  # the mark again: off
         assert count(page) == "1 of 6 labelled, 1 without a class, 4 left"
-        person.press("0", "x", "ArrowLeft", "2")  # the last one over a mark
+        person.press("-", "x", "ArrowLeft", "2")  # the last one over a mark
         person.press("z")
         assert page.locator("#whole img").get_attribute("alt") == "Image 5, whole"
         person.press("1", "Escape")  # no label while the picture is large
