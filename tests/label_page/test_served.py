@@ -1,7 +1,10 @@
 """The page from the server: labels are kept there, one by one, and the chain goes on when the person has finished."""
 
 import csv
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -72,13 +75,29 @@ def test_what_is_not_saved_yet_is_said_and_tried_again(browser):
         assert process.poll() is None
 
 
-def test_finish_lets_the_chain_go_on_and_says_what_it_says(browser):
-    """There is no repository here: dvc says so, and the page shows its words."""
-    pick(train_keys()[:2])
+CHAIN = """stages:
+  report:
+    cmd: mkdir -p data/report && cp data/annotations/labels.csv data/report/index.html
+    deps: [data/annotations]
+"""
+
+
+@pytest.mark.parametrize("there", [pytest.param(True, marks=pytest.mark.slow, id="a chain"), pytest.param(False, id="none")])
+def test_finish_lets_the_chain_go_on_and_shows_what_it_says(browser, there):
+    keys = train_keys()[:2]
+    pick(keys)
     make()
+    if there:
+        subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], check=True)
+        Path("dvc.yaml").write_text(CHAIN)
     with served() as (url, _), asked(browser, url) as page:
         Person(page).press("1", "1")
         assert page.inner_text("#save") == "Finish"
         page.click("#save")
-        wait_until(lambda: "you are not inside of a DVC repository" in page.inner_text("#progress"), 20)
-        assert page.locator("#save").is_enabled()
+        wait_until(lambda: page.locator("#save").is_enabled(), 30)
+        said = page.inner_text("#progress")
+        if there:
+            assert page.locator("#progress a").get_attribute("href") == "report/index.html"
+            assert keys[1] in page.evaluate("fetch('report/index.html').then((answer) => answer.text())")
+        else:
+            assert "you are not inside of a DVC repository" in said
