@@ -12,7 +12,7 @@ from pipeline.base.files import read_csv
 # hyphens make no difference. The fields of a JSON that hold a label have the same names.
 NAMES = {
     "path": ("path", "file", "filename", "filepath", "image", "imagepath", "imagename", "imagefile", "img", "imageid",
-             "id"),
+             "id", "filepathabs"),
     "label": ("label", "class", "cls", "category", "target", "classname", "labelname", "categoryname", "labels"),
     "split": ("split", "subset", "partition", "set"),
 }  # fmt: skip

@@ -1,8 +1,8 @@
-"""Images of the shards as data URIs, for pages that hold some hundreds of them."""
+"""Images of the shards, some hundreds of them: their bytes, or data URIs for pages."""
 
 import os
 from base64 import b64encode
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -33,20 +33,27 @@ def pictures(
 
     Raises ArtifactError for a key that is not in the index and a shard that is missing or changed.
     """
-    shards = {shard.path: shard for shards in manifest.splits.values() for shard in shards}
-    wanted = sorted(set(keys))
-    rows = index.rows_of(wanted, "index.parquet", "an image").tolist()
-    places = sorted((index.shard[row], key, row) for key, row in zip(wanted, rows, strict=True))  # each shard once
-    files = ShardFiles([shards[path] for path in dict.fromkeys(path for path, _, _ in places)], reading)
     by_key = {}
-    for path, key, row in places:
-        opened = files.open(shards[path], digest=False)
-        data = os.pread(opened.handle, int(index.size[row]), int(index.offset[row]))
+    for key, path, data in files_of(manifest, index, keys, reading):
         try:
             by_key[key] = _picture(data, manifest.channels, side)
         except BadImage as error:
             raise ArtifactError(f"{path}: expected the image {key}, got: {error}") from error
     return dict(sorted(by_key.items()))
+
+
+def files_of(
+    manifest: Manifest, index: Index, keys: Collection[str], reading: Reading | None = None
+) -> Iterator[tuple[str, str, bytes]]:
+    """Key, shard and bytes of each of these images, shard by shard; raises as `pictures` does."""
+    shards = {shard.path: shard for shards in manifest.splits.values() for shard in shards}
+    wanted = sorted(set(keys))
+    rows = index.rows_of(wanted, "index.parquet", "an image").tolist()
+    places = sorted((index.shard[row], key, row) for key, row in zip(wanted, rows, strict=True))  # each shard once
+    files = ShardFiles([shards[path] for path in dict.fromkeys(path for path, _, _ in places)], reading)
+    for path, key, row in places:
+        opened = files.open(shards[path], digest=False)
+        yield key, path, os.pread(opened.handle, int(index.size[row]), int(index.offset[row]))
 
 
 def _picture(data: bytes, channels: int, side: int) -> Picture:

@@ -1,0 +1,1 @@
+"""Picks to tools for labelling, with guesses, and labels back from them."""

@@ -1,0 +1,34 @@
+"""Export the picks without a label, with guesses, as a folder that a tool for labelling takes.
+
+The images of an audit are in it too, without a guess. What comes back goes through `python -m stages.import_labels`.
+"""
+
+from pathlib import Path
+
+import click
+
+from pipeline.base.machine import Machine
+from pipeline.base.params import Params
+from pipeline.exchange.export import Chain, export
+from pipeline.exchange.formats import FORMATS
+from pipeline.label.person import FileParams
+from pipeline.label.run import LABELLERS, LabelParams
+from stages.cli import DATA, command, path_option
+
+
+@command(__doc__)
+@click.option("--format", "form", type=click.Choice([*FORMATS]), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to make.")
+@path_option("--ingest", DATA / "ingest")
+@path_option("--select", DATA / "select")
+@path_option("--rounds", DATA / "rounds")
+@path_option("--guesses", DATA / "train/pseudo_labels.csv")
+def main(params: Params, form: str, out: Path, ingest: Path, select: Path, rounds: Path, guesses: Path) -> None:
+    labels = Path(params.block("label.file", FileParams).path)
+    audit, machine = params.stage("label", LabelParams, LABELLERS).audit, params.block("machine", Machine)
+    asked = export(Chain(ingest, select, rounds, guesses, labels), FORMATS[form], out, audit, machine.reading)
+    click.echo(f"{out}: {len(asked)} images for {form}, {sum(bool(one.guess) for one in asked)} of them with a guess")
+
+
+if __name__ == "__main__":
+    main()
