@@ -10,6 +10,7 @@ from pipeline.base.errors import SourceError, first_names
 from pipeline.exchange.answers import Answer
 from pipeline.ingest.lookup import found
 
+DIGEST = re.compile("[0-9a-f]{20}")  # a column of this name may hold something else
 OURS = re.compile(r"([\w-]+?)(?:-([0-9a-f]{20}))?")  # a name that an export gave: the key, and the picture's digest
 UPLOADED = re.compile(r"(/data/upload/\d+/)[0-9a-f]{8}-")  # Label Studio puts this before the name of an uploaded file
 URLS = ("/data/", "http://", "https://", "s3://", "gs://")
@@ -37,7 +38,7 @@ def bound(where: str, answers: Sequence[Answer], sources: Sources) -> list[tuple
             f"{first_names(lost)}"
         )
     return [
-        (key, answer.picture or said or sources.picture.get(key, ""))
+        (key, next(filter(DIGEST.fullmatch, (answer.picture, said)), sources.picture.get(key, "")))
         for answer, (key, said) in zip(answers, filter(None, keys), strict=True)
     ]
 
