@@ -56,6 +56,10 @@ round: $(READY)  ## keep the labels of RUN, choose BUDGET=40 images more, and go
 	@cd "$(RUN)" && python -m stages.next_round --budget $(BUDGET)
 	$(GO_ON)
 
+compare: $(READY)  ## runs side by side: RUNS="runs/a runs/b runs/b@an-experiment"
+	@test -n "$(RUNS)" || { echo 'make compare: expected RUNS="runs/a runs/b", got none'; exit 2; }
+	@python -m stages.compare $(RUNS)
+
 replicate: $(READY)  ## train and evaluate again under several seeds, over what RUN (a folder) has, as a rule this one
 	@mkdir -p "$(RUN)/experiments/replicate" && for file in experiments/replicate/*.yaml; do \
 		test -e "$(RUN)/$$file" || ! test -e $$file || cp $$file "$(RUN)/$$file"; done
@@ -87,4 +91,4 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,weights,heic,onnx,test]'
 	touch $(READY)
 
-.PHONY: help demo fashion images label round replicate test test-all check bench setup
+.PHONY: help demo fashion images label round compare replicate test test-all check bench setup

@@ -78,6 +78,10 @@ def test_another_value(mine):
     assert "kmeans" in shown(table, "kmeans")
     run(mine, "git checkout params.yaml dvc.lock && dvc checkout")
     assert (mine / "data/select/picks.csv").read_bytes() == before
+    beside = run(mine, "python -m stages.compare . .@kmeans --out ../compare.html")
+    assert re.search(
+        r"^\.@kmeans beside \.: \S+ points .* test images \d+ are right in \.@kmeans alone", beside, re.MULTILINE
+    )
     assert re.search(r"select.method +auto +kmeans|select.method +kmeans +auto", run(mine, diff))
     run(mine, apply)
     assert (mine / "data/select/picks.csv").read_bytes() != before
