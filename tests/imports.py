@@ -35,7 +35,7 @@ def closure(file: Path) -> set[str]:
         seen.add(here)
         todo |= imported(here) - seen
     modules = {path for path in seen if imported(path) or path.name != "__init__.py"}
-    templates = {page for path in modules for kind in ("html", "css") for page in path.parent.glob(f"page.{kind}")}
+    templates = {page for path in modules for kind in ("html", "css", "js") for page in path.parent.glob(f"*.{kind}")}
     files = {str(path.relative_to(ROOT)) for path in modules | templates}
     return {name for name in files if "/methods/" not in name}
 

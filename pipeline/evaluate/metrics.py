@@ -24,21 +24,23 @@ from pipeline.evaluate.predict import SplitPredictions
 TEST = "no test image has an answer"
 AUDIT = "no image was labelled for an audit (label.audit)"
 DRAWS = "they need answers for test images, and for at least as many training images as were labelled"
+NEIGHBOURS = "it needs answers for test images and for training images"
+NOT_HELD_OUT = "no image is held out for a test"
+UNNAMED = "no image has an answer, so how many classes there are is not known"
 DRAWN_MOST = 200_000  # training images with an answer, beyond which no draw is propagated: each takes minutes there
+MANY_DRAWS = f"{DRAWS}, but no more than {DRAWN_MOST:,}"
 OF_TEST = ("top1", "top1_low", "top1_high", "macro_f1", "ece", "n_test_answered", "probe_top1", "propagate_top1")
 NEEDS = {  # why each metric that may be absent is so
     **dict.fromkeys(OF_TEST, TEST),
-    "knn_top1": "it needs answers for test images and for training images",
+    "knn_top1": NEIGHBOURS,
     **dict.fromkeys(
         ("random_probe_top1_mean", "random_probe_top1_std", "random_probe_classes_covered_mean"),
         DRAWS,
     ),
-    **dict.fromkeys(
-        ("random_propagate_top1_mean", "random_propagate_top1_std"), f"{DRAWS}, but no more than {DRAWN_MOST:,}"
-    ),
+    **dict.fromkeys(("random_propagate_top1_mean", "random_propagate_top1_std"), MANY_DRAWS),
     **dict.fromkeys(("n_audit", "n_audit_asked", "audit_top1", "audit_top1_low", "audit_top1_high"), AUDIT),
-    "mean_confidence": "no image is held out for a test",
-    "classes_total": "no image has an answer, so how many classes there are is not known",
+    "mean_confidence": NOT_HELD_OUT,
+    "classes_total": UNNAMED,
 }
 
 

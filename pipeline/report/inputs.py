@@ -14,9 +14,11 @@ from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.predictions import Predictions, PseudoLabels
 from pipeline.artifacts.shards import Index, Manifest
+from pipeline.artifacts.skipped import read_missing
 from pipeline.base.files import number, read_csv, read_json
 from pipeline.evaluate.metrics import finest
 from pipeline.report.rounds import Round, compared
+from pipeline.report.times import Time, read_times
 
 Curve = Mapping[str, Float[ndarray, " s"]]
 
@@ -40,6 +42,8 @@ class Run:
     pseudo_labels: PseudoLabels | None  # None: the folder of the model has none
     class_shares: Mapping[str, tuple[float, float]]  # of the training images, as propagation assumed and found them
     rounds: Sequence[Round]  # none before one is finished
+    missing: Mapping[str, str]  # why picks have no label
+    times: Sequence[Time]
 
     @classmethod
     def read(cls, data: Path) -> "Run":
@@ -74,6 +78,8 @@ class Run:
                 for row in read_csv(shares, ("label", "assumed", "found"))[1]
             },
             rounds=compared(data / "rounds", finest(labels), metrics),
+            missing=read_missing(data / "label/missing.csv"),
+            times=read_times(data / "logs"),
         )
 
     @cached_property

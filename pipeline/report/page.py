@@ -12,8 +12,10 @@ from pipeline.evaluate import accuracy
 from pipeline.evaluate.headline import kind_of
 from pipeline.evaluate.metrics import absent, finest
 from pipeline.graph.estimate import FEW
-from pipeline.report import plots, tables
+from pipeline.report import advice, names, plots, tables
 from pipeline.report.inputs import Run
+from pipeline.report.rounds import NOW
+from pipeline.report.times import spoken
 from pipeline.shards.pictures import Picture
 
 PICTURE_SIDE = 112  # pixels of the longer side of a picture, at most
@@ -62,8 +64,8 @@ class Shown:
         return {*self.picks, *(one.key for one in predicted)}
 
 
-def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int) -> str:
-    """The page as HTML; `pictures` are those of `shown.keys()`. Names and paths of the user are escaped."""
+def templates() -> jinja2.Environment:
+    """What pages are made of; names and paths of the user are escaped."""
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -71,28 +73,64 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int) -
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"percent": plots.percent, "flat": tables.flat}
-    label = finest(run.labels)
-    return env.get_template("page.html").render(
-        run=run,
-        shown=shown,
-        pictures=pictures,
-        seed=seed,
-        m=run.metrics,
-        few=run.metrics["n_labels"] < FEW,
-        kind=kind_of(run.metrics),
-        tested=tested(run.metrics),
-        label=label,
-        which="test images" if run.predictions.keys else "images without a label",
-        answered=any(run.guesses.answers),
-        guessed=sum(bool(name) for name in run.pseudo_labels.ranking.best) if run.pseudo_labels else 0,
-        any_label={key: next((name for name in names if name), "") for key, names in run.labels.rows.items()},
-        readouts=tables.readouts(run.metrics),
-        absent=absent(run.metrics),
-        charts=charts(run),
-        rows=tables.class_rows(run, label),
-        squares=tables.squares(run),
-        mixups=tables.mixups(run),
+    env.filters |= {
+        "percent": plots.percent,
+        "flat": tables.flat,
+        "plain": names.plain,
+        "plainly": names.plainly,
+        "spoken": spoken,
+    }
+    return env
+
+
+def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int, links: Mapping[str, str]) -> str:
+    """The page as HTML; `pictures` are those of `shown.keys()`, `links` lead to files, each with its words."""
+    label, kind, known, drawn = finest(run.labels), kind_of(run.metrics), absent(run.metrics), charts(run)
+    answered, levels = any(run.guesses.answers), tables.readouts(run.metrics)
+    kept = bool(run.rounds) and run.rounds[-1].name != NOW
+    sections = {
+        "absent": ("What is not known", known),
+        "expect": ("What to expect", True),
+        "rounds": ("Round by round", run.rounds),
+        "bought": ("What the selection bought", "strip" in drawn),
+        "picks": ("The images that were labelled", True),
+        "classes": ("Class by class", True),
+        "readouts": ("Level by level", levels),
+        "mistakes": ("Where it goes wrong", answered),
+        "predictions": ("Predictions", not answered),
+        "curves": ("How the training went", any(drawn.get(stage) for stage in run.curves)),
+        "run": ("What was run", True),
+    }
+    return (
+        templates()
+        .get_template("page.html")
+        .render(
+            run=run,
+            shown=shown,
+            pictures=pictures,
+            seed=seed,
+            m=run.metrics,
+            few=run.metrics["n_labels"] < FEW,
+            kind=kind,
+            tested=tested(run.metrics),
+            label=label,
+            which="test images" if run.predictions.keys else "images without a label",
+            answered=answered,
+            guessed=sum(bool(name) for name in run.pseudo_labels.ranking.best) if run.pseudo_labels else 0,
+            any_label={key: next((name for name in names if name), "") for key, names in run.labels.rows.items()},
+            readouts=levels,
+            absent=known,
+            cure=advice.CURE,
+            curve_words=names.CURVES,
+            steps=advice.steps(kind, run.metrics, run.missing, kept, run.about["train"].get("unreached", [])),
+            sections=[(name, words) for name, (words, there) in sections.items() if there],
+            links=links.items(),
+            times=run.times,
+            charts=drawn,
+            rows=tables.class_rows(run, label),
+            squares=tables.squares(run),
+            mixups=tables.mixups(run),
+        )
     )
 
 

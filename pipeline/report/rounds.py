@@ -11,6 +11,8 @@ from pipeline.base.files import read_json
 from pipeline.evaluate.headline import Figure
 from pipeline.evaluate.metrics import finest
 
+NOW = "now"
+
 
 @dataclass(frozen=True)
 class Round:
@@ -29,7 +31,7 @@ def compared(folder: Path, label: Mapping[str, str], metrics: Mapping[str, float
         kept |= {*finest(Labels.read(file))}
         rounds.append(Round(f"round {int(file.parent.name)}", len(kept), _figure(file.with_name(METRICS))))
     if rounds and {*label} - kept:
-        rounds.append(Round("now", len(label), Figure.of(metrics)))
+        rounds.append(Round(NOW, len(label), Figure.of(metrics)))
     return rounds
 
 

@@ -1,5 +1,6 @@
 """The stage: one page about a run, and one table of all its images."""
 
+import os
 from pathlib import Path
 
 from pydantic import Field
@@ -13,6 +14,12 @@ from pipeline.report.inputs import Run
 from pipeline.report.page import PICTURE_SIDE, Shown, render
 from pipeline.shards.pictures import pictures
 
+ELSEWHERE = {
+    "evaluate/metrics.json": "all metrics",
+    "select/picks.csv": "the picks",
+    "label/page.html": "the label page",
+}
+
 
 class ReportParams(Block):
     """The block `report` of params.yaml."""
@@ -24,7 +31,11 @@ def report(data: Path, out: Path, params: ReportParams, seed: int, reading: Read
     """Writes page and table of the run below `data` into the folder `out`; gives the page's path."""
     run = Run.read(data)
     shown = Shown.choose(run, params.pictures)
-    page = render(run, shown, pictures(run.manifest, run.index, shown.keys(), PICTURE_SIDE, reading), seed)
+    links = {
+        "predictions.csv": "every image, a row each",
+        **{os.path.relpath(data / file, out): words for file, words in ELSEWHERE.items()},
+    }
+    page = render(run, shown, pictures(run.manifest, run.index, shown.keys(), PICTURE_SIDE, reading), seed, links)
     with whole_folder(out) as part:
         every_image.write(part / "predictions.csv", run, {**finest(run.audit), **finest(run.labels)})
         (part / "index.html").write_text(page, encoding="utf-8")

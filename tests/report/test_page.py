@@ -89,7 +89,15 @@ def test_the_page_is_one_file_with_the_run_s_numbers_and_pictures(data):
     text = page()
     outline = Outline(text)
     m = json.loads((data / "evaluate/metrics.json").read_text())
-    assert outline.links == []
+    assert outline.links[-4:] == [
+        "predictions.csv",
+        "../evaluate/metrics.json",
+        "../select/picks.csv",
+        "../label/page.html",
+    ]
+    ids = {link[1:] for link in outline.links[:-4] if link[0] == "#"}
+    assert all(f'id="{name}"' in text for name in ids)
+    assert ids > {"expect", "picks", "classes", "mistakes", "run"}
     assert not re.search(r"url\(|@import|<script", text)
     for words in (
         f"With {m['n_labels']} labels, {100 * m['top1']:.1f} % of the test images are right",
@@ -134,7 +142,10 @@ def test_without_answers_the_page_says_what_is_not_known_and_why(data):
         "No test image has an answer.",
         "50 (forecast)",
         "These metrics are absent, not zero.",
-        f"{of_model} : no test image has an answer.",
+        "right on the test images; right on the test images, each class counted alike; how far its confidence is",
+        f"{of_model} Why: no test image has an answer. What to do: set label.audit: 50 in params.yaml",
+        "The accuracy is not measured. Put audit: 50 into the block label of params.yaml, then: dvc repro",
+        "python -m stages.keep_round && dvc repro",
         "Least confident",
     ):
         assert words in text
@@ -180,7 +191,7 @@ def test_without_a_test_split_the_page_shows_the_images_without_a_label(data):
         "400 training images · seed 7",
         "No image is held out for a test; label.audit asks for the labels of random images, to measure.",
         "Predictions for the images without a label",
-        "mean_confidence : no image is held out for a test.",
+        "mean_confidence Why: no image is held out for a test. What to do: set ingest.test_fraction: 0.2",
     ):
         assert words in text
     assert [one.key for one in Shown.choose(Run.read(data), 2).most_confident] == [free[-1]]
@@ -251,7 +262,10 @@ def test_many_classes_are_shown_by_their_worst(data):
     assert len(rows) == tables.ROWS < len(run.classes)
     recall = [row.recall for row in rows if row.recall is not None]
     assert recall == sorted(recall)
-    assert f"The {tables.ROWS} classes with the least recall, of {len(run.classes)}." in Outline(page()).text
+    assert (
+        f"The {tables.ROWS} classes with the least recall (share that is right), of {len(run.classes)}."
+        in Outline(page()).text
+    )
 
 
 def test_class_rows_and_mixups_count_what_loops_count(data):

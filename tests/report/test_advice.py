@@ -1,0 +1,59 @@
+"""Words for laymen, what to do and what to type next, and how long stages took."""
+
+import json
+
+import pytest
+
+from pipeline.base.errors import ArtifactError
+from pipeline.evaluate import metrics
+from pipeline.report import advice, names
+from pipeline.report.times import read_times, spoken
+
+
+def test_every_metric_has_words_and_every_reason_a_cure():
+    assert {why for why in metrics.NEEDS.values() if why not in advice.CURE} == set()
+    for name in (*metrics.NEEDS, "estimated_top1_at_least", "forecast_40_top1_low", "coarse_consistency"):
+        assert names.plain(name) != name
+    assert names.plain("forecast_40_top1_low") == "with 40 more labels: right: lower end of 95 %"
+    assert names.plain("forecast_rain") == "forecast_rain"
+    assert names.plainly(["top1", "top1_low", "n_labels"]) == "right on the test images; labels"
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "missing", "kept", "unreached", "commands", "says"),
+    [
+        ("test", 40, {}, False, [], [advice.NEXT, advice.PREDICT], "With 40 more about 90"),
+        ("test", 20, {}, True, [], ["dvc repro", advice.PREDICT], "choose the next images"),
+        ("audit", 40, {}, False, ["cat"], [advice.NEXT, advice.PREDICT], "1 classes have no label"),
+        ("bound", 20, {}, False, [], ["dvc repro", advice.NEXT, advice.PREDICT], "is not measured"),
+        (
+            "estimate",
+            60,
+            {"a": "skipped", "b": "no row"},
+            False,
+            [],
+            ["python -m stages.replace_picks && dvc repro", "dvc repro", advice.NEXT, advice.PREDICT],
+            "1 picks were skipped",
+        ),
+    ],
+)
+def test_what_to_type_next_follows_what_is_known(kind, labels, missing, kept, unreached, commands, says):
+    values = {"n_labels": labels, "forecast_40_top1": 0.9}
+    found = advice.steps(kind, values, missing, kept, unreached)
+    assert [step.command for step in found] == commands
+    assert says in found[0].why
+
+
+def test_times_are_those_of_the_logs_in_the_order_of_the_chain(tmp_path):
+    assert read_times(tmp_path) == []
+    about = {"seconds": 88.76, "images_per_second": 865.3, "peak_mb": 516, "device": "cpu"}
+    (tmp_path / "train.json").write_text('{"seconds": 1}')
+    (tmp_path / "pretrain.json").write_text(json.dumps(about))
+    found = read_times(tmp_path)
+    assert [(one.stage, one.seconds, one.speed) for one in found] == [("pretrain", 88.76, 865.3), ("train", 1, None)]
+    assert [spoken(s) for s in (0.21, 9.97, 42.3, 88.76, 3599.8, 7300)] == [
+        "0.2 s", "10.0 s", "42 s", "1 min 29 s", "1 h 0 min", "2 h 2 min",
+    ]  # fmt: skip
+    (tmp_path / "train.json").write_text('{"seconds": "long"}')
+    with pytest.raises(ArtifactError, match=r"train\.json: expected seconds, a number, got long"):
+        read_times(tmp_path)
