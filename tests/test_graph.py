@@ -119,7 +119,7 @@ def test_only_label_evaluate_and_report_read_answers():
 
 def test_the_test_split_is_read_by_embed_evaluate_and_report_only():
     readers = {name for name, stage in GRAPH.items() if "data/embed/test" in stage["deps"]}
-    assert readers == {"evaluate"}
+    assert readers == {"evaluate", "report"}
 
 
 def test_replicates_have_the_stages_own_deps_and_params():

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from pipeline.evaluate import accuracy
@@ -15,7 +13,7 @@ from pipeline.graph.estimate import FEW
 from pipeline.report import advice, names, plots, tables
 from pipeline.report.inputs import Run
 from pipeline.report.rounds import NOW
-from pipeline.report.times import spoken
+from pipeline.report.templates import templates
 from pipeline.shards.pictures import Picture
 
 PICTURE_SIDE = 112  # pixels of the longer side of a picture, at most
@@ -62,25 +60,6 @@ class Shown:
         """Every image that is shown."""
         predicted = [*self.mistakes, *self.right, *self.most_confident, *self.least_confident]
         return {*self.picks, *(one.key for one in predicted)}
-
-
-def templates() -> jinja2.Environment:
-    """What pages are made of; names and paths of the user are escaped."""
-    env = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters |= {
-        "percent": plots.percent,
-        "flat": tables.flat,
-        "plain": names.plain,
-        "plainly": names.plainly,
-        "spoken": spoken,
-    }
-    return env
 
 
 def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int, links: Mapping[str, str]) -> str:

@@ -1,42 +1,72 @@
-"""The stage: one page about a run, and one table of all its images."""
+"""The stage: one page about a run, the map of all its images, and tables of them."""
 
 import os
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+import numpy as np
+from pydantic import Field, field_validator
 
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.neighbours import Neighbours
+from pipeline.base import rng
 from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
 from pipeline.base.params import Block
 from pipeline.evaluate.metrics import finest
-from pipeline.report import every_image
+from pipeline.report import every_image, map_page
+from pipeline.report.coordinates import Method, coordinates, has_umap
+from pipeline.report.images import Images
 from pipeline.report.inputs import Run
 from pipeline.report.page import PICTURE_SIDE, Shown, render
+from pipeline.report.thumbnails import choose, thumbnails
 from pipeline.shards.pictures import pictures
+from pipeline.vectors.rows import sample
 
+BESIDE = {"map.html": "the map of all images", "predictions.csv": "every image, a row each"}
 ELSEWHERE = {
     "evaluate/metrics.json": "all metrics",
     "select/picks.csv": "the picks",
     "label/page.html": "the label page",
 }
+ON_A_PAGE = 200_000  # images, at most, that the map shows: 25 MB, which a browser takes well
 
 
 class ReportParams(Block):
     """The block `report` of params.yaml."""
 
     pictures: int = Field(ge=1, le=1000)  # of each kind, at most
+    gallery: int = Field(ge=0, le=20_000)  # pictures on the map and in the gallery, at most
+    map: Method
+
+    @field_validator("map")
+    @classmethod
+    def _installed(cls, name: Any) -> Any:
+        if name == "umap" and not has_umap():
+            raise ValueError("the package umap-learn, found none: pip install -e '.[umap]', or take tsne")
+        return name
 
 
 def report(data: Path, out: Path, params: ReportParams, seed: int, reading: Reading) -> Path:
-    """Writes page and table of the run below `data` into the folder `out`; gives the page's path."""
+    """Writes pages and tables of the run below `data` into the folder `out`; gives the page's path."""
     run = Run.read(data)
+    train, test = Embeddings.read(data / "embed/train"), Embeddings.read(data / "embed/test")
+    neighbours = Neighbours.read(data / "graph", len(train.keys))
+    images = Images.of(run, train.keys, test.keys)
+    places, words = None, ""
+    if params.map != "none":
+        vectors = np.concatenate([train.vectors, test.vectors]) if test.keys else train.vectors
+        places, words = coordinates(vectors, params.map)
+    there = sample(len(images.keys), ON_A_PAGE, rng.stream(0, "report", "page"))
+    on_page, at = images.take(there), None if places is None else places[there]
+    thumbs = thumbnails(run, on_page, choose(on_page, params.gallery), reading)
     shown = Shown.choose(run, params.pictures)
-    links = {
-        "predictions.csv": "every image, a row each",
-        **{os.path.relpath(data / file, out): words for file, words in ELSEWHERE.items()},
-    }
+    links = {**BESIDE, **{os.path.relpath(data / file, out): words for file, words in ELSEWHERE.items()}}
     page = render(run, shown, pictures(run.manifest, run.index, shown.keys(), PICTURE_SIDE, reading), seed, links)
     with whole_folder(out) as part:
         every_image.write(part / "predictions.csv", run, {**finest(run.audit), **finest(run.labels)})
+        map_page.write_table(part / "map.parquet", images, places, neighbours)
+        atlas = map_page.render(run.manifest.source, on_page, at, words, thumbs, len(images.keys))
+        (part / "map.html").write_text(atlas, encoding="utf-8")
         (part / "index.html").write_text(page, encoding="utf-8")
     return out / "index.html"

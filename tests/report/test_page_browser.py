@@ -23,7 +23,7 @@ def data(run):
     about = json.loads((run / "train/model.json").read_text())
     (run / "train/model.json").write_text(json.dumps({**about, "teacher": {"of": [f"/{LONG}"]}}))
     for main in (evaluate, report):
-        result = CliRunner().invoke(main, ["--set", "report.pictures=12"])
+        result = CliRunner().invoke(main, ["--set", "report.pictures=12", "--set", "report.map=none"])
         assert result.exit_code == 0, result.output
     return run
 

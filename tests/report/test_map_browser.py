@@ -1,0 +1,83 @@
+"""The map in a real browser: hover shows an image, a lasso lists many, names stay text."""
+
+from math import cos, pi, sin
+
+import pytest
+from click.testing import CliRunner
+
+from stages.evaluate import main as evaluate
+from stages.report import main as report
+from tests.browser import PHONE, opened, scrolls_sideways, serious_faults
+
+NASTY = "</script><img src=x onerror=throw(1)>"
+
+
+@pytest.fixture(scope="module")
+def pages(digits_run, tmp_path_factory):
+    """The address of the folder with the pages of a run whose names are hostile; they lie there once for all tests."""
+    import shutil
+
+    from tests.imports import ROOT
+
+    folder = tmp_path_factory.mktemp("pages")
+    shutil.copytree(digits_run, folder / "data")
+    for name in ("label/labels.csv", "ingest/answers.csv", "ingest/sources.csv"):
+        text = (folder / "data" / name).read_text().replace("nine", NASTY)
+        (folder / "data" / name).write_text(text.replace("digits/", f"{NASTY}/"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for main in (evaluate, report):
+            sets = ("--set", "report.map=pca", "--set", "report.gallery=300")
+            result = CliRunner().invoke(main, ["--params", str(ROOT / "params.yaml"), *sets])
+            assert result.exit_code == 0, result.output
+    return (folder / "data/report").as_uri()
+
+
+def middle_of(page):
+    page.evaluate("scrollTo(0, 0)")
+    box = page.locator("#canvas").bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_points_are_shown_listed_and_coloured(browser, pages):
+    with opened(browser, f"{pages}/map.html") as page:
+        page.wait_for_selector("html[data-ready]")
+        page.locator("#lasso").click()
+        middle = middle_of(page)
+        page.mouse.move(middle[0] + 250, middle[1])
+        page.mouse.down()
+        for i in range(40):
+            page.mouse.move(middle[0] + 250 * cos(i * pi / 20), middle[1] + 250 * sin(i * pi / 20))
+            page.wait_for_timeout(12)  # the lasso leaves out what comes faster than frames
+        page.mouse.up()
+        page.wait_for_selector("#chosen:not([hidden])")
+        assert int(page.locator("#about").text_content().split()[0]) > 100
+        assert page.locator("#list img").count() == 120
+        with page.expect_download() as saved:
+            page.locator("#save").click()
+        assert saved.value.path().read_text().startswith("key,path\n")
+        page.locator("#lasso").click()
+        middle = middle_of(page)
+        for i in range(60):
+            page.mouse.move(middle[0] + 4 * i, middle[1] + 2 * i)
+            page.wait_for_timeout(12)
+            if page.locator("#tip").is_visible():
+                break
+        assert page.locator("#tip .line").count() > 0
+        assert page.locator("#legend button").count() == 12  # the model knows the class by another name
+        assert page.locator("#legend").get_by_text(NASTY).is_visible()
+        page.locator("#by").select_option("confidence")
+        page.wait_for_selector("#scale:not([hidden])")
+        assert page.locator("img[src=x]").count() == 0
+        assert serious_faults(page) == []
+
+
+def test_a_phone_shows_it_and_a_browser_without_webgl_says_so(browser, pages):
+    with opened(browser, f"{pages}/map.html", PHONE, color_scheme="dark") as page:
+        page.wait_for_selector("html[data-ready]")
+        assert not scrolls_sideways(page)
+        assert serious_faults(page) == []
+        page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+        page.reload()
+        assert page.get_by_text("This browser has no WebGL").is_visible()
+        assert not page.locator("#stage").is_visible()
