@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.left_out import SaidWithout
 from pipeline.artifacts.neighbours import Neighbours
 from pipeline.evaluate.accuracy import top1
 from pipeline.evaluate.metrics import DRAWN_MOST, encode, finest
@@ -42,11 +43,12 @@ def measure(
     params: PropagateParams,
     device: torch.device,
     seed: int,
-) -> tuple[dict[str, float], Shares]:
-    """Metrics of propagation. Those that need answers are absent without them.
+) -> tuple[dict[str, float], Shares, SaidWithout]:
+    """Metrics of propagation, class shares, and what is said of each label without it.
 
-    `estimated_top1` and its ends, `forecast_N_top1` with N more labels; `propagate_top1` on the test images with an
-    answer, `random_propagate_top1_mean` and `_std` over random draws of as many labels.
+    Metrics that need answers are absent without them. `estimated_top1` and its ends, `forecast_N_top1` with N more
+    labels; `propagate_top1` on the test images with an answer, `random_propagate_top1_mean` and `_std` over random
+    draws of as many labels.
     """
     label, answer = finest(labels), finest(answers)
     classes = sorted({*label.values()})  # no answer has a part in the estimate
@@ -81,7 +83,20 @@ def measure(
             tops = [on_test(result_of(draw, of_train[draw], len(names))) for draw in draws]
             values["random_propagate_top1_mean"] = float(np.mean(tops))
             values["random_propagate_top1_std"] = float(np.std(tops, ddof=1))
-    return values, Shares(classes, result.prior.tolist(), found.tolist())
+    return values, Shares(classes, result.prior.tolist(), found.tolist()), _without(result, train.keys, rows, classes)
+
+
+def _without(
+    result: Propagation, keys: Sequence[str], rows: Int64[ndarray, " m"], classes: Sequence[str]
+) -> SaidWithout:
+    out, p = result.left_out, result.without_own()
+    said = zip(
+        rows[out.place].tolist(), out.labels.tolist(), p.argmax(axis=1).tolist(), p.max(axis=1), out.found, strict=True
+    )
+    table = [(keys[row], classes[own], classes[best], share) for row, own, best, share, found in said if found]
+    columns = zip(*table, strict=True) if table else ((), (), (), ())
+    names, labels, best, shares = (list(column) for column in columns)
+    return SaidWithout(names, labels, best, np.array(shares, np.float64))
 
 
 @torch.inference_mode()

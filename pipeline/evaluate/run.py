@@ -44,7 +44,7 @@ def evaluate(
         split = predict_split(net, manifest, index, "test", parents, block.batch_size, reading)
         measured = metrics.gather(split, given, answers, classes_without_label, train, test, block, params.seed)
         tables = train, test, Neighbours.read(graph, len(train.keys)), given, answers
-        propagated, shares = measure(*tables, spreading, device, params.seed)
+        propagated, shares, without = measure(*tables, spreading, device, params.seed)
     guessed = model / "pseudo_labels.csv"
     checked = metrics.of_audit(Labels.read(audit), PseudoLabels.read(guessed) if guessed.is_file() else None)
     values = {**measured.values, **propagated, **checked}
@@ -57,6 +57,7 @@ def evaluate(
         pairs = zip(shares.names, shares.assumed, shares.found, strict=True)
         rows = [(name, f"{assumed:.6g}", f"{found:.6g}") for name, assumed, found in pairs]
         write_csv(part / "class_shares.csv", ("label", "assumed", "found"), rows)
+        without.write(part / "left_out.csv")
         (part / "plots").mkdir()
         _plot_confusion(predictions, part / "plots/confusion.png")
     for why, names in metrics.absent(values):

@@ -22,11 +22,12 @@ IMAGES = 5000  # images without a label that are looked at, at most
 class LeftOut:
     """Class probabilities without one label, by spreading and by the probe; rows sum to 1.
 
-    `labels` are the classes of the labels that were left out, and `found` which of them could be: a class with a single
-    label cannot be found without it. `near` is the label, among these, that is nearest to each of the images `rows`;
-    where not all labels are left out, it and what is said without it have no rows.
+    `place` are the labels that were left out, among those given, `labels` their classes, and `found` which of them
+    could be: a class with a single label cannot be found without it. `near` is the label, among these, that is nearest
+    to each of the images `rows`; where not all labels are left out, it and what is said without it have no rows.
     """
 
+    place: Int64[ndarray, " r"]
     labels: Int64[ndarray, " r"]
     found: Bool[ndarray, " r"]
     spread: Float[ndarray, "r k"]
@@ -63,6 +64,7 @@ def leave_out(
     spread = _without(given, labels, np.append(place, near), scale)
     probed, probed_near = probe.left_out(x[rows], labels, len(scale), place, x[seen], near)
     return LeftOut(
+        place=place,
         labels=labels[place],
         found=np.bincount(labels)[labels[place]] > 1,
         spread=spread[: len(place)],

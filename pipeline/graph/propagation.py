@@ -55,9 +55,13 @@ class Propagation:
 
     def of_left_out(self) -> tuple[Float[ndarray, " f"], Bool[ndarray, " f"]]:
         """Of each label that can be left out, the confidence of what the others say, and whether that is right."""
+        p, found = self.without_own(), self.left_out.found
+        return p[found].max(axis=1), (p.argmax(axis=1) == self.left_out.labels)[found]
+
+    def without_own(self) -> Float[ndarray, "r k"]:
+        """What the others say of each label that was left out, found or not."""
         said = self.left_out
-        p = tempered((self.share * said.spread + (1 - self.share) * said.probe)[said.found], self.temperature)
-        return p.max(axis=1), p.argmax(axis=1) == said.labels[said.found]
+        return tempered(self.share * said.spread + (1 - self.share) * said.probe, self.temperature)
 
     def best(self, x: Float32[ndarray, "n d"]) -> tuple[Int64[ndarray, "n t"], Float32[ndarray, "n t"]]:
         """The most probable classes of each image, best first, and how probable they are."""

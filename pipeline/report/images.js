@@ -12,7 +12,7 @@ const images = {
   tested: new Uint8Array(bytes(data.tested)),
 };
 const known = (i) => (images.label[i] >= 0 ? images.label[i] : images.answer[i]);
-const isWrong = (i) => known(i) >= 0 && images.prediction[i] >= 0 && known(i) !== images.prediction[i];
+const isWrong = (i) => images.answer[i] >= 0 && images.prediction[i] >= 0 && images.answer[i] !== images.prediction[i];
 const percent = (share) => `${(100 * share).toFixed(0)}\u202f%`;
 
 // The first colours are told apart by most people; beyond them hues a golden angle apart.
@@ -41,8 +41,9 @@ function linesOf(i) {
   if (images.label[i] >= 0) lines.push([data.classes[images.label[i]], "class"], [images.rank[i] ? `label, pick ${images.rank[i]}` : "label", "confidence"]);
   else if (images.rank[i]) lines.push([`pick ${images.rank[i]}, no label`, "confidence"]);
   if (images.prediction[i] >= 0) {
-    const style = known(i) < 0 ? "class" : isWrong(i) ? "class bad" : "class good";
-    lines.push([images.label[i] >= 0 ? `the others say ${data.classes[images.prediction[i]]}` : data.classes[images.prediction[i]], style]);
+    const name = data.classes[images.prediction[i]];
+    if (images.label[i] < 0) lines.push([name, images.answer[i] < 0 ? "class" : isWrong(i) ? "class bad" : "class good"]);
+    else lines.push([`the others say ${name}`, images.prediction[i] === images.label[i] ? "" : "bad"]);
     lines.push([`confidence ${percent(images.confidence[i])}`, "confidence"]);
   }
   if (images.answer[i] >= 0 && isWrong(i)) lines.push([`is ${data.classes[images.answer[i]]}`, ""]);

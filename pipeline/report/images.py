@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
 
+from pipeline.artifacts.left_out import SaidWithout
 from pipeline.evaluate.metrics import finest
 from pipeline.report.inputs import Run
 
@@ -17,7 +18,8 @@ NONE = ""  # no class
 class Images:
     """Every training image, then every test image, each sorted by key; all columns are as long.
 
-    `label` is what the model was trained on, `answer` what it was not: of test images, and of the audit.
+    `label` is what the model was trained on, `answer` what it was not: of test images, and of the audit. The prediction
+    for an image with a label is what all other labels say of it.
     """
 
     keys: Sequence[str]
@@ -31,10 +33,10 @@ class Images:
     classes: Sequence[str]
 
     @classmethod
-    def of(cls, run: Run, train: Sequence[str], test: Sequence[str]) -> "Images":
+    def of(cls, run: Run, train: Sequence[str], test: Sequence[str], said: SaidWithout) -> "Images":
         """Those of a run, whose splits have these keys."""
         keys = [*train, *test]
-        found: dict[str, tuple[str, float]] = {}
+        found = dict(zip(said.keys, zip(said.said, said.confidence.tolist(), strict=True), strict=True))
         tables = [(run.predictions.keys, run.predictions.ranking)]
         if run.pseudo_labels:
             tables.append((run.pseudo_labels.keys, run.pseudo_labels.ranking))
@@ -66,9 +68,8 @@ class Images:
     @property
     def wrong(self) -> Bool[ndarray, " n"]:
         """Which are known to be predicted wrongly."""
-        known = np.array([a or b for a, b in zip(self.answer, self.label, strict=True)], dtype=np.str_)
-        predicted = np.array(self.prediction, dtype=np.str_)
-        return (known != NONE) & (predicted != NONE) & (known != predicted)
+        answer, predicted = (np.array(names, dtype=np.str_) for names in (self.answer, self.prediction))
+        return (answer != NONE) & (predicted != NONE) & (answer != predicted)
 
     def numbers(self, names: Sequence[str]) -> Int64[ndarray, " n"]:
         """The place of each name among the classes; -1 for none."""

@@ -1,5 +1,7 @@
 """Small pictures for the map and the gallery: of as many images as `report.gallery` says, those that matter first."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from pipeline.base.machine import Reading
@@ -11,10 +13,10 @@ SIDE = 64  # pixels of the longer side, at most
 MOST_BYTES = 6_000_000  # of all together, in a page; both pages have them
 
 
-def choose(images: Images, limit: int) -> list[int]:
-    """At most `limit` rows: the labelled, the wrong, then of each predicted class evenly by confidence."""
+def choose(images: Images, first: Iterable[int], limit: int) -> list[int]:
+    """At most `limit` rows: the labelled, the `first`, the wrong, then of each predicted class evenly by confidence."""
     labelled = np.flatnonzero(np.array([bool(name) for name in images.label]) | (images.rank > 0))
-    chosen = list(dict.fromkeys([*labelled.tolist(), *np.flatnonzero(images.wrong).tolist()]))[:limit]
+    chosen = list(dict.fromkeys([*labelled.tolist(), *first, *np.flatnonzero(images.wrong).tolist()]))[:limit]
     rest = np.setdiff1d(np.arange(len(images.keys)), chosen)
     of = images.numbers(images.prediction)[rest]
     present = np.unique(of)

@@ -5,17 +5,19 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.left_out import SaidWithout
 from pipeline.artifacts.predictions import Predictions
 from pipeline.artifacts.shards import Manifest
 from pipeline.base.files import read_csv, read_json
 from stages.evaluate import main
 
-FILES = ["class_shares.csv", "draws.csv", "metrics.json", "plots/confusion.png", "predictions.csv"]
+FILES = ["class_shares.csv", "draws.csv", "left_out.csv", "metrics.json", "plots/confusion.png", "predictions.csv"]
 
 
 @pytest.fixture
@@ -48,6 +50,14 @@ def test_files_hold_what_they_should_and_are_the_same_bytes_twice(data, caplog):
         <= read_json(data / "evaluate/metrics.json").keys()
     )
     assert not [line for line in caplog.messages if line.startswith("absent")]
+    said, given = SaidWithout.read(data / "evaluate/left_out.csv"), Labels.read(data / "label/labels.csv").rows
+    classes = [names[0] for names in given.values()]
+    assert dict(zip(said.keys, said.labels, strict=True)) == {
+        key: names[0] for key, names in given.items() if classes.count(names[0]) > 1
+    }
+    right = [a == b for a, b in zip(said.labels, said.said, strict=True)]
+    assert 0.5 < np.mean(right) < 1
+    assert said.confidence.min() > 0.1
     shares = read_csv(data / "evaluate/class_shares.csv", ("label", "assumed", "found"))[1]
     for column in (1, 2):
         assert sum(float(row[column]) for row in shares) == pytest.approx(1, abs=1e-4)

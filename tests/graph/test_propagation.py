@@ -91,8 +91,8 @@ def silent(mistakes_of_spread, mistakes_of_probe, count=20):
 
     none = np.empty((0, 2))
     return left_out.LeftOut(
-        labels, np.full(count, True), with_mistakes(mistakes_of_spread), with_mistakes(mistakes_of_probe),
-        np.empty(0, np.int64), np.empty(0, np.int64), none, none,
+        np.arange(count), labels, np.full(count, True), with_mistakes(mistakes_of_spread),
+        with_mistakes(mistakes_of_probe), np.empty(0, np.int64), np.empty(0, np.int64), none, none,
     )  # fmt: skip
 
 

@@ -89,14 +89,15 @@ def test_the_page_is_one_file_with_the_run_s_numbers_and_pictures(data):
     text = page()
     outline = Outline(text)
     m = json.loads((data / "evaluate/metrics.json").read_text())
-    assert outline.links[-5:] == [
+    assert outline.links[-6:] == [
         "map.html",
+        "gallery.html",
         "predictions.csv",
         "../evaluate/metrics.json",
         "../select/picks.csv",
         "../label/page.html",
     ]
-    ids = {link[1:] for link in outline.links[:-5] if link[0] == "#"}
+    ids = {link[1:] for link in outline.links[:-6] if link[0] == "#"}
     assert all(f'id="{name}"' in text for name in ids)
     assert ids > {"expect", "picks", "classes", "mistakes", "run"}
     assert not re.search(r"url\(|@import|<script", text)

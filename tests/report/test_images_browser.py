@@ -1,4 +1,4 @@
-"""The map in a real browser: hover shows an image, a lasso lists many, names stay text."""
+"""Map and gallery in a real browser: what they show, list and filter; names stay text."""
 
 from math import cos, pi, sin
 
@@ -81,3 +81,43 @@ def test_a_phone_shows_it_and_a_browser_without_webgl_says_so(browser, pages):
         page.reload()
         assert page.get_by_text("This browser has no WebGL").is_visible()
         assert not page.locator("#stage").is_visible()
+
+
+def test_the_gallery_filters_and_shows_what_is_odd(browser, pages):
+    with opened(browser, f"{pages}/gallery.html") as page:
+        count = page.locator("#count")
+        assert count.text_content().startswith("500 images, ")
+        assert page.locator("#shown li").count() == 120
+        page.locator("#more").click()
+        assert page.locator("#shown li").count() == 240
+        page.locator("#which").select_option("wrong")
+        wrong = int(count.text_content().split()[0])
+        assert 5 < wrong == page.locator("#shown .bad").count()
+        page.locator("#high").fill("0")
+        assert count.text_content() == "0 images."
+        page.locator("#high").fill("100")
+        page.locator("#which").select_option("labelled")
+        page.locator("#class").select_option(label=page.locator("#class option").filter(has_text=NASTY).text_content())
+        assert 0 < int(count.text_content().split()[0]) < 10
+        page.locator("#class").select_option("")
+        page.locator("#which").select_option("")
+        page.locator("#text").fill("img src=x")
+        assert count.text_content().startswith("500 images, ")
+        for view, words in (("suspects", "Labels that the graph contradicts"), ("outliers", "are farthest")):
+            page.locator(f"[data-view={view}]").click()
+            assert page.get_by_text(words).is_visible()
+            shown = int(page.locator(f"[data-view={view}] small").text_content())
+            assert page.locator("#shown li").count() == shown > 0
+        page.locator("[data-view=classes]").click()
+        assert page.locator("#shown h2").count() >= 10
+        assert page.locator("#shown h2").get_by_text(NASTY).is_visible()
+        assert page.locator("img[src=x]").count() == 0
+        assert serious_faults(page) == []
+
+
+def test_the_gallery_fits_a_phone_in_the_dark(browser, pages):
+    with opened(browser, f"{pages}/gallery.html", PHONE, color_scheme="dark") as page:
+        for view in ("all", "classes", "copies"):
+            page.locator(f"[data-view={view}]").click()
+            assert not scrolls_sideways(page)
+        assert serious_faults(page) == []

@@ -1,0 +1,50 @@
+"""The gallery: all images with what is known and predicted of each, to filter, and what is odd among them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Int64
+from numpy import ndarray
+
+from pipeline.report.images import Images
+from pipeline.report.oddities import COPY, FARTHEST, SUSPECT, Oddities
+from pipeline.report.packed import columns
+from pipeline.report.templates import templates
+from pipeline.shards.pictures import Picture
+
+
+def render(
+    source: str,
+    images: Images,
+    there: Int64[ndarray, " n"],
+    odd: Oddities,
+    thumbs: Mapping[int, Picture],
+    total: int,
+) -> str:
+    """The page of `images`, which are the rows `there`, in ascending order, of `total`."""
+
+    def place(rows: Int64[ndarray, "..."]) -> list[int]:
+        return np.searchsorted(there, rows).tolist()
+
+    data = {
+        **columns(images, thumbs),
+        "suspects": place(odd.suspects),
+        "copies": [[*pair, gap] for pair, gap in zip(place(odd.copies), odd.copy_gap.round(4).tolist(), strict=True)],
+        "outliers": list(zip(place(odd.outliers), odd.outlier_gap.round(4).tolist(), strict=True)),
+    }
+    return (
+        templates()
+        .get_template("gallery.html")
+        .render(
+            source=source,
+            data=data,
+            count=len(images.keys),
+            total=total,
+            shown=len(thumbs),
+            labels=sum(bool(name) for name in images.label),
+            odd=odd,
+            suspect=SUSPECT,
+            copy=COPY,
+            farthest=FARTHEST,
+        )
+    )
