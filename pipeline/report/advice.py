@@ -22,7 +22,8 @@ CURE: Mapping[str, str] = {  # by the reason that evaluate gives
     of.UNNAMED: f"{ANSWER}. Label a few images of each class that you miss",
 }
 PREDICT = "python -m stages.predict --images some/folder --out predictions.csv"
-NEXT = "python -m stages.keep_round && dvc repro"
+MORE = 40  # images of the next round
+NEXT = f"python -m stages.next_round --budget {MORE} && dvc repro"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ def steps(
     if unreached:
         words = f"{len(unreached)} classes have no label. Keep these labels, and choose the next images to label."
     elif metrics["n_labels"] >= FEW:
-        words += f" With 40 more about {percent(metrics['forecast_40_top1'], 0)} would be right, by an estimate."
+        words += (
+            f" With {MORE} more about {percent(metrics[f'forecast_{MORE}_top1'], 0)} would be right, by an estimate."
+        )
     found.append(Step(words, "dvc repro" if kept else NEXT))
     found.append(Step("Good enough: label new images with the trained model.", PREDICT))
     return found

@@ -147,7 +147,7 @@ def test_without_answers_the_page_says_what_is_not_known_and_why(data):
         "right on the test images; right on the test images, each class counted alike; how far its confidence is",
         f"{of_model} Why: no test image has an answer. What to do: set label.audit: 50 in params.yaml",
         "The accuracy is not measured. Put audit: 50 into the block label of params.yaml, then: dvc repro",
-        "python -m stages.keep_round && dvc repro",
+        "python -m stages.next_round --budget 40 && dvc repro",
         "Least confident",
     ):
         assert words in text
