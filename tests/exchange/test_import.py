@@ -87,7 +87,10 @@ COCO = {"images": [{"id": 1, "file_name": "key4.png"}], "categories": [{"id": 1,
         ("split,label\ntrain,dog\n", "expected a column key, path or file_name, got split,label"),
         ("file_name,category\nother.png,dog\n", "expected images of this set, got 1 others"),
         ('file_name,category\nkey4.png,"a\nb"\n', "key key4: expected a label of one line, got 'a\\nb'"),
-        ("file_name,category\nkey4.png,[maybe]\n", "key key4: expected a label, [skip] or [unusable], got '[maybe]'"),
+        (
+            "file_name,category\nkey4.png,[maybe]\n",
+            "key key4: expected a label, [skip], [none] or [unusable], got '[maybe]'",
+        ),
     ],
 )
 def test_what_is_no_export_is_refused_in_one_line(content, said):

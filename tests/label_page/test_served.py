@@ -82,7 +82,9 @@ CHAIN = """stages:
 """
 
 
-@pytest.mark.parametrize("there", [pytest.param(True, marks=pytest.mark.slow, id="a chain"), pytest.param(False, id="none")])
+@pytest.mark.parametrize(
+    "there", [pytest.param(True, marks=pytest.mark.slow, id="a chain"), pytest.param(False, id="none")]
+)
 def test_finish_lets_the_chain_go_on_and_shows_what_it_says(browser, there):
     keys = train_keys()[:2]
     pick(keys)
