@@ -13,7 +13,7 @@ from pipeline.artifacts.audit import audit_keys
 from pipeline.artifacts.class_names import alike
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.picks import Selection
-from pipeline.artifacts.rounds import joined, next_number
+from pipeline.artifacts.rounds import next_number
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.artifacts.skipped import Skipped, write_missing
 from pipeline.base.errors import ParamsError, first_names
@@ -21,14 +21,15 @@ from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
 from pipeline.base.params import Block
 from pipeline.label.around import LookAround
-from pipeline.label.audit import audit_labels, log_audit
+from pipeline.label.audit import log_audit
 from pipeline.label.earlier import of_rounds
 from pipeline.label.effort import log_effort, read_effort
-from pipeline.label.marks import MARKS, log_missing, marked, why_without, without_marks
+from pipeline.label.got import Got
+from pipeline.label.marks import MARKS, log_missing
 from pipeline.label.page import Album, asking, shown
-from pipeline.label.person import TEMPLATE, FileParams, levels_to_ask, offer_template, read_written, refuse_missing
+from pipeline.label.person import TEMPLATE, FileParams, levels_to_ask, offer_template, refuse_missing
 from pipeline.label.tally import log_classes, log_new
-from pipeline.label.wanted import Wanted, look_up, with_answers
+from pipeline.label.wanted import Wanted
 
 log = logging.getLogger(__name__)
 
@@ -95,83 +96,69 @@ def label(
     for picks that came in place of skipped ones; then the page asks for them.
     """
     picks = Selection.read(select / "picks.csv").keys
-    coarse = params.levels(len(picks))
+    levels_of_picks = params.levels(len(picks))
     manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet", "train")
     sources, classes = Sources.read(ingest / "sources.csv"), Classes.read(ingest / "classes.json")
+    answers, album = Labels.read(ingest / "answers.csv"), Album(manifest, index, sources, reading)
     index.rows_of(picks, str(select / "picks.csv"), f"a training image of {ingest}")
     classes = Classes({**classes.names, "label": [*dict.fromkeys((*classes.names.get("label", ()), *params.classes))]})
-    answers = Labels.read(ingest / "answers.csv")
     levels = answers.levels
     if isinstance(source, FileParams):
-        levels = levels_to_ask(levels, classes, max(coarse, default=0) + 1, ingest / "classes.json")
+        levels = levels_to_ask(levels, classes, max(levels_of_picks, default=0) + 1, ingest / "classes.json")
     earlier, known = of_rounds(rounds, index, sources, levels, classes)
-    wanted = Wanted(picks, coarse, audit_keys(index.key, {*picks, *earlier.rows}, params.audit))
-    others: set[str] = set()  # that a person labelled, and that are no picks
+    wanted = Wanted(picks, levels_of_picks, audit_keys(index.key, {*picks, *earlier.rows}, params.audit))
     if isinstance(source, FileParams):
-        file = Path(source.path)
-        written = read_written(file, index, known, levels, sources)
-        labels = with_answers(without_marks(written), written, answers, wanted, index.key)
-        checked, labels = audit_labels(wanted.audit, labels), labels.less(wanted.audit).completed(file)
-        spent = read_effort(file)
-        others = {key for key in labels.rows if key not in earlier.rows} - {*picks}
+        got = Got.of_person(Path(source.path), wanted, answers, earlier, index, known, levels, sources)
     else:
-        written, labels = Labels(levels, {}), look_up(wanted, answers, ingest / "answers.csv")
-        wanted = Wanted(picks, coarse, [key for key in wanted.audit if any(answers.rows.get(key, ())[:1])])
-        checked = audit_labels(wanted.audit, answers)
-    counted = labels.less({*labels.rows} - others - {*picks})
-    everything = joined(earlier, counted).completed(out / "labels.csv")
-    why = why_without(wanted.without_label(labels), written, labels)
-    not_audited = why_without([key for key in wanted.audit if not checked.rows[key][0]], written, labels)
-    goes_on = enough(why, len(picks), len(others)) and any(names[0] for names in everything.rows.values())
+        got = Got.of_answers(wanted, answers, ingest / "answers.csv")
+    everything = got.with_earlier(earlier).completed(out / "labels.csv")
+    goes_on = got.enough() and any(names[0] for names in everything.rows.values())
+    filled = got.filled(levels)
     if isinstance(source, FileParams):
-        replaced = max(Skipped.read(rounds).round, default=-1) >= next_number(rounds)
-        goes_on = goes_on and enough(not_audited, len(wanted.audit), 0) and (all(why.values()) or not replaced)
-    of_the_audit = {key: [*names, *[""] * (len(levels) - 1)] for key, names in checked.rows.items() if names[0]}
-    said = {key: names for key, names in written.rows.items() if any(names)}
-    filled = Labels(levels, {**of_the_audit, **said, **labels.rows})
-    album = Album(manifest, index, sources, reading)
-    if isinstance(source, FileParams):
-        never = {*wanted.audit, *marked(written), *Skipped.read(rounds).keys}
-        seen = look_around(index, picks, everything, never)
-        page = asking(wanted, album, known, filled, spent, seen)
+        skipped = Skipped.read(rounds)
+        replaced = max(skipped.round, default=-1) >= next_number(rounds)
+        goes_on = goes_on and got.audit_enough() and (all(got.why.values()) or not replaced)
+        around = look_around(index, picks, everything, {*wanted.audit, *got.marked, *skipped.keys})
+        page = asking(wanted, album, known, filled, read_effort(Path(source.path)), around)
     else:
-        page = shown(wanted, album, filled)
+        page = shown(got.wanted, album, filled)
     with whole_folder(out, spare=("labels.csv", "audit.csv")) as part:
         (part / "page.html").write_text(page, encoding="utf-8")
-        write_missing(part / "missing.csv", why)
+        write_missing(part / "missing.csv", got.why)
         if goes_on:
             everything.write(part / "labels.csv")
-            checked.write(part / "audit.csv")
+            got.checked.write(part / "audit.csv")
     if isinstance(source, FileParams):
-        keys = [key for key, _ in wanted.asked]
+        file, keys = Path(source.path), [key for key, _ in wanted.asked]
         reason = offer_template(file.with_name(TEMPLATE), keys, sources, filled, answers)
         if not goes_on:
-            missing = {**why, **not_audited}
+            missing = {**got.why, **got.not_audited}
             refuse_missing(file, wanted, missing, filled, reason, select / "picks.csv", out / "page.html")
-        if others:
-            log.info("label: %d labels of images that are no picks count too", len(others))
-        if why:
-            log_missing(why, len(picks), file.name, sources)
-        log_classes(everything, classes, checked)
-        log_effort(spent, labels.rows)
-    if wanted.audit:
-        log_audit(len(wanted.audit), not_audited)
-    labelled = wanted.labels_in(everything)
+        _log_person(got, file, sources)
+        log_classes(everything, classes, got.checked)
+    if got.wanted.audit:
+        log_audit(len(got.wanted.audit), got.not_audited)
     log_new(everything, classes)
-    alone = _classes_without_parent(labelled) if wanted.depth > 1 else []
-    if alone:
-        names = first_names(alone)
-        log.warning("no row says which %s is above %s: write it once for each class", labelled.levels[1], names)
+    labelled = got.wanted.labels_in(everything)
+    _warn_of_parents(labelled, wanted.depth)
     return labelled
 
 
-def enough(why: Mapping[str, str], num_images: int, others: int) -> bool:
-    """Whether to go on without the labels of the images in `why`.
+def _log_person(got: Got, file: Path, sources: Sources) -> None:
+    """Logs what a person's file has and lacks."""
+    if got.others:
+        log.info("label: %d labels of images that are no picks count too", len(got.others))
+    if got.why:
+        log_missing(got.why, len(got.wanted.keys), file.name, sources)
+    log_effort(read_effort(file), got.labels.rows)
 
-    There are labels for half as many images, with `others` that were not asked for, or of each something is said.
-    """
-    labelled = num_images - len(why) + others
-    return labelled >= num_images / 2 or (labelled > 0 and all(why.values()))
+
+def _warn_of_parents(labels: Labels, depth: int) -> None:
+    """Warns of the finest classes of which no row says what is above them, where coarser labels are asked for."""
+    alone = _classes_without_parent(labels) if depth > 1 else []
+    if alone:
+        names = first_names(alone)
+        log.warning("no row says which %s is above %s: write it once for each class", labels.levels[1], names)
 
 
 def _classes_without_parent(labels: Labels) -> list[str]:

@@ -1,0 +1,98 @@
+"""What there is for the images that were asked for: labels, marks in their place, or nothing yet."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from pipeline.artifacts.labels import Classes, Labels, Sources
+from pipeline.artifacts.rounds import joined
+from pipeline.artifacts.shards import Index
+from pipeline.label.audit import audit_labels
+from pipeline.label.marks import marked, why_without, without_marks
+from pipeline.label.person import read_written
+from pipeline.label.wanted import Wanted, look_up, with_answers
+
+
+@dataclass(frozen=True)
+class Got:
+    """`labels` of images that are not the audit's, `checked` of those that are; `others` have one and are no picks.
+
+    `written` is what a person's file says, marks too; of answers there is none.
+    """
+
+    wanted: Wanted
+    labels: Labels
+    checked: Labels
+    written: Labels
+    others: Collection[str] = field(default_factory=set)
+
+    @classmethod
+    def of_answers(cls, wanted: Wanted, answers: Labels, where: Path) -> "Got":
+        """The answers of the picks. Raises ArtifactError, naming the file, where one has none."""
+        labels = look_up(wanted, answers, where)
+        audit = [key for key in wanted.audit if any(answers.rows.get(key, ())[:1])]
+        known = Wanted(wanted.keys, wanted.levels, audit)
+        return cls(known, labels, audit_labels(audit, answers), Labels(answers.levels, {}))
+
+    @classmethod
+    def of_person(
+        cls,
+        file: Path,
+        wanted: Wanted,
+        answers: Labels,
+        earlier: Labels,
+        index: Index,
+        classes: Classes,
+        levels: Sequence[str],
+        sources: Sources,
+    ) -> "Got":
+        """The labels of a person's file, and the answers that some images have; `earlier` are those of other rounds."""
+        written = read_written(file, index, classes, levels, sources)
+        labels = with_answers(without_marks(written), written, answers, wanted, index.key)
+        checked, labels = audit_labels(wanted.audit, labels), labels.less(wanted.audit).completed(file)
+        others = {key for key in labels.rows if key not in earlier.rows} - {*wanted.keys}
+        return cls(wanted, labels, checked, written, others)
+
+    @cached_property
+    def why(self) -> Mapping[str, str]:
+        """Why each pick without a label as fine as was asked for has none; "" where nothing is said of it."""
+        return why_without(self.wanted.without_label(self.labels), self.written, self.labels)
+
+    @cached_property
+    def not_audited(self) -> Mapping[str, str]:
+        """The same of the audit's images."""
+        keys = [key for key in self.wanted.audit if not self.checked.rows[key][0]]
+        return why_without(keys, self.written, self.labels)
+
+    @property
+    def marked(self) -> set[str]:
+        """The images of which a person wrote a mark."""
+        return marked(self.written)
+
+    def filled(self, levels: Sequence[str]) -> Labels:
+        """All that is said of any image, for the page and the table to fill in."""
+        of_the_audit = {key: [*row, *[""] * (len(levels) - 1)] for key, row in self.checked.rows.items() if row[0]}
+        said = {key: names for key, names in self.written.rows.items() if any(names)}
+        return Labels(levels, {**of_the_audit, **said, **self.labels.rows})
+
+    def with_earlier(self, earlier: Labels) -> Labels:
+        """The labels to train on: those of finished rounds, and of the picks and the others."""
+        return joined(earlier, self.labels.less({*self.labels.rows} - {*self.others} - {*self.wanted.keys}))
+
+    def enough(self) -> bool:
+        """Whether to go on without the labels of the picks in `why`, the others being there."""
+        return enough(self.why, len(self.wanted.keys), len(self.others))
+
+    def audit_enough(self) -> bool:
+        """Whether to go on without the labels of the audit that are not there."""
+        return enough(self.not_audited, len(self.wanted.audit), 0)
+
+
+def enough(why: Mapping[str, str], num_images: int, others: int) -> bool:
+    """Whether to go on without the labels of the images in `why`.
+
+    There are labels for half as many images, with `others` that were not asked for, or of each something is said.
+    """
+    labelled = num_images - len(why) + others
+    return labelled >= num_images / 2 or (labelled > 0 and all(why.values()))
