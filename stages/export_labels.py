@@ -9,8 +9,9 @@ import click
 
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
-from pipeline.exchange.export import Chain, export
+from pipeline.exchange.export import export
 from pipeline.exchange.formats import FORMATS
+from pipeline.exchange.known import Known
 from pipeline.label.person import FileParams
 from pipeline.label.run import LABELLERS, LabelParams
 from stages.cli import DATA, command, path_option
@@ -24,9 +25,9 @@ from stages.cli import DATA, command, path_option
 @path_option("--rounds", DATA / "rounds")
 @path_option("--guesses", DATA / "train/pseudo_labels.csv")
 def main(params: Params, form: str, out: Path, ingest: Path, select: Path, rounds: Path, guesses: Path) -> None:
-    labels = Path(params.block("label.file", FileParams).path)
-    audit, machine = params.stage("label", LabelParams, LABELLERS).audit, params.block("machine", Machine)
-    asked = export(Chain(ingest, select, rounds, guesses, labels), FORMATS[form], out, audit, machine.reading)
+    block, machine = params.stage("label", LabelParams, LABELLERS), params.block("machine", Machine)
+    known = Known.read(ingest, rounds, Path(params.block("label.file", FileParams).path), block.classes)
+    asked = export(known, ingest, select, guesses, FORMATS[form], out, block.audit, machine.reading)
     click.echo(f"{out}: {len(asked)} images for {form}, {sum(bool(one.guess) for one in asked)} of them with a guess")
 
 

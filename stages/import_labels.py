@@ -10,8 +10,10 @@ import click
 
 from pipeline.base.params import Params
 from pipeline.exchange.formats import FORMATS
+from pipeline.exchange.known import Known
 from pipeline.exchange.take import take
 from pipeline.label.person import FileParams
+from pipeline.label.run import LABELLERS, LabelParams
 from stages.cli import DATA, command, path_option
 
 
@@ -23,8 +25,10 @@ from stages.cli import DATA, command, path_option
 @path_option("--rounds", DATA / "rounds")
 def main(params: Params, files: tuple[Path, ...], form: str | None, replace: bool, ingest: Path, rounds: Path) -> None:
     out = Path(params.block("label.file", FileParams).path)
-    done = take(files, form or "", ingest, rounds, out, replace=replace)
-    asks = "" if params.lookup("label.source") == "file" else "; set label.source: file, for `label` to read them"
+    block = params.stage("label", LabelParams, LABELLERS)
+    known = Known.read(ingest, rounds, out, block.classes)
+    done = take(known, files, form or "", out, replace=replace)
+    asks = "" if block.source == "file" else "; set label.source: file, for `label` to read them"
     click.echo(f"{out}: {done.new} new labels, {done.replaced} replaced, {done.same} there already{asks}")
 
 

@@ -13,7 +13,7 @@ from pipeline.base.errors import SourceError
 from pipeline.base.files import write_json
 from pipeline.exchange.answers import CONFIRMED, Answer, Asked, Format, Read
 from pipeline.exchange.json_file import MOST_BYTES, read_bytes
-from pipeline.label.marks import SKIP, UNUSABLE
+from pipeline.label.marks import MARKS
 
 INSIDE = "annotations.xml"  # its name in the archive that CVAT exports
 
@@ -24,7 +24,7 @@ def place(asked: Asked) -> str:
 
 def write(folder: Path, asked: Sequence[Asked], classes: Sequence[str]) -> None:
     """Writes the guesses, `annotations.xml`, and `labels.json` for the field "Raw" of a new task."""
-    names = (*classes, SKIP, UNUSABLE)
+    names = (*classes, *MARKS)
     checkbox = {"name": CONFIRMED, "mutable": False, "input_type": "checkbox", "default_value": "true"}
     labels = [{"name": name, "type": "tag", "attributes": [{**checkbox, "values": ["true"]}]} for name in names]
     write_json(folder / "labels.json", labels)

@@ -8,7 +8,7 @@ from pipeline.artifacts.class_names import means_no_label
 from pipeline.base.errors import SourceError, first_names
 from pipeline.exchange.answers import Answer, Asked, Format, Read
 from pipeline.ingest.files import look_below
-from pipeline.label.marks import SKIP, UNUSABLE
+from pipeline.label.marks import MARKS
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def place(asked: Asked) -> str:
 
 def write(folder: Path, asked: Sequence[Asked], classes: Sequence[str]) -> None:
     """Makes an empty folder for each known class, where its name can be one, and for each mark."""
-    for name in (*classes, SKIP, UNUSABLE):
+    for name in (*classes, *MARKS):
         if _is_folder(name):
             (folder / name).mkdir()
     lost = sorted({one.guess for one in asked if one.guess and not place(one).startswith(GUESSES)})

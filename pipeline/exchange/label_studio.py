@@ -1,6 +1,6 @@
 """Label Studio: tasks with predictions to import, and its export "JSON", which holds annotations.
 
-An annotation that was skipped is the mark [skip]. [unusable] is a choice of the labelling interface that is written.
+An annotation that was skipped is the mark [skip]. The other marks are choices of the labelling interface.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from pipeline.base.errors import SourceError
 from pipeline.base.files import write_json
 from pipeline.exchange.answers import Answer, Asked, Format, Read
 from pipeline.exchange.json_file import field, load, want
-from pipeline.label.marks import SKIP, UNUSABLE
+from pipeline.label.marks import MARKS, SKIP
 
 TASKS = "tasks.json"
 
@@ -36,7 +36,7 @@ def write(folder: Path, asked: Sequence[Asked], classes: Sequence[str]) -> None:
             task["predictions"] = [{"model_version": "guess", "score": one.confidence, "result": [choice]}]
         tasks.append(task)
     write_json(folder / TASKS, tasks)
-    choices = "".join(f"    <Choice value={quoteattr(name)}/>\n" for name in (*classes, UNUSABLE))
+    choices = "".join(f"    <Choice value={quoteattr(name)}/>\n" for name in (*classes, *MARKS) if name != SKIP)
     (folder / "interface.xml").write_text(
         '<View>\n  <Image name="image" value="$image"/>\n'
         f'  <Choices name="label" toName="image" choice="single" required="true">\n{choices}  </Choices>\n</View>\n',

@@ -9,6 +9,7 @@ from pipeline.artifacts.labels import Sources
 from pipeline.base.errors import SourceError, first_names
 from pipeline.base.files import write_csv
 from pipeline.base.tables import Table
+from pipeline.label.label_file import ABOUT
 
 COLUMNS = ("key", "path", "picture", "label")
 
@@ -34,6 +35,7 @@ def merge(file: Path, labels: Mapping[str, tuple[str, str]], sources: Sources, *
         found = {name: table.place(name) for name in COLUMNS}
         header += [name for name, at in found.items() if at is None]
         place = {name: header.index(name) if at is None else at for name, at in found.items()}
+    spent = [header.index(name) for name in ABOUT if name in header]
     result, others, there = Merged(), list[str](), set[str]()
     for row in body:
         row += [""] * (len(header) - len(row))
@@ -51,6 +53,8 @@ def merge(file: Path, labels: Mapping[str, tuple[str, str]], sources: Sources, *
             if not blank:
                 others.append(f"{sources.path.get(key, key)} ({before!r}, now {name!r})")
             row[place["label"]], row[place["picture"]] = name, picture
+            for at in spent:
+                row[at] = ""
     if others and not replace:
         raise SourceError(
             f"{file}: expected the labels that are there, got {len(others)} others, for {first_names(others)}; "

@@ -6,36 +6,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.artifacts.class_names import counted
-from pipeline.artifacts.labels import Classes, Sources
-from pipeline.artifacts.shards import Index
+from pipeline.artifacts.labels import Sources
 from pipeline.base.errors import SourceError, first_names
 from pipeline.exchange.answers import Answer
 from pipeline.exchange.bind import bound
 from pipeline.exchange.formats import FORMATS, recognised
+from pipeline.exchange.known import Known
 from pipeline.exchange.labels_file import Merged, merge
 from pipeline.exchange.votes import Verdict, decide, lines
-from pipeline.label.earlier import of_rounds
-from pipeline.label.marks import SKIP, UNUSABLE
-from pipeline.label.person import read_written
 from pipeline.label.spelling import one_spelling
 
 log = logging.getLogger(__name__)
 
 
-def take(files: Sequence[Path], form: str, ingest: Path, rounds: Path, out: Path, *, replace: bool) -> Merged:
+def take(known: Known, files: Sequence[Path], form: str, out: Path, *, replace: bool) -> Merged:
     """Writes the labels in these exports into `out`; `form` names the format of all, "" looks at the content of each.
 
     Where a format does not say who answered, each of several files is a person's. Raises SourceError for an image that
     is not known, where no label is left, and for what `merge` refuses.
     """
-    index, sources = Index.read(ingest / "index.parquet", "train"), Sources.read(ingest / "sources.csv")
-    _, classes = of_rounds(rounds, index, sources, ["label"], Classes.read(ingest / "classes.json"))
-    written = read_written(out, index, classes, ["label"], sources)
-    known = classes.union("label", {name for names in written.rows.values() for name in names} - {SKIP, UNUSABLE})
     answers, guesses = _read(files, form)
     where = Path(", ".join(map(str, files)))
-    images = bound(str(where), answers, sources)
-    train = {*index.key}
+    images = bound(str(where), answers, known.sources)
+    train = {*known.index.key}
     rows = [
         (key, answer.by, name, picture)
         for answer, (key, picture) in zip(answers, images, strict=True)
@@ -45,15 +38,17 @@ def take(files: Sequence[Path], form: str, ingest: Path, rounds: Path, out: Path
     held_out = {key for key, _ in images} - train
     if held_out:
         log.warning("import_labels: %d images are held out for the test, and their labels are not used", len(held_out))
-    names = one_spelling(where, "label", [row[0] for row in rows], [row[2] for row in rows], known)
+    names = one_spelling(where, "label", [row[0] for row in rows], [row[2] for row in rows], known.classes)
     votes = [(key, by, name) for (key, by, _, _), name in zip(rows, names, strict=True) if name]
     verdict = decide(votes)
-    _say(verdict, Counter(by for _, by in {(key, by) for key, by, _ in votes}), sources)
+    _say(verdict, Counter(by for _, by in {(key, by) for key, by, _ in votes}), known.sources)
     if not verdict.label:
         unsure = f", of which {guesses} are guesses that nobody confirmed" if guesses else ""
         raise SourceError(f"{where}: expected a label for one image at least, got none{unsure}")
     picture_of = {key: picture for key, _, _, picture in reversed(rows)}
-    merged = merge(out, {key: (name, picture_of[key]) for key, name in verdict.label.items()}, sources, replace=replace)
+    merged = merge(
+        out, {key: (name, picture_of[key]) for key, name in verdict.label.items()}, known.sources, replace=replace
+    )
     log.info("import_labels: %s", counted(verdict.label.values()))
     return merged
 

@@ -199,6 +199,17 @@ def test_label_takes_what_came_back_and_the_next_export_asks_for_the_rest():
     assert "expected picks without a label, got 3 with one" in export("coco", *AUDIT)
 
 
+def test_what_the_page_said_of_a_label_goes_with_it():
+    labelled("key,label,how,seconds\nkey3,dog,key,1.5\nkey4,dog,key,2.5\n")
+    take("--replace", studio(({"key": "key3"}, {"ann": ["cat"]}), ({"key": "key4"}, {"ann": ["dog"]})))
+    assert FILE.read_text().splitlines()[1:] == [f"key3,cat,,,,{PICTURES['key3']}", "key4,dog,key,2.5,,"]
+
+
+def test_classes_in_params_are_offered():
+    export("label-studio", "--set", "label.classes=[zebra]")
+    assert '<Choice value="zebra"/>' in Path("label-studio/interface.xml").read_text()
+
+
 def test_an_export_never_takes_the_place_of_a_folder():
     Path("csv").mkdir()
     assert export("csv") == (

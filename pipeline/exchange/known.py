@@ -1,0 +1,36 @@
+"""What is known of the set before an export or an import: its images, their labels so far, and the classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.artifacts.labels import Classes, Labels, Sources
+from pipeline.artifacts.shards import Index
+from pipeline.label.earlier import of_rounds
+from pipeline.label.marks import MARKS
+from pipeline.label.person import read_written
+
+
+@dataclass(frozen=True)
+class Known:
+    """The training images; the labels of finished rounds and those in a person's file; and the names of classes.
+
+    Classes are those of the answers, of params, of rounds and of the file, in this order.
+    """
+
+    index: Index
+    sources: Sources
+    earlier: Labels
+    written: Labels
+    classes: Sequence[str]
+
+    @classmethod
+    def read(cls, ingest: Path, rounds: Path, labels: Path, named: Sequence[str]) -> "Known":
+        """Reads the files, those that are there of `rounds` and `labels`; `named` are the classes in params."""
+        index, sources = Index.read(ingest / "index.parquet", "train"), Sources.read(ingest / "sources.csv")
+        answered = Classes.read(ingest / "classes.json").names.get("label", ())
+        classes = Classes({"label": [*dict.fromkeys((*answered, *named))]})
+        earlier, classes = of_rounds(rounds, index, sources, ["label"], classes)
+        written = read_written(labels, index, classes, ["label"], sources)
+        own = {name for names in written.rows.values() for name in names} - {*MARKS}
+        return cls(index, sources, earlier, written, classes.union("label", own))
