@@ -33,6 +33,7 @@ WHOLE = 1024  # pixels of the longer side of a picture that is looked at closely
 MOST_BYTES = 4_000_000  # of a request: 10,000 labels
 HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
            "Cross-Origin-Resource-Policy": "same-origin", "X-Frame-Options": "DENY"}  # fmt: skip
+LINKED = ("evaluate/metrics.json", "select/picks.csv", "label/page.html")  # by the report
 TOKEN = web.AppKey("token", str)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -131,10 +132,16 @@ class Pages:
         return web.Response(body=b64decode(data), content_type=kind)
 
     async def reported(self, request: web.Request) -> web.StreamResponse:
-        name = request.match_info["name"]
-        if not self.report.is_dir() or name not in {entry.name for entry in self.report.iterdir() if entry.is_file()}:
+        folder, name = self.report, request.match_info["name"]
+        if not folder.is_dir() or name not in {entry.name for entry in folder.iterdir() if entry.is_file()}:
             raise web.HTTPNotFound
-        return web.FileResponse(self.report / name)
+        return web.FileResponse(folder / name)
+
+    async def beside(self, request: web.Request) -> web.StreamResponse:
+        file = self.report.parent / request.match_info["folder"] / request.match_info["name"]
+        if file not in {self.report.parent / name for name in LINKED} or not file.is_file():
+            raise web.HTTPNotFound
+        return web.FileResponse(file)
 
 
 @web.middleware
@@ -211,4 +218,5 @@ def application(pages: Pages, token: str) -> web.Application:
     app.router.add_get(f"{at}progress", pages.progress)
     app.router.add_get(f"{at}picture", pages.whole_picture)
     app.router.add_get(f"{at}report/{{name}}", pages.reported)
+    app.router.add_get(f"{at}{{folder}}/{{name}}", pages.beside)
     return app

@@ -186,6 +186,14 @@ def test_others_are_refused():
             "../params.yaml",
         ):
             assert ask(f"{url}{path}")[0] in (403, 404)
+        for path in (
+            "ingest/answers.csv",
+            "label/labels.csv",
+            "select/..%2Fingest%2Fanswers.csv",
+            "annotations/labels.csv",
+        ):
+            assert ask(f"{url}{path}")[0] == 404
+        assert ask(f"{url}select/picks.csv")[1].startswith(b"rank,key")  # the report has a link to it
         assert ask(f"{url}picture?key=..%2Fkey1")[0] == 404
         assert ask(f"{url}picture?key=key1")[1][:8] == b"\x89PNG\r\n\x1a\n"
         assert not FILE.exists()
