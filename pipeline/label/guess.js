@@ -14,15 +14,14 @@ function vote(card) {
   const best = [...sums.entries()].sort((one, other) => other[1] - one[1])[0];
   return best ? { name: best[0], share: best[1] / sum, count } : null;
 }
-// An image of the audit has none: a guess would lead the person, and the audit measures.
+// An image of the audit has neither guess nor picks like it: a guess would lead the person, and the audit measures.
 function guessOf(card) {
-  if (card.audit) return null;
   if (card.guess) return card.guess[0];
   return vote(card)?.name ?? null;
 }
 function isOdd(item) {
   const name = labelOf(item);
-  if (!name || isMark(name) || item.audit || item.how === "confirmed") return false;
+  if (!name || isMark(name) || item.how === "confirmed") return false;
   if (item.guess) return item.guess[0] !== name && item.guess[1] >= SURE;
   const said = vote(item);
   return !!said && said.name !== name && said.share >= SURE && said.count >= FEW;

@@ -20,6 +20,7 @@ from tests.label.small_set import (
     on_page,
     page,
     path_of,
+    pick,
     refusal,
     two_levels,
 )
@@ -100,6 +101,23 @@ def test_what_many_are_confirmed_from_is_neither_picked_nor_labelled_nor_marked(
     assert {one["key"]: one["guess"][0] for one in on_page()["sure"]} == {"key0": "cat", "key5": "dog", "key2": "cat"}
     asked("key,label\nkey1,cat\nkey4,dog\nkey0,[unusable]\nkey5,dog\n")
     assert [one["key"] for one in on_page()["sure"]] == ["key2"]
+
+
+def test_images_of_which_it_is_not_sure_are_not_confirmed_many_at_once():
+    """By a linear probe alone the images between the two labels are as good as undecided."""
+    nothing_known()
+    pick("key1", "key4")
+    labelled("key,label\nkey0,cat\nkey5,dog\n")
+    labels(*FROM_FILE)
+    assert [one["key"] for one in on_page()["sure"]] == ["key2", "key3"]
+    labels(*FROM_FILE, "--set", "train.propagate.readout=linear")
+    assert on_page()["sure"] == []
+
+
+def test_a_label_in_the_file_has_the_guess_of_the_others():
+    nothing_known()
+    cards = asked("key,label\nkey0,cat\nkey1,dog\nkey2,cat\nkey3,dog\nkey4,dog\nkey5,dog\n")
+    assert {card["key"]: card["guess"][0] for card in cards} == {"key1": "cat", "key3": "dog", "key4": "dog"}
 
 
 def test_the_audit_has_no_guess_and_no_label_of_it_is_shown_beside_an_image():
