@@ -79,3 +79,15 @@ def test_the_picture_in_the_guide(browser):
         picture.write_bytes(shot)
     assert len(shot) < 100_000
     assert picture.is_file()
+
+
+def test_the_page_can_ask_nobody_for_anything(browser, begun):
+    asks = """(ask) => new Promise((told) => {
+      document.addEventListener("securitypolicyviolation", (event) => told(event.effectiveDirective));
+      setTimeout(told, 2000, "nothing forbade it");
+      ask === "fetch" ? fetch("http://127.0.0.1:9/").catch(() => {}) : (new Image().src = "http://127.0.0.1:9/");
+    })"""
+    page = browser.new_context().new_page()
+    page.goto(begun)
+    assert [page.evaluate(asks, what) for what in ("fetch", "image")] == ["connect-src", "img-src"]
+    page.context.close()
