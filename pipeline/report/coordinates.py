@@ -39,7 +39,10 @@ def has_umap() -> bool:
 
 
 def coordinates(x: Float32[ndarray, "n d"], method: Method) -> tuple[Float32[ndarray, "n 2"], str]:
-    """The place of each image within [-1, 1], and the words for how it was found. The same vectors give the same."""
+    """The place of each image within [-1, 1], and the words for how it was found.
+
+    The same vectors give the same places on as many threads; t-SNE adds up in another order on more.
+    """
     started = time.perf_counter()
     if method == "auto":
         method = "pca" if len(x) < FEW else "umap" if len(x) > TSNE_MOST and has_umap() else "tsne"
