@@ -48,14 +48,14 @@ def test_the_walk_from_a_folder_of_photographs_to_the_page(tmp_path):
         r"about \d+ (s|min) to the page that asks for labels: params \d+ s, ingest \d+ s, ", stopped.stdout
     )
     assert (
-        f"Open {run}/data/label/page.html, save labels.csv into {run}/data/annotations, then: make images RUN='{run}'"
-        in (stopped.stdout)
+        f"Label the images with: make label RUN='{run}'\nor open {run}/data/label/page.html, save labels.csv into "
+        f"{run}/data/annotations, then: make images RUN='{run}'\n" in stopped.stdout
     )
     params = (run / "params.yaml").read_text(encoding="utf-8")
     (run / "params.yaml").write_text(params.replace("size: 160", "size: huge"), encoding="utf-8")
     failed = make(run)
     assert failed.returncode != 0
-    assert "Open" not in failed.stdout
+    assert "make label" not in failed.stdout
     (run / "params.yaml").write_text(params, encoding="utf-8")
     asked = rows(run / "data/annotations/template.csv")
     assert len(asked) == 8

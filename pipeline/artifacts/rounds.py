@@ -74,15 +74,18 @@ def next_number(folder: Path) -> int:
 
 
 def next_round(folder: Path, labels: Labels, picks: Sequence[str]) -> tuple[Path, Labels]:
-    """The file of the next round, not written yet, and its labels: those of picks that no round holds.
+    """The file of the next round, not written yet, and its labels: all that no round holds, those of the picks first.
 
-    Raises ArtifactError where there are none.
+    A person may have labelled images that are no picks: they are not to be picked again either. Raises ArtifactError
+    where there are no new picks, or no label for one of them.
     """
     before = read_rounds(folder).rows
     new = [key for key in picks if key not in before]
-    rows = {key: labels.rows[key] for key in new if any(labels.rows.get(key, ()))}
+    of_picks = [key for key in new if any(labels.rows.get(key, ()))]
     if not new:
         raise ArtifactError(f"{folder}: expected picks that no round holds, got {len(picks)} that are kept already")
-    if not rows:
+    if not of_picks:
         raise ArtifactError(f"{folder}: expected a label for one pick at least, got none for {len(new)}")
+    others = [key for key, names in labels.rows.items() if key not in {*before, *of_picks} and any(names)]
+    rows = {key: labels.rows[key] for key in (*of_picks, *others)}
     return folder / f"{next_number(folder):02d}" / "labels.csv", Labels(labels.levels, rows)

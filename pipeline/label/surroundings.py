@@ -23,8 +23,8 @@ def beside(neighbours: Neighbours, rows: Int64[ndarray, " m"]) -> list[list[int]
 def alike(x: Float32[ndarray, "m d"]) -> list[Sequence[tuple[int, float]]]:
     """For each unit vector the places of the others most like it, and weights for a vote.
 
-    On digits, emoji and Fashion-MNIST such a vote of the picks labelled so far is right 46 to 88 % of the time, where
-    labels spread through the whole graph are in 45 to 92 %.
+    On digits, emoji and Fashion-MNIST such a vote of the picks labelled so far is right 38 to 88 % of the time, where
+    labels spread through the whole graph are in 38 to 92 %.
     """
     found: list[Sequence[tuple[int, float]]] = []
     for part in blocks(len(x), len(x) + 1):

@@ -34,10 +34,10 @@ def keep_round(folder, given, picks):
     return file
 
 
-def test_each_round_keeps_the_labels_of_its_own_picks():
+def test_each_round_keeps_the_labels_that_are_new():
     assert labelled_keys(ROUNDS) == []
     assert read_rounds(ROUNDS).rows == {}
-    assert keep_round(ROUNDS, labels(a="cat", b="dog", c="cat"), ["b", "a"]) == ROUNDS / "00/labels.csv"
+    assert keep_round(ROUNDS, labels(b="dog", a="cat"), ["b", "d"]) == ROUNDS / "00/labels.csv"  # a is no pick
     assert keep_round(ROUNDS, labels(a="cat", b="dog", c="cat"), ["c", "a"]) == ROUNDS / "01/labels.csv"
     assert (ROUNDS / "00/labels.csv").read_text() == "key,label\na,cat\nb,dog\n"
     assert (ROUNDS / "01/labels.csv").read_text() == "key,label\nc,cat\n"
