@@ -57,7 +57,7 @@ def test_a_coarse_label_is_a_label():
 
 
 def test_a_round_that_a_person_took_away_is_not_written_over():
-    keep_round(ROUNDS, labels(a="cat", b="dog"), ["a"])
+    keep_round(ROUNDS, labels(a="cat"), ["a"])
     keep_round(ROUNDS, labels(a="cat", b="dog"), ["b"])
     (ROUNDS / "00/labels.csv").unlink()
     (ROUNDS / "00").rmdir()
