@@ -10,7 +10,6 @@ from numpy import ndarray
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.neighbours import Neighbours
 from pipeline.graph.affinity import Affinity
-from pipeline.graph.estimate import tempered
 from pipeline.graph.prior import read_shares
 from pipeline.graph.propagation import PropagateParams, Propagation, propagate
 from pipeline.label.around import Guesses
@@ -61,9 +60,6 @@ def guess(
 
 
 def _left_out(result: Propagation, rows: ndarray, classes: Sequence[str]) -> dict[int, tuple[str, float]]:
-    """What the other labels say of each labelled row; none where not all of them were left out."""
-    said = result.left_out
-    if len(said.labels) != len(rows):
-        return {}
-    p = tempered(result.share * said.spread + (1 - result.share) * said.probe, result.temperature)
-    return {int(row): (classes[one.argmax()], float(one.max())) for row, one in zip(rows, p, strict=True)}
+    """What the other labels say of each labelled row that was left out."""
+    at, p = rows[result.left_out.place], result.without_own()
+    return {int(row): (classes[one.argmax()], float(one.max())) for row, one in zip(at, p, strict=True)}
