@@ -51,14 +51,14 @@ def predict_folder(
     images: Path,
     out: Path,
     model: Path,
-    max_bad: int,
     *,
+    max_bad: int,
     most: int,
     scores: bool,
     unsure_below: float | None,
     batch_size: int,
-) -> None:
-    """Writes the table of all images below a folder, but for one that lies there itself.
+) -> int:
+    """Writes the table of all images below a folder, but for one that lies there itself; the channels of the model.
 
     Raises SourceError where there are none, and, when the others are written, where more than `max_bad` cannot be read.
     """
@@ -73,6 +73,7 @@ def predict_folder(
     if bad > max_bad:
         expected = f"expected at most {max_bad} files that cannot be read (--max-bad)"
         raise SourceError(f"{images}: {expected}, got {bad}; {out} holds the other {len(files) - bad}")
+    return net.channels
 
 
 def predict_files(

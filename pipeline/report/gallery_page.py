@@ -17,21 +17,23 @@ def render(
     source: str,
     images: Images,
     there: Int64[ndarray, " n"],
-    odd: Oddities,
+    odd: Oddities | None,
     thumbs: Mapping[int, Picture],
     total: int,
 ) -> str:
-    """The page of `images`, which are the rows `there`, in ascending order, of `total`."""
+    """The page of `images`, which are the rows `there`, in ascending order, of `total`.
+
+    Without `odd` it stands alone, of images that are in no run.
+    """
 
     def place(rows: Int64[ndarray, "..."]) -> list[int]:
         return np.searchsorted(there, rows).tolist()
 
-    data = {
-        **columns(images, thumbs),
-        "suspects": place(odd.suspects),
-        "copies": [[*pair, gap] for pair, gap in zip(place(odd.copies), odd.copy_gap.round(4).tolist(), strict=True)],
-        "outliers": list(zip(place(odd.outliers), odd.outlier_gap.round(4).tolist(), strict=True)),
-    }
+    data = {**columns(images, thumbs), "suspects": [], "copies": [], "outliers": []}
+    if odd:
+        gaps = zip(place(odd.copies), odd.copy_gap.round(4).tolist(), strict=True)
+        data["suspects"], data["copies"] = place(odd.suspects), [[*pair, gap] for pair, gap in gaps]
+        data["outliers"] = list(zip(place(odd.outliers), odd.outlier_gap.round(4).tolist(), strict=True))
     return (
         templates()
         .get_template("gallery.html")

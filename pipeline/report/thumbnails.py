@@ -31,9 +31,13 @@ def choose(images: Images, first: Iterable[int], limit: int) -> list[int]:
 def thumbnails(run: Run, images: Images, rows: list[int], reading: Reading) -> dict[int, Picture]:
     """The pictures of these rows, the first of them up to `MOST_BYTES`."""
     found = pictures(run.manifest, run.index, [images.keys[row] for row in rows], SIDE, reading)
+    return within((row, found[images.keys[row]]) for row in rows)
+
+
+def within(found: Iterable[tuple[int, Picture]]) -> dict[int, Picture]:
+    """The first of these pictures, by row, up to `MOST_BYTES`; the others are not asked for."""
     total, kept = 0, {}
-    for row in rows:
-        picture = found[images.keys[row]]
+    for row, picture in found:
         total += len(picture.uri)
         if total > MOST_BYTES:
             break

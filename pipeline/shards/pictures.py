@@ -36,7 +36,7 @@ def pictures(
     by_key = {}
     for key, path, data in files_of(manifest, index, keys, reading):
         try:
-            by_key[key] = _picture(data, manifest.channels, side)
+            by_key[key] = picture_of(data, manifest.channels, side)
         except BadImage as error:
             raise ArtifactError(f"{path}: expected the image {key}, got: {error}") from error
     return dict(sorted(by_key.items()))
@@ -56,7 +56,8 @@ def files_of(
         yield key, path, os.pread(opened.handle, int(index.size[row]), int(index.offset[row]))
 
 
-def _picture(data: bytes, channels: int, side: int) -> Picture:
+def picture_of(data: bytes, channels: int, side: int) -> Picture:
+    """The picture of an image's bytes. Raises BadImage."""
     pixels = decode(data, channels)
     image = Image.fromarray(pixels[0] if channels == 1 else pixels.transpose(1, 2, 0))
     tiny, file = max(image.size) <= TINY, BytesIO()

@@ -4,10 +4,13 @@ from math import cos, pi, sin
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from stages.evaluate import main as evaluate
+from stages.predict import main as predict
 from stages.report import main as report
 from tests.browser import PHONE, opened, scrolls_sideways, serious_faults
+from tests.digits_tree import digit_images
 
 NASTY = "</script><img src=x onerror=throw(1)>"
 
@@ -121,3 +124,21 @@ def test_the_gallery_fits_a_phone_in_the_dark(browser, pages):
             page.locator(f"[data-view={view}]").click()
             assert not scrolls_sideways(page)
         assert serious_faults(page) == []
+
+
+def test_predictions_for_a_folder_have_a_gallery_of_their_own(browser, digits_run, tmp_path):
+    folder = tmp_path / "images"
+    (folder / "<b>deep").mkdir(parents=True)
+    for i in range(12):
+        Image.fromarray(digit_images()[i]).save(folder / "<b>deep" / f"{i}.png")
+    files = ["--images", str(folder), "--out", str(tmp_path / "p.csv"), "--gallery", str(tmp_path / "page.html")]
+    result = CliRunner().invoke(predict, [*files, "--model", str(digits_run / "train")])
+    assert result.exit_code == 0, result.output
+    with opened(browser, (tmp_path / "page.html").as_uri(), PHONE) as page:
+        assert page.locator("#shown img").count() == 12
+        assert "<b>deep/" in page.locator("#shown").inner_html().replace("&lt;", "<").replace("&gt;", ">")
+        assert page.get_by_text("Suspected label errors").count() == page.get_by_text("The map").count() == 0
+        assert not scrolls_sideways(page)
+        assert serious_faults(page) == []
+        page.fill("#text", "/11.png")
+        assert page.locator("#shown img").count() == 1
