@@ -33,6 +33,7 @@ define GO_ON
 		echo "or open $(RUN)/data/label/page.html, save labels.csv into $(RUN)/data/annotations, then:" \
 		"make images$(OF_RUN)"; fi
 endef
+IS_RUN = @test -d "$(RUN)/.dvc" || { echo "make $@: expected RUN=a/run, got '$(RUN)'; begin with make images"; exit 2; }
 OF_RUN = $(if $(filter-out runs/images,$(RUN)), RUN='$(RUN)')
 
 images: RUN = runs/images
@@ -47,12 +48,13 @@ images: $(READY)  ## your own pictures: IMAGES=/a/folder BUDGET=60 asks for 60 l
 
 label: RUN = runs/images
 label: $(READY)  ## label the images that RUN asks for, in a page that saves each label at once
-	cd "$(RUN)" && python -m stages.label --serve
+	$(IS_RUN)
+	@cd "$(RUN)" && python -m stages.label --serve
 
 round: RUN = runs/images
 round: BUDGET = 40
 round: $(READY)  ## keep the labels of RUN, choose BUDGET=40 images more, and go on
-	@test -d "$(RUN)/.dvc" || { echo "make round: expected RUN=a/run, got '$(RUN)'; begin with make images"; exit 2; }
+	$(IS_RUN)
 	@cd "$(RUN)" && python -m stages.next_round --budget $(BUDGET)
 	$(GO_ON)
 
