@@ -8,6 +8,7 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
+from pipeline.artifacts.confirmed import write_confirmed
 from pipeline.artifacts.curve import write_rows
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Classes, Labels, Sources
@@ -69,6 +70,7 @@ def build(data, *, images=500, budget=30, names=NAMES, known=None, unlabelled=()
     write_json(data / "select/record.json", {"method": "kmeans", "budget": len(picks), "seed": 0})
     Labels(["label"], {keys[i]: [names[classes[i]]] for i in picks}).write(data / "label/labels.csv")
     Labels(["label"], {}).write(data / "label/audit.csv")
+    write_confirmed(data / "label", [])
     write_missing(data / "label/missing.csv", {})
     _train(data, pixels, picks, classes, names, steps)
     return data

@@ -17,7 +17,12 @@ def kind_of(metrics: Mapping[str, float]) -> Kind:
         return "test"
     if metrics.get("n_audit", 0) >= FEW_ANSWERS:
         return "audit"
-    return "bound" if metrics["n_labels"] < FEW else "estimate"
+    return "bound" if told_from(metrics) < FEW else "estimate"
+
+
+def told_from(metrics: Mapping[str, float]) -> int:
+    """How many labels an estimate comes from: those that were confirmed many at once tell nothing."""
+    return int(metrics["n_labels"] - metrics.get("n_confirmed", 0))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A metric that cannot be known is absent, never zero: answers may be missing, or 
 without a prefix are of the finest level and the model's main readout.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,10 +69,12 @@ def gather(
     test: Embeddings,
     params: EvaluateParams,
     seed: int,
+    confirmed: Collection[str] = (),
 ) -> Metrics:
     """Everything that can be known of a run.
 
-    `split` is of the test images; `labels` are the picks'; `answers` all that are known, of both splits. A test answer
+    `split` is of the test images; `labels` are those to learn from, of which the `confirmed` do not stand beside random
+    draws; `answers` are all that are known, of both splits. A test answer
     of a class without a label is a mistake like any other. Raises ArtifactError where the tables do not belong
     together.
     """
@@ -81,7 +83,7 @@ def gather(
     _check(predictions, label, train, test)
     number = {name: i for i, name in enumerate(sorted({*label.values(), *answer.values(), *predictions.predictions}))}
     of_train, of_test = encode(train.keys, answer, number), encode(test.keys, answer, number)
-    of_picks = encode(train.keys, label, number)
+    of_picks, of_asked = (encode(train.keys, finest(table), number) for table in (labels, labels.less(confirmed)))
     picked, train_answered, test_answered = of_picks >= 0, of_train >= 0, of_test >= 0
     given = of_picks[picked]
     values: dict[str, float | int] = {
@@ -92,6 +94,8 @@ def gather(
         "classes_unreached": len(classes_without_label),
         "label_balance": accuracy.balance(given),
     }
+    if confirmed:
+        values["n_confirmed"] = len(given) - int((of_asked >= 0).sum())
     if test.keys:
         values["mean_confidence"] = float(predictions.confidence.mean())
     if len(labels.levels) > 1:
@@ -104,6 +108,9 @@ def gather(
     truth, queries = of_test[test_answered], test.vectors[test_answered]
     predicted = np.array([number[name] for name in predictions.predictions])[test_answered]
     values |= _of_model(truth, predicted, predictions.confidence[test_answered], len(number))
+    picked, given = of_asked >= 0, of_asked[of_asked >= 0]
+    if not len(given):
+        return Metrics(values, [])
     probed = probes.linear_probe(train.vectors[picked], given, queries)
     values["probe_top1"] = accuracy.top1(truth, probed)
     x, y = train.vectors[train_answered], of_train[train_answered]

@@ -1,11 +1,11 @@
 """What propagation makes of the labels, whatever was trained: an estimate without answers, and figures with them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from numpy import ndarray
 
 from pipeline.artifacts.embeddings import Embeddings
@@ -40,6 +40,7 @@ def measure(
     neighbours: Neighbours,
     labels: Labels,
     answers: Labels,
+    confirmed: Collection[str],
     params: PropagateParams,
     device: torch.device,
     seed: int,
@@ -48,7 +49,7 @@ def measure(
 
     Metrics that need answers are absent without them. `estimated_top1` and its ends, `forecast_N_top1` with N more
     labels; `propagate_top1` on the test images with an answer, `random_propagate_top1_mean` and `_std` over random
-    draws of as many labels.
+    draws of as many labels as were asked for. Of the `confirmed` labels nothing is estimated.
     """
     label, answer = finest(labels), finest(answers)
     classes = sorted({*label.values()})  # no answer has a part in the estimate
@@ -59,17 +60,21 @@ def measure(
     known = read_shares(params.prior, classes)
     affinity = Affinity.of(neighbours, device)
 
-    def result_of(rows: Int64[ndarray, " m"], of: Int64[ndarray, " m"], count: int) -> Propagation:
+    def result_of(
+        rows: Int64[ndarray, " m"], of: Int64[ndarray, " m"], count: int, asked: Bool[ndarray, " m"] | None = None
+    ) -> Propagation:
         shares = None if known is None else np.append(known, np.zeros(count - len(known)))
-        return propagate(train.vectors, affinity, rows, of, count, params, shares)
+        return propagate(train.vectors, affinity, rows, of, count, params, shares, asked)
 
     def on_test(result: Propagation) -> float:
         head = head_of(result, train.vectors, names[: len(result.bias)], neighbours.rows.shape[1]).to(device)
         return top1(of_test[of_test >= 0], predictions(head, test.vectors[of_test >= 0], device))
 
     rows = np.flatnonzero(of_picks >= 0)
-    result = result_of(rows, of_picks[rows], len(classes))
-    expected = {f"forecast_{more}": forecast(result.estimate, len(rows), more) for more in MORE}
+    asked = np.array([train.keys[row] not in confirmed for row in rows.tolist()], bool)
+    size = int(asked.sum())
+    result = result_of(rows, of_picks[rows], len(classes), asked)
+    expected = {f"forecast_{more}": forecast(result.estimate, max(size, 1), more) for more in MORE}
     values: dict[str, float] = {}
     for name, one in {"estimated": result.estimate, **expected}.items():
         ends = {"top1": one.top1, "top1_low": one.low, "top1_high": one.high, "top1_at_least": one.at_least}
@@ -78,8 +83,8 @@ def measure(
     if (of_test >= 0).any():
         values["propagate_top1"] = on_test(result)
         answered = np.flatnonzero(of_train >= 0)
-        if len(rows) <= len(answered) <= DRAWN_MOST:
-            draws = [answered[drawn(len(answered), len(rows), seed, i)] for i in range(DRAWS)]
+        if 0 < size <= len(answered) <= DRAWN_MOST:
+            draws = [answered[drawn(len(answered), size, seed, i)] for i in range(DRAWS)]
             tops = [on_test(result_of(draw, of_train[draw], len(names))) for draw in draws]
             values["random_propagate_top1_mean"] = float(np.mean(tops))
             values["random_propagate_top1_std"] = float(np.std(tops, ddof=1))

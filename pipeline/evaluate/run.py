@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.artifacts.confirmed import read_confirmed
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.neighbours import Neighbours
@@ -42,8 +43,10 @@ def evaluate(
     parents = parents_in(answers, given)
     with write_log(out.parent, "evaluate", {"images": len(test.keys)}):
         split = predict_split(net, manifest, index, "test", parents, block.batch_size, reading)
-        measured = metrics.gather(split, given, answers, classes_without_label, train, test, block, params.seed)
-        tables = train, test, Neighbours.read(graph, len(train.keys)), given, answers
+        confirmed = read_confirmed(labels.parent)
+        of_run = classes_without_label, train, test, block, params.seed
+        measured = metrics.gather(split, given, answers, *of_run, confirmed)
+        tables = train, test, Neighbours.read(graph, len(train.keys)), given, answers, confirmed
         propagated, shares, without = measure(*tables, spreading, device, params.seed)
     guessed = model / "pseudo_labels.csv"
     checked = metrics.of_audit(Labels.read(audit), PseudoLabels.read(guessed) if guessed.is_file() else None)

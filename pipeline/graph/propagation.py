@@ -78,27 +78,36 @@ def propagate(
     num_classes: int,
     params: PropagateParams,
     known: Float[ndarray, " k"] | None = None,
+    asked: Bool[ndarray, " m"] | None = None,
 ) -> Propagation:
     """Carries the labels to all images. `known` are the class shares of a CSV, where `params.prior` names one.
 
-    What has to be chosen, the labels choose, each of them left out in turn: the share of spreading and, by the estimate
-    of accuracy, the temperature.
+    What has to be chosen, the labels choose that were `asked` for (None: all), as if there were no others, each of them
+    left out in turn: the share of spreading and, by the estimate of accuracy, the temperature. Labels that were
+    confirmed where the graph was sure would make it look better than it is: those that were asked for are then found
+    too well, and what is hard is all that is left.
     """
     device = affinity.matrix.device
     at, of = torch.from_numpy(rows).to(device), torch.from_numpy(labels).to(device)
     prior = class_shares(params.prior, labels, masses(x, rows), num_classes, known)
     scores = sinkhorn(spread(affinity, at, of, num_classes, params.alpha), torch.from_numpy(prior).to(device))
-    said = leave_out(x, affinity, rows, labels, scores.scale.cpu().numpy(), params.alpha)
     if params.readout == "linear":
         weight, bias = probe.fit_soft(x, scores)
     else:
         weight, bias = probe.fit(x[rows], labels, num_classes)
-    share = {"auto": mixing_share(said), "neighbours": 1.0, "linear": 0.0}[params.readout]
+    told = None if asked is None or asked.all() or not asked.any() else np.flatnonzero(asked)
+    if told is not None:
+        alone = propagate(x, affinity, rows[told], labels[told], num_classes, params, known)
+        said, share = replace(alone.left_out, place=told[alone.left_out.place]), alone.share
+    else:
+        said = leave_out(x, affinity, rows, labels, scores.scale.cpu().numpy(), params.alpha)
+        share = {"auto": mixing_share(said), "neighbours": 1.0, "linear": 0.0}[params.readout]
     reached, unknown = (scores.share.sum(1) > 0).cpu().numpy(), Estimate(0.0, 0.0, 1.0, 0.0)
     first = Propagation(scores, weight, bias, params.readout, share, 1.0, reached, prior, said, unknown)
-    p, agree = (
-        first.mixture(x, said.rows),
-        scores.dense(said.rows).argmax(axis=1) == first.probed(x[said.rows]).argmax(axis=1),
-    )
-    estimate = accuracy(said, share, p, agree)
+    p = first.mixture(x, said.rows)
+    if told is not None:
+        estimate = alone.estimate
+    else:
+        agree = scores.dense(said.rows).argmax(axis=1) == first.probed(x[said.rows]).argmax(axis=1)
+        estimate = accuracy(said, share, p, agree)
     return replace(first, temperature=matching_temperature(p, estimate.top1), estimate=estimate)

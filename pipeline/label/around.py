@@ -28,5 +28,6 @@ class Around:
     known: Mapping[str, str]
 
 
-# Of these picks by these labels, without a guess of some images, such as those of an audit.
-LookAround = Callable[[Index, Sequence[str], Labels, Collection[str]], Around]
+# Of these picks by these labels, without a guess of some images, such as those of an audit. The last ones are labels
+# that were confirmed many at once.
+LookAround = Callable[[Index, Sequence[str], Labels, Collection[str], Collection[str]], Around]

@@ -1,7 +1,7 @@
 """How a label was given and how long it took, where the page that a person used has measured it."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -9,6 +9,7 @@ from statistics import median
 from pipeline.base.files import read_csv
 
 CONFIRMED = "confirmed"  # one of many at once; the others are typed, key and guess
+LED = (CONFIRMED, "guess")  # the person saw what the labels so far say: of no use to measure with
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def read_effort(file: Path) -> dict[str, Effort]:
     return {row["key"]: Effort(row["how"], _seconds(row.get("seconds", ""))) for row in tables if row["how"]}
 
 
-def log_effort(effort: dict[str, Effort], labelled: Collection[str]) -> None:
+def log_effort(effort: Mapping[str, Effort], labelled: Collection[str]) -> None:
     """Logs how many of the labelled images were confirmed, and the usual seconds a label."""
     of_labels = [effort[key] for key in labelled if key in effort]
     measured = [one.seconds for one in of_labels if one.seconds is not None]

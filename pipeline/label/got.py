@@ -26,6 +26,7 @@ class Got:
     checked: Labels
     written: Labels
     others: Collection[str] = field(default_factory=set)
+    confirmed: Collection[str] = field(default_factory=set)  # many at once, by a person
 
     @classmethod
     def of_answers(cls, wanted: Wanted, answers: Labels, where: Path) -> "Got":
@@ -46,13 +47,14 @@ class Got:
         classes: Classes,
         levels: Sequence[str],
         sources: Sources,
+        confirmed: Collection[str],
     ) -> "Got":
         """The labels of a person's file, and the answers that some images have; `earlier` are those of other rounds."""
         written = read_written(file, index, classes, levels, sources)
         labels = with_answers(without_marks(written), written, answers, wanted, index.key)
         checked, labels = audit_labels(wanted.audit, labels), labels.less(wanted.audit).completed(file)
         others = {key for key in labels.rows if key not in earlier.rows} - {*wanted.keys}
-        return cls(wanted, labels, checked, written, others)
+        return cls(wanted, labels, checked, written, others, confirmed)
 
     @cached_property
     def why(self) -> Mapping[str, str]:
@@ -81,8 +83,11 @@ class Got:
         return joined(earlier, self.labels.less({*self.labels.rows} - {*self.others} - {*self.wanted.keys}))
 
     def enough(self) -> bool:
-        """Whether to go on without the labels of the picks in `why`, the others being there."""
-        return enough(self.why, len(self.wanted.keys), len(self.others))
+        """Whether to go on without the labels of the picks in `why`, the others being there.
+
+        Those that were confirmed many at once do not count: they tell less, and there may be hundreds.
+        """
+        return enough(self.why, len(self.wanted.keys), len({*self.others} - {*self.confirmed}))
 
     def audit_enough(self) -> bool:
         """Whether to go on without the labels of the audit that are not there."""

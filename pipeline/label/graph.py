@@ -28,14 +28,21 @@ class Graph:
     def of(cls, params: Params, embed: Path, graph: Path) -> "Graph":
         return cls(embed, graph, params.block("train.propagate", PropagateParams))
 
-    def around(self, index: Index, picks: Sequence[str], labels: Labels, never: Collection[str]) -> Around:
+    def around(
+        self,
+        index: Index,
+        picks: Sequence[str],
+        labels: Labels,
+        never: Collection[str],
+        confirmed: Collection[str],
+    ) -> Around:
         """Raises ArtifactError where the folders are not of these training images."""
         train = Embeddings.of(self.embed / "train", index.key)
         neighbours = Neighbours.read(self.graph, len(train.keys))
         device = Device.choose("fp32").device
         rows = index.rows_of(picks, "picks.csv")
         return Around(
-            guess(train.vectors, neighbours, train.keys, labels, picks, never, self.params, device),
+            guess(train.vectors, neighbours, train.keys, labels, picks, never, confirmed, self.params, device),
             [[train.keys[row] for row in nearest] for nearest in beside(neighbours, rows)],
             alike(train.vectors[rows]),
             {key: names[0] for key, names in labels.rows.items() if names[0]},

@@ -26,6 +26,7 @@ def guess(
     labels: Labels,
     picks: Sequence[str],
     never: Collection[str],
+    confirmed: Collection[str],
     params: PropagateParams,
     device: torch.device,
 ) -> Guesses:
@@ -43,7 +44,8 @@ def guess(
     rows = np.array(sorted(row_of[key] for key in named))
     of = np.array([number[named[keys[row]]] for row in rows])
     shares = read_shares(params.prior, classes)
-    result = propagate(x, Affinity.of(neighbours, device), rows, of, len(classes), params, shares)
+    told = np.array([keys[row] not in confirmed for row in rows.tolist()], bool)
+    result = propagate(x, Affinity.of(neighbours, device), rows, of, len(classes), params, shares, told)
     numbers, p = (part[:, 0] for part in result.best(x))
     found = {keys[row]: pair for row, pair in _left_out(result, rows, classes).items()}
     asked = [key for key in picks if key not in never and key not in named]
@@ -61,5 +63,6 @@ def guess(
 
 def _left_out(result: Propagation, rows: ndarray, classes: Sequence[str]) -> dict[int, tuple[str, float]]:
     """What the other labels say of each labelled row that was left out."""
-    at, p = rows[result.left_out.place], result.without_own()
-    return {int(row): (classes[one.argmax()], float(one.max())) for row, one in zip(at, p, strict=True)}
+    out, p = result.left_out, result.without_own()
+    at = zip(rows[out.place].tolist(), p, out.found.tolist(), strict=True)
+    return {row: (classes[one.argmax()], float(one.max())) for row, one, found in at if found}

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from pipeline.artifacts.audit import audit_keys
 from pipeline.artifacts.class_names import alike
+from pipeline.artifacts.confirmed import FILE, write_confirmed
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.rounds import next_number
@@ -23,7 +24,7 @@ from pipeline.base.params import Block
 from pipeline.label.around import LookAround
 from pipeline.label.audit import log_audit
 from pipeline.label.earlier import of_rounds
-from pipeline.label.effort import log_effort, read_effort
+from pipeline.label.effort import CONFIRMED, LED, Effort, log_effort, read_effort
 from pipeline.label.got import Got
 from pipeline.label.marks import MARKS, log_missing
 from pipeline.label.page import Album, asking, shown
@@ -106,9 +107,12 @@ def label(
     if isinstance(source, FileParams):
         levels = levels_to_ask(levels, classes, max(levels_of_picks, default=0) + 1, ingest / "classes.json")
     earlier, known = of_rounds(rounds, index, sources, levels, classes)
-    wanted = Wanted(picks, levels_of_picks, audit_keys(index.key, {*picks, *earlier.rows}, params.audit))
+    spent = read_effort(Path(source.path)) if isinstance(source, FileParams) else {}
+    led = {key for key, effort in spent.items() if effort.how in LED}
+    wanted = Wanted(picks, levels_of_picks, audit_keys(index.key, {*picks, *earlier.rows, *led}, params.audit))
+    confirmed = {key for key, effort in spent.items() if effort.how == CONFIRMED} - {*picks}
     if isinstance(source, FileParams):
-        got = Got.of_person(Path(source.path), wanted, answers, earlier, index, known, levels, sources)
+        got = Got.of_person(Path(source.path), wanted, answers, earlier, index, known, levels, sources, confirmed)
     else:
         got = Got.of_answers(wanted, answers, ingest / "answers.csv")
     everything = got.with_earlier(earlier).completed(out / "labels.csv")
@@ -118,23 +122,25 @@ def label(
         skipped = Skipped.read(rounds)
         replaced = max(skipped.round, default=-1) >= next_number(rounds)
         goes_on = goes_on and got.audit_enough() and (all(got.why.values()) or not replaced)
-        around = look_around(index, picks, everything, {*wanted.audit, *got.marked, *skipped.keys})
-        page = asking(wanted, album, known, filled, read_effort(Path(source.path)), around)
+        never = {*wanted.audit, *got.marked, *skipped.keys}
+        around = look_around(index, picks, everything, never, confirmed)
+        page = asking(wanted, album, known, filled, spent, around)
     else:
         page = shown(got.wanted, album, filled)
-    with whole_folder(out, spare=("labels.csv", "audit.csv")) as part:
+    with whole_folder(out, spare=("labels.csv", "audit.csv", FILE)) as part:
         (part / "page.html").write_text(page, encoding="utf-8")
         write_missing(part / "missing.csv", got.why)
         if goes_on:
             everything.write(part / "labels.csv")
             got.checked.write(part / "audit.csv")
+            write_confirmed(part, confirmed & {*everything.rows})
     if isinstance(source, FileParams):
         file, keys = Path(source.path), [key for key, _ in wanted.asked]
         reason = offer_template(file.with_name(TEMPLATE), keys, sources, filled, answers)
         if not goes_on:
             missing = {**got.why, **got.not_audited}
             refuse_missing(file, wanted, missing, filled, reason, select / "picks.csv", out / "page.html")
-        _log_person(got, file, sources)
+        _log_person(got, spent, file, sources)
         log_classes(everything, classes, got.checked)
     if got.wanted.audit:
         log_audit(len(got.wanted.audit), got.not_audited)
@@ -144,13 +150,13 @@ def label(
     return labelled
 
 
-def _log_person(got: Got, file: Path, sources: Sources) -> None:
+def _log_person(got: Got, spent: Mapping[str, Effort], file: Path, sources: Sources) -> None:
     """Logs what a person's file has and lacks."""
     if got.others:
         log.info("label: %d labels of images that are no picks count too", len(got.others))
     if got.why:
         log_missing(got.why, len(got.wanted.keys), file.name, sources)
-    log_effort(read_effort(file), got.labels.rows)
+    log_effort(spent, got.labels.rows)
 
 
 def _warn_of_parents(labels: Labels, depth: int) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.artifacts.skipped import NOT_USABLE, SKIPPED
 from pipeline.evaluate import metrics as of
-from pipeline.evaluate.headline import Kind
+from pipeline.evaluate.headline import Kind, told_from
 from pipeline.graph.estimate import FEW
 from pipeline.report.plots import percent
 
@@ -52,7 +52,7 @@ def steps(
     words = "More labels: keep these, and choose the next images to label."
     if unreached:
         words = f"{len(unreached)} classes have no label. Keep these labels, and choose the next images to label."
-    elif metrics["n_labels"] >= FEW:
+    elif told_from(metrics) >= FEW:
         words += (
             f" With {MORE} more about {percent(metrics[f'forecast_{MORE}_top1'], 0)} would be right, by an estimate."
         )

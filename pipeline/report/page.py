@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluate import accuracy
-from pipeline.evaluate.headline import kind_of
+from pipeline.evaluate.headline import kind_of, told_from
 from pipeline.evaluate.metrics import absent, finest
 from pipeline.graph.estimate import FEW
 from pipeline.report import advice, names, plots, tables
@@ -89,7 +89,7 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int, l
             pictures=pictures,
             seed=seed,
             m=run.metrics,
-            few=run.metrics["n_labels"] < FEW,
+            few=told_from(run.metrics) < FEW,
             kind=kind,
             tested=tested(run.metrics),
             label=label,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pipeline.artifacts.confirmed import FILE, read_confirmed
 from pipeline.artifacts.labels import Classes, Labels
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.train.match import match
@@ -18,6 +19,7 @@ class Inputs:
     index: Index
     targets: Targets
     labels: Path  # the file
+    confirmed: frozenset[str]  # images whose labels were confirmed many at once
     files: tuple[Path, ...]  # what was read
 
     @classmethod
@@ -26,4 +28,6 @@ class Inputs:
         manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet", "train")
         classes = Classes.read(ingest / "classes.json")
         targets = match(Labels.read(labels), classes, partial(index.rows_of, where="labels.csv"))
-        return cls(manifest, index, targets, labels, (ingest / "manifest.json", ingest / "index.parquet", labels))
+        files = [ingest / "manifest.json", ingest / "index.parquet", labels]
+        files += filter(Path.is_file, [labels.with_name(FILE)])
+        return cls(manifest, index, targets, labels, read_confirmed(labels.parent), tuple(files))

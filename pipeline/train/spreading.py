@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from numpy import ndarray
 
 from pipeline.artifacts.embeddings import Embeddings
@@ -29,6 +30,7 @@ class Spreading:
     neighbours: Neighbours
     params: PropagateParams
     shares: Float[ndarray, " k"] | None  # of the classes, where a CSV has them
+    confirmed: Int64[ndarray, " c"]  # rows of the images whose labels were confirmed many at once
     files: list[Path]  # what was read
 
     @classmethod
@@ -39,13 +41,15 @@ class Spreading:
         shares = read_shares(block.prior, given.targets.classes)
         files = [embed / "train/vectors.npy", graph / "rows.npy", graph / "sq_dist.npy"]
         files += [] if shares is None else [Path(block.prior)]
-        return cls(train.vectors, neighbours, block, shares, files)
+        confirmed = np.array([row for row, key in enumerate(train.keys) if key in given.confirmed], np.int64)
+        return cls(train.vectors, neighbours, block, shares, confirmed, files)
 
     def spread(self, targets: Targets, device: torch.device) -> Propagation:
         """The labels of the finest level, carried to all images."""
         targets, affinity = targets.finest(), Affinity.of(self.neighbours, device)
         rows, labels = targets.rows.numpy(), targets.labels[:, 0].numpy()
-        return propagate(self.x, affinity, rows, labels, len(targets.classes), self.params, self.shares)
+        asked = ~np.isin(rows, self.confirmed)
+        return propagate(self.x, affinity, rows, labels, len(targets.classes), self.params, self.shares, asked)
 
     def targets(self, targets: Targets, device: torch.device) -> "GraphTargets":
         """The same as soft targets, on the device. Of several processes the first spreads, and all get its result."""

@@ -67,6 +67,18 @@ def test_labels_alone_in_their_class_cannot_be_found():
     assert said.found.tolist() == [True, False, False, True]
 
 
+def test_of_labels_that_were_not_asked_for_nothing_is_estimated():
+    x, y = clouds()
+    rows, labels = np.arange(0, 120, 2), y[::2].astype(np.int64)
+    asked = np.arange(60) % 3 > 0
+    all_told = propagate(x, affinity(x), rows, labels, 3, PARAMS)
+    told = propagate(x, affinity(x), rows, labels, 3, PARAMS, None, asked)
+    assert all_told.left_out.place.tolist() == list(range(60))
+    assert told.left_out.place.tolist() == np.flatnonzero(asked).tolist()
+    assert len(told.of_left_out()[0]) == 40
+    assert torch.equal(told.scores.share, all_told.scores.share)  # they are learnt from alike
+
+
 def test_the_probe_is_a_logistic_regression_of_two_classes_too():
     x, y = clouds()
     for classes in (3, 2):

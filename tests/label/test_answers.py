@@ -13,7 +13,7 @@ BELOW = "params.yaml: label.coarse_budget: expected a number of picks or a list 
 
 def test_answers_are_looked_up_for_the_picks_alone():
     assert labels() == ("key,label\nkey1,cat\nkey3,ant & bee\nkey4,cat\n", "answers: 3 labels\n")
-    names = ["audit.csv", "labels.csv", "missing.csv", "page.html"]
+    names = ["audit.csv", "confirmed.csv", "labels.csv", "missing.csv", "page.html"]
     assert sorted(p.name for p in Path("data/label").iterdir()) == names
     assert not FILE.parent.exists()
     before = page()

@@ -97,3 +97,15 @@ def test_answers_that_came_with_the_images_do_too():
     assert len(rows) == 2
     assert not {*rows} & {*PICKS}
     assert FILE.exists() is False
+
+
+def test_images_whose_label_was_given_under_a_guess_measure_nothing():
+    nothing_known()
+    refusal(*TWO)
+    audit = [card["key"] for card in on_page()["cards"] if card["audit"]]
+    others = "".join(f"{key},dog,key\n" for key in KEYS[:6] if key != audit[0])
+    for how, stays in (("key", True), ("guess", False), ("confirmed", False)):
+        labelled(f"key,label,how\n{others}{audit[0]},cat,{how}\n")
+        labels(*TWO)
+        assert (audit[0] in Labels.read(AUDIT).rows) == stays
+        assert (audit[0] in Labels.read(Path("data/label/labels.csv")).rows) != stays

@@ -89,11 +89,11 @@ def test_labels_so_far_give_guesses_and_those_that_are_no_picks_stay_in_the_file
     nothing_known()
     assert all(card["guess"] is None for card in asked("key,label\n"))
     assert all(card["guess"] is None for card in asked("key,label\nkey0,cat\n"))  # a single class: nothing to tell
-    cards = asked("key,label,how,seconds\nkey0,cat,confirmed,0.4\nkey5,dog,key,\n")
+    cards = asked("key,label,how,seconds\nkey0,cat,typed,0.4\nkey5,dog,key,\n")
     assert [(card["key"], card["guess"][0]) for card in cards] == [("key4", "dog"), ("key1", "cat"), ("key3", "dog")]
     assert all(0.5 < card["guess"][1] <= 1 for card in cards)
     others = {one["key"]: (one["values"]["label"], one["how"], one["seconds"]) for one in on_page()["others"]}
-    assert others == {"key0": ("cat", "confirmed", 0.4), "key5": ("dog", "key", None)}
+    assert others == {"key0": ("cat", "typed", 0.4), "key5": ("dog", "key", None)}
 
 
 def test_what_many_are_confirmed_from_is_neither_picked_nor_labelled_nor_marked():

@@ -270,3 +270,14 @@ def test_labels_of_images_that_are_no_picks_count_too(caplog):
     assert labels(*FROM_FILE)[0] == "key,label\nkey0,cat\nkey1,cat\nkey2,dog\n"
     assert "label: 2 labels of images that are no picks count too" in caplog.messages
     assert "label: 2 of 3 picks have no label (2 not in labels.csv)" in caplog.messages
+
+
+def test_labels_confirmed_many_at_once_stand_for_no_pick():
+    """They are learnt from, and listed apart, as nothing is to be estimated from them."""
+    nothing_known()
+    confirmed = "".join(f"{key},cat,confirmed\n" for key in KEYS[:6] if key not in PICKS)
+    labelled(f"key,label,how\n{confirmed}")
+    assert "got none for 3 of them" in refusal(*FROM_FILE)
+    labelled(f"key,label,how\n{confirmed}{PICKS[0]},dog,key\n{PICKS[1]},dog,confirmed\n")
+    assert labels(*FROM_FILE)[0].count("cat") == 3
+    assert Path("data/label/confirmed.csv").read_text() == "key\nkey0\nkey2\nkey5\n"

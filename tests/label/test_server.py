@@ -90,14 +90,14 @@ def test_each_label_is_in_the_file_at_once_and_outlives_kill():
     with served() as (url, process):
         assert ask(url)[1].startswith(b"<!doctype html>")
         assert say(url, {"key": PICKS[0], "label": "cat", **SAID}) == {"said": 1}
-        say(url, {"key": PICKS[2], "label": "[skip]", **SAID}, {"key": "key0", "label": "dog", "how": "confirmed"})
+        say(url, {"key": PICKS[2], "label": "[skip]", **SAID}, {"key": "key0", "label": "dog", "how": "typed"})
         process.send_signal(signal.SIGKILL)
     header, rows = read_csv(FILE, ())
     assert header == ["rank", "key", "path", "picture", "label", "how", "seconds"]
     assert [[row[0], row[1], *row[4:]] for row in rows] == [
         ["0", "key4", "cat", "key", "1.2"],
         ["2", "key3", "[skip]", "key", "1.2"],
-        ["", "key0", "dog", "confirmed", ""],  # no pick
+        ["", "key0", "dog", "typed", ""],  # no pick
     ]
     with served() as (url, _):
         assert json.loads(ask(f"{url}labels")[1])["rows"]["key4"] == {"label": "cat", "how": "key", "seconds": "1.2"}

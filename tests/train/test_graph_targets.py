@@ -40,7 +40,7 @@ guessing = pytest.mark.parametrize("name", GUESSING)
 @cache
 def spreading():
     x = unit(PIXELS.flatten(1).numpy().astype(np.float32))
-    return Spreading(x, nearest_others(x, 6, SEARCH)[0], PARAMS, None, [])
+    return Spreading(x, nearest_others(x, 6, SEARCH)[0], PARAMS, None, np.array([], np.int64), [])
 
 
 def told(**changes):
@@ -85,7 +85,7 @@ def test_of_many_classes_the_highest_are_kept_and_of_images_without_a_path_to_a_
     rows = np.stack([(place + step) % 100 for step in (1, -1)], axis=1)
     rows = np.concatenate([rows, rows + 100]).astype(np.int32)
     x = unit(np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32))
-    rings = Spreading(x, Neighbours(rows, np.ones((200, 2), np.float32)), PARAMS, None, [])
+    rings = Spreading(x, Neighbours(rows, np.ones((200, 2), np.float32)), PARAMS, None, np.array([], np.int64), [])
     of = Targets({"label": [str(i) for i in range(30)]}, torch.arange(90), torch.arange(90)[:, None] % 30)
     result, targets = rings.spread(of, CPU.device), rings.targets(of, CPU.device)
     p = tempered(result.mixture(x, slice(None)), result.temperature)
