@@ -33,15 +33,24 @@ class LabelFile:
         """What each image has at the levels, and how that was given, by key."""
         return {key: {name: row.get(name, "") for name in (*self.levels, *ABOUT)} for key, row in self._read().items()}
 
-    def change(self, changes: object) -> int:
-        """Writes what was said of some images; gives how many have something said of them.
+    def change(self, changes: object) -> tuple[int, dict[str, str]]:
+        """Writes what was said of some images; how many have something said of them, and by key what is refused, why.
 
-        Each change is a mapping with `key`, names at some of the levels ("" takes one back), `how` and `seconds`. One
-        that is none of these is a SourceError, and nothing is written.
+        Each change is a mapping with `key`, names at some of the levels ("" takes one back), `how` and `seconds`. What
+        is refused keeps no other change from being written. What is no list of these is a SourceError, and nothing is
+        written.
         """
         if not isinstance(changes, list):
             raise SourceError(f"rows: expected a list, got {type(changes).__name__}")
-        checked = [self._checked(change) for change in changes]
+        checked, refused = [], {}
+        for change in changes:
+            key = change.get("key") if isinstance(change, dict) else None
+            if not isinstance(key, str):
+                raise SourceError(f"rows: expected a key in each, got {str(change)[:LONGEST]}")
+            try:
+                checked.append((key, self._cells(key, change)))
+            except SourceError as error:
+                refused[key[:LONGEST]] = str(error)
         rows = self._read()
         path, picture = self.sources.path, self.sources.picture
         for key, cells in checked:
@@ -56,7 +65,7 @@ class LabelFile:
             row = {**said[key], "rank": rank.get(key, ""), "key": key, "path": path.get(key, "")}
             lines.append([row.get(name, "") for name in header])
         write_csv(self.path, header, lines)
-        return len(said)
+        return len(said), refused
 
     def _read(self) -> dict[str, dict[str, str]]:
         if not self.path.exists():
@@ -66,20 +75,19 @@ class LabelFile:
         rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
         return {key: {**row, "label": label} for key, label, row in zip(keys, labels, rows, strict=True)}
 
-    def _checked(self, change: Any) -> tuple[str, Mapping[str, str]]:
-        key = change.get("key") if isinstance(change, dict) else None
-        if not isinstance(key, str) or key not in self.sources.path:
-            raise SourceError(f"key {str(key)[:LONGEST]}: expected the key of a training image, got none")
+    def _cells(self, key: str, change: Mapping[str, Any]) -> Mapping[str, str]:
+        if key not in self.sources.path:
+            raise SourceError("it is no training image")
         cells = {}
         for name, value in change.items():
             if name in self.levels or name == "how":
                 if not isinstance(value, str) or len(value) > LONGEST:
-                    raise SourceError(f"key {key}: {name}: expected a text of at most {LONGEST} letters")
+                    raise SourceError(f"{name}: expected a text of at most {LONGEST} letters")
                 cells[name] = value
             elif name == "seconds":
                 if type(value) not in (int, float) or not 0 <= value < math.inf:
-                    raise SourceError(f"key {key}: seconds: expected a number of at least 0, got {str(value)[:20]}")
+                    raise SourceError(f"seconds: expected a number of at least 0, got {str(value)[:20]}")
                 cells[name] = f"{value:.1f}"
             elif name != "key":
-                raise SourceError(f"key {key}: expected {', '.join((*self.levels, *ABOUT))}, got {name[:LONGEST]}")
-        return key, cells
+                raise SourceError(f"expected {', '.join((*self.levels, *ABOUT))}, got {name[:LONGEST]}")
+        return cells

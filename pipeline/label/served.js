@@ -14,6 +14,7 @@ async function ask(what, body) {
 const unsaved = []; // rows in the order in which they were given
 let sending = false;
 function post(items) {
+  $("untaken").textContent = "";
   for (const item of items) unsaved.push({ key: item.key, ...item.values, how: item.how, seconds: item.seconds || 0 });
   tellUnsaved("");
   if (!sending) send();
@@ -26,9 +27,10 @@ async function send() {
   while (unsaved.length) {
     const rows = unsaved.slice();
     try {
-      await ask("labels", { rows });
+      const { refused } = await ask("labels", { rows });
       unsaved.splice(0, rows.length);
       tellUnsaved("");
+      if (refused.length) $("untaken").textContent = "not taken: " + refused.map(({ key, error }) => (of.get(key)?.path || key) + " (" + error + ")").join(", ");
     } catch (error) {
       tellUnsaved(error.message);
       await wait();

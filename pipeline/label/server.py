@@ -114,7 +114,8 @@ class Pages:
             sent = await request.json()
         except ValueError as error:
             raise _refused(400, f"expected JSON, got: {error}") from error
-        return web.json_response({"said": self.labels.change(sent.get("rows") if isinstance(sent, dict) else sent)})
+        said, why = self.labels.change(sent.get("rows") if isinstance(sent, dict) else sent)
+        return web.json_response({"said": said, "refused": [{"key": key, "error": why[key]} for key in why]})
 
     async def finish(self, _: web.Request) -> web.Response:
         self.chain.start()

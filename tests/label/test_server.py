@@ -89,7 +89,7 @@ def _asked():
 def test_each_label_is_in_the_file_at_once_and_outlives_kill():
     with served() as (url, process):
         assert ask(url)[1].startswith(b"<!doctype html>")
-        assert say(url, {"key": PICKS[0], "label": "cat", **SAID}) == {"said": 1}
+        assert say(url, {"key": PICKS[0], "label": "cat", **SAID}) == {"said": 1, "refused": []}
         say(url, {"key": PICKS[2], "label": "[skip]", **SAID}, {"key": "key0", "label": "dog", "how": "typed"})
         process.send_signal(signal.SIGKILL)
     header, rows = read_csv(FILE, ())
@@ -131,18 +131,20 @@ def test_coarse_levels_are_saved_too():
     assert [row[4:6] for row in rows] == [["cat", "pet"], ["", "insect"]]
 
 
-KEY = "expected the key of a training image"
 NO_CHANGES = [
     ("cat", "rows: expected a list, got str"),
-    (["cat"], f"key None: {KEY}"),
-    ([{"key": "key7", "label": "cat"}], f"key key7: {KEY}"),  # a test image
-    ([{"key": "../x", "label": "cat"}], f"key ../x: {KEY}"),
-    ([{"key": "key1", "label": 3}], "key key1: label: expected a text"),
-    ([{"key": "key1", "label": "x" * 201}], "key key1: label: expected a text of at most 200"),
-    ([{"key": "key1", "split": "test"}], "key key1: expected label, how, seconds, got split"),
-    ([{"key": "key1", "label": "cat", "seconds": -1}], "key key1: seconds: expected a number"),
-    ([{"key": "key1", "label": "cat", "seconds": True}], "key key1: seconds: expected a number"),
-    ([{"key": "key4", "label": "dog"}, {"key": "key1", "label": None}], "key key1: label: expected a text"),
+    (["cat"], "rows: expected a key in each, got cat"),
+    ([{"key": "key4", "label": "dog"}, {"label": "cat"}], "rows: expected a key in each, got {'label'"),
+]
+NO_LABELS = [
+    ({"key": "key7", "label": "cat"}, "it is no training image"),  # a test image
+    ({"key": "../x", "label": "cat"}, "it is no training image"),
+    ({"key": "key1", "label": 3}, "label: expected a text"),
+    ({"key": "key1", "label": "x" * 201}, "label: expected a text of at most 200"),
+    ({"key": "key1", "split": "test"}, "expected label, how, seconds, got split"),
+    ({"key": "key1", "label": "cat", "seconds": -1}, "seconds: expected a number"),
+    ({"key": "key1", "label": "cat", "seconds": True}, "seconds: expected a number"),
+    ({"key": "key1", "label": None}, "label: expected a text"),
 ]
 
 
@@ -154,6 +156,11 @@ def test_what_is_no_label_is_refused_and_nothing_of_it_written():
             assert (status, json.loads(answer).get("error", "")[: len(says)]) == (400, says)
         assert ask(f"{url}labels", b"{nothing")[0] == 400
         assert not FILE.exists()
+        for number, (row, says) in enumerate(NO_LABELS, start=1):  # each beside one that is a label
+            answer = say(url, row, {"key": "key4", "label": f"dog {number}"})
+            assert [one["key"] for one in answer["refused"]] == [row["key"]]
+            assert answer["refused"][0]["error"].startswith(says)
+            assert [line[1:5:3] for line in read_csv(FILE, ())[1]] == [["key4", f"dog {number}"]]
 
 
 @pytest.mark.usefixtures("_asked")

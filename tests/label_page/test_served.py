@@ -75,6 +75,22 @@ def test_what_is_not_saved_yet_is_said_and_tried_again(browser):
         assert process.poll() is None
 
 
+def test_what_is_refused_is_said_and_keeps_no_label_from_the_file(browser):
+    keys = train_keys()
+    pick(keys[:6])
+    make()
+    with served() as (url, _), asked(browser, url) as page:
+        page.evaluate("change([{ key: 'gone', values: { label: 'cat' }, how: 'key' }])")
+        Person(page).press("1")
+        wait_until(lambda: FILE.is_file() and page.inner_text("#unsaved") == "")
+        assert [*rows()] == keys[:1]
+        Person(page).press("1")
+        page.evaluate("change([{ key: 'gone', values: { label: 'cat' }, how: 'key' }])")
+        wait_until(lambda: page.inner_text("#untaken") == "not taken: gone (it is no training image)")
+        Person(page).press("1")
+        assert page.inner_text("#untaken") == ""
+
+
 CHAIN = """stages:
   report:
     cmd: mkdir -p data/report && cp data/annotations/labels.csv data/report/index.html
