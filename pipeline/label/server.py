@@ -10,7 +10,7 @@ import re
 import secrets
 import sys
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,14 +72,37 @@ class Chain:
 
 
 @dataclass(frozen=True)
+class Images:
+    """The images of a run, as its files were when they were read."""
+
+    labels: LabelFile
+    picture: Callable[[str], str]  # the data URI of a large picture of an image, by key
+
+    @classmethod
+    def read(cls, ingest: Path, select: Path, params: LabelParams, file: Path, reading: Reading) -> "Images":
+        picks, manifest = Selection.read(select / "picks.csv").keys, Manifest.read(ingest / "manifest.json")
+        index, classes = Index.read(ingest / "index.parquet", "train"), Classes.read(ingest / "classes.json")
+        depth = max(params.levels(len(picks)), default=0) + 1
+        levels = levels_to_ask(Labels.read(ingest / "answers.csv").levels, classes, depth, ingest / "classes.json")
+        sources = Sources.read(ingest / "sources.csv")
+        of_training = Sources({key: sources.path.get(key, "") for key in index.key}, sources.picture)
+
+        def picture(key: str) -> str:
+            return pictures(manifest, index, [key], WHOLE, reading)[key].uri
+
+        return cls(LabelFile(file, levels, of_training, picks), picture)
+
+
+@dataclass
 class Pages:
     """What the server answers with, below `/TOKEN/`."""
 
     page: Path  # of the label stage
     report: Path  # folder of the report
-    labels: LabelFile
-    picture: Callable[[str], str]  # the data URI of a large picture of an image, by key
+    files: Sequence[Path]  # those of which a new one makes `read` give other images
+    read: Callable[[], Images]
     chain: Chain = field(default_factory=Chain)
+    _read: tuple[Sequence[int], Images] | None = None
 
     @classmethod
     def of(
@@ -89,32 +112,33 @@ class Pages:
         page = label / "page.html"
         if not page.is_file():
             raise ArtifactError(f"{page}: expected the page that `dvc repro` makes, found none; run it first")
-        picks, manifest = Selection.read(select / "picks.csv").keys, Manifest.read(ingest / "manifest.json")
-        index, classes = Index.read(ingest / "index.parquet", "train"), Classes.read(ingest / "classes.json")
-        depth = max(params.levels(len(picks)), default=0) + 1
-        levels = levels_to_ask(Labels.read(ingest / "answers.csv").levels, classes, depth, ingest / "classes.json")
-        sources = Sources.read(ingest / "sources.csv")
-        of_training = Sources({key: sources.path.get(key, "") for key in index.key}, sources.picture)
-        labels = LabelFile(file, levels, of_training, picks)
-        labels.rows()  # a file that is no table is refused now, not at the first label
+        files = ingest / "sources.csv", ingest / "index.parquet", select / "picks.csv"
+        pages = cls(page, report, files, lambda: Images.read(ingest, select, params, file, reading))
+        pages.images.labels.rows()  # a file that is no table is refused now, not at the first label
+        return pages
 
-        def picture(key: str) -> str:
-            return pictures(manifest, index, [key], WHOLE, reading)[key].uri
-
-        return cls(page, report, labels, picture)
+    @property
+    def images(self) -> Images:
+        """Those of now. While the chain makes the files anew, they are those of before."""
+        if self._read and not all(file.exists() for file in self.files):
+            return self._read[1]
+        changed = [file.stat().st_mtime_ns for file in self.files]
+        if not self._read or self._read[0] != changed:
+            self._read = changed, self.read()
+        return self._read[1]
 
     async def show(self, _: web.Request) -> web.Response:
         return web.Response(body=self.page.read_bytes(), content_type="text/html", charset="utf-8")
 
     async def saved(self, _: web.Request) -> web.Response:
-        return web.json_response({"rows": self.labels.rows()})
+        return web.json_response({"rows": self.images.labels.rows()})
 
     async def save(self, request: web.Request) -> web.Response:
         try:
             sent = await request.json()
         except ValueError as error:
             raise _refused(400, f"expected JSON, got: {error}") from error
-        said, why = self.labels.change(sent.get("rows") if isinstance(sent, dict) else sent)
+        said, why = self.images.labels.change(sent.get("rows") if isinstance(sent, dict) else sent)
         return web.json_response({"said": said, "refused": [{"key": key, "error": why[key]} for key in why]})
 
     async def finish(self, _: web.Request) -> web.Response:
@@ -127,9 +151,10 @@ class Pages:
 
     async def whole_picture(self, request: web.Request) -> web.Response:
         key = request.query.get("key", "")
-        if key not in self.labels.sources.path:
+        images = self.images
+        if key not in images.labels.sources.path:
             raise web.HTTPNotFound
-        kind, data = self.picture(key).removeprefix("data:").split(";base64,")
+        kind, data = images.picture(key).removeprefix("data:").split(";base64,")
         return web.Response(body=b64decode(data), content_type=kind)
 
     async def reported(self, request: web.Request) -> web.StreamResponse:

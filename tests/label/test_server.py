@@ -30,6 +30,7 @@ from tests.label.small_set import (
     labelled,
     labels,
     path_of,
+    pick,
     refusal,
     two_levels,
 )
@@ -216,6 +217,25 @@ def test_a_label_is_of_the_picture_that_was_shown_and_older_ones_stay_of_theirs(
     with served() as (url, _):
         say(url, {"key": "key1", "label": "dog", **SAID})
     assert [row[3:5] for row in read_csv(FILE, ())[1]] == [["old of key4", "cat"], ["new of key1", "dog"]]
+
+
+@pytest.mark.usefixtures("_asked")
+def test_a_page_that_was_made_anew_is_served_with_its_images():
+    with served() as (url, _):
+        say(url, {"key": "key1", "label": "dog"})
+        sources, picks = INGEST / "sources.csv", Path("data/select/picks.csv")
+        away = [file.rename(file.with_suffix(".away")) for file in (sources, picks)]  # as while the chain makes them
+        say(url, {"key": "key3", "label": "dog"})
+        for file in away:
+            file.unlink()
+        Sources({key: f"new/{key}" for key in KEYS}, {key: f"new of {key}" for key in KEYS}).write(sources)
+        pick("key5", "key3")
+        say(url, {"key": "key5", "label": "cat"})
+    assert [row[:5] for row in read_csv(FILE, ())[1]] == [
+        ["0", "key5", "new/key5", "new of key5", "cat"],
+        ["1", "key3", "new/key3", "", "dog"],
+        ["", "key1", "new/key1", "", "dog"],
+    ]
 
 
 @pytest.mark.usefixtures("_asked")
