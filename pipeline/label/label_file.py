@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.class_names import alike
 from pipeline.artifacts.labels import Sources
 from pipeline.base.errors import SourceError
 from pipeline.base.files import write_csv
 from pipeline.base.tables import Table
-from pipeline.label.person import COLUMNS
+from pipeline.label.person import COLUMNS, keys_by_path
 
 ABOUT = ("how", "seconds")  # how a label was given, and how long that took
 LONGEST = 200  # letters of a class name
@@ -62,7 +63,12 @@ class LabelFile:
         header = list(dict.fromkeys([*COLUMNS, *self.levels, *ABOUT, *others]))
         lines = []
         for key in sorted(said, key=lambda key: int(rank.get(key, len(rank)))):
-            row = {**said[key], "rank": rank.get(key, ""), "key": key, "path": path.get(key, "")}
+            row = {
+                **said[key],
+                "rank": rank.get(key, ""),
+                "key": key,
+                "path": path.get(key) or said[key].get("path", ""),
+            }
             lines.append([row.get(name, "") for name in header])
         write_csv(self.path, header, lines)
         return len(said), refused
@@ -71,9 +77,22 @@ class LabelFile:
         if not self.path.exists():
             return {}
         table = Table.read(self.path, ("key", "label"))
-        keys, labels = table.column("key") or [], table.column("label") or []
-        rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
-        return {key: {**row, "label": label} for key, label, row in zip(keys, labels, rows, strict=True)}
+        keys, paths = keys_by_path(table, self.sources), table.column("path") or [""] * len(table.rows)
+        # A column of another name that may hold paths stays as it is.
+        own = {table.place(name): name for name in ("key", *self.levels, "rank", "picture", *ABOUT)}
+        header = [own.get(at, "path" if name.lower() == "path" else name) for at, name in enumerate(table.header)]
+        rows: dict[str, dict[str, str]] = {}
+        for key, path, cells in zip(keys, paths, table.rows, strict=True):
+            row = {**dict(zip(header, cells, strict=True)), "path": path}
+            row.update({level: row.get(level, "").strip() for level in self.levels})
+            before = rows.setdefault(key, row)
+            differ = [name for name in self.levels if alike(before[name]) != alike(row[name])]
+            # Two keys may have become one number, of which only the paths tell that they were two.
+            differ += ["path"] if key not in self.sources.path and before["path"] != path else []
+            for name in differ[:1]:
+                both = f"{before[name]!r} and {row[name]!r}"
+                raise SourceError(f"{self.path}: key {key}: expected one {name}, got {both}")
+        return rows
 
     def _cells(self, key: str, change: Mapping[str, Any]) -> Mapping[str, str]:
         if key not in self.sources.path:

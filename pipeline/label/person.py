@@ -64,7 +64,13 @@ def read_written(file: Path, index: Index, classes: Classes, levels: Sequence[st
     if not file.is_file():
         return Labels(levels, {})
     table = Table.read(file, ("key", "label"))
-    keys = _keys(table, sources)
+    keys = keys_by_path(table, sources)
+    lost = next((key for key in keys if _is_lost(key, sources)), None)
+    if lost is not None:
+        raise SourceError(
+            f"{file}: key {lost}: expected a training image's key, got a number that a spreadsheet made of one; save "
+            "that column as text, or keep the column path beside it"
+        )
     labels, pictures = table.column("label") or [], table.column("picture") or [""] * len(keys)
     images = bound(file, keys, labels, pictures, index, sources)
     index.rows_of([key for key in images if key is not None], str(file))
@@ -83,19 +89,18 @@ def read_written(file: Path, index: Index, classes: Classes, levels: Sequence[st
     return Labels(levels, rows)
 
 
-def _keys(table: Table, sources: Sources) -> list[str]:
-    """The key of each row; where a spreadsheet made a number of it, that of the path beside it."""
+def keys_by_path(table: Table, sources: Sources) -> list[str]:
+    """The key of each row; where a spreadsheet made a number of it, that of the path beside it, if there is one."""
     keys, paths = table.column("key") or [], table.column("path") or [""] * len(table.rows)
-    lost = [at for at, key in enumerate(keys) if key not in sources.path and NUMBER.fullmatch(key)]
+    lost = [at for at, key in enumerate(keys) if _is_lost(key, sources)]
     key_of = {path: key for key, path in sources.path.items()} if lost else {}
     for at in lost:
-        if paths[at] not in key_of:
-            raise SourceError(
-                f"{table.file}: key {keys[at]}: expected a training image's key, got a number that a spreadsheet made "
-                "of one; save that column as text, or keep the column path beside it"
-            )
-        keys[at] = key_of[paths[at]]
+        keys[at] = key_of.get(paths[at], keys[at])
     return keys
+
+
+def _is_lost(key: str, sources: Sources) -> bool:
+    return key not in sources.path and NUMBER.fullmatch(key) is not None
 
 
 def offer_template(file: Path, asked: Sequence[str], sources: Sources, filled: Labels, answers: Labels) -> str:

@@ -121,6 +121,34 @@ def test_a_file_that_is_there_keeps_its_rows_and_columns():
     ]
 
 
+@pytest.mark.usefixtures("_asked")
+def test_a_file_of_a_spreadsheet_keeps_the_paths_of_its_rows_and_gets_no_column_twice():
+    here = path_of("key3").replace('"', '""')
+    labelled(f'Key,Class,Path\n12,cat,gone.png\n3e5,dog,"{here}"\nkey1,cat,\nkey1,Cat,\n')
+    with served() as (url, _):
+        say(url, {"key": "key4", "label": "dog"})
+    header, rows = read_csv(FILE, ())
+    assert header == ["rank", "key", "path", "picture", "label", "how", "seconds"]
+    assert [row[1:5:3] for row in rows] == [["key4", "dog"], ["key1", "cat"], ["key3", "dog"], ["12", "cat"]]
+    assert [row[2] for row in rows] == [*map(path_of, ("key4", "key1", "key3")), "gone.png"]
+
+
+@pytest.mark.usefixtures("_asked")
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("key,label\nkey1,cat\nkey1,dog\n", "key key1: expected one label, got 'cat' and 'dog'"),
+        ("key,label,path\n1e5,cat,a.png\n1e5,cat,b.png\n", "key 1e5: expected one path, got 'a.png' and 'b.png'"),
+    ],
+)
+def test_two_rows_that_differ_are_refused_at_the_start_and_later(text, says):
+    with served() as (url, _):
+        labelled(text)
+        assert say(url, {"key": "key4", "label": "dog"}, code=400)["error"] == f"{FILE}: {says}"
+        assert FILE.read_text() == text
+    assert refusal("--serve", *FROM_FILE) == f"{FILE}: {says}"
+
+
 def test_coarse_levels_are_saved_too():
     two_levels()
     refusal(*FROM_FILE, *COARSE)
