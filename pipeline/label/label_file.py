@@ -12,6 +12,7 @@ from pipeline.base.errors import SourceError
 from pipeline.base.files import write_csv
 from pipeline.base.tables import Table
 from pipeline.label.person import COLUMNS, keys_by_path
+from pipeline.label.pictures import meant, places
 
 ABOUT = ("how", "seconds")  # how a label was given, and how long that took
 LONGEST = 200  # letters of a class name
@@ -31,8 +32,13 @@ class LabelFile:
     asked: Sequence[str]  # their keys, in the order of the page
 
     def rows(self) -> dict[str, dict[str, str]]:
-        """What each image has at the levels, and how that was given, by key."""
-        return {key: {name: row.get(name, "") for name in (*self.levels, *ABOUT)} for key, row in self._read().items()}
+        """What each image has at the levels, and how that was given, by key.
+
+        It is nothing, but there, of one of which the page took a label back; the empty rows of a template are not here,
+        nor those of a picture that is another now.
+        """
+        rows = {key: row for key, row in self._read()[0].items() if _is_said(row, (*self.levels, "seconds"))}
+        return {key: {name: row.get(name, "") for name in (*self.levels, *ABOUT)} for key, row in rows.items()}
 
     def change(self, changes: object) -> tuple[int, dict[str, str]]:
         """Writes what was said of some images; how many have something said of them, and by key what is refused, why.
@@ -52,47 +58,53 @@ class LabelFile:
                 checked.append((key, self._cells(key, change)))
             except SourceError as error:
                 refused[key[:LONGEST]] = str(error)
-        rows = self._read()
+        rows, gone = self._read()
         path, picture = self.sources.path, self.sources.picture
         for key, cells in checked:
             # The label is of the picture that is there now; the rows of others keep what was noted for them.
             rows[key] = {**rows.get(key, {}), "picture": picture.get(key, ""), **cells}
-        said = {key: row for key, row in rows.items() if any(row.get(level) for level in self.levels)}
         rank = {key: str(at) for at, key in enumerate(self.asked)}
-        others = dict.fromkeys(name for row in said.values() for name in row)
+        changed = {key for key, _ in checked}
+        both = [*((key, row) for key, row in gone if key not in changed), *rows.items()]
+        others = dict.fromkeys(name for _, row in both for name in row)
         header = list(dict.fromkeys([*COLUMNS, *self.levels, *ABOUT, *others]))
         lines = []
-        for key in sorted(said, key=lambda key: int(rank.get(key, len(rank)))):
-            row = {
-                **said[key],
-                "rank": rank.get(key, ""),
-                "key": key,
-                "path": path.get(key) or said[key].get("path", ""),
-            }
+        for key, row in sorted(both, key=lambda pair: int(rank.get(pair[0], len(rank)))):
+            row = {**row, "rank": rank.get(key, ""), "key": key, "path": path.get(key) or row.get("path", "")}
             lines.append([row.get(name, "") for name in header])
         write_csv(self.path, header, lines)
-        return len(said), refused
+        return sum(_is_said(row, self.levels) for _, row in both), refused
 
-    def _read(self) -> dict[str, dict[str, str]]:
+    def _read(self) -> tuple[dict[str, dict[str, str]], list[tuple[str, dict[str, str]]]]:
+        """The rows by the key that their picture has now; and those of pictures that are not there any more."""
         if not self.path.exists():
-            return {}
+            return {}, []
         table = Table.read(self.path, ("key", "label"))
         keys, paths = keys_by_path(table, self.sources), table.column("path") or [""] * len(table.rows)
         # A column of another name that may hold paths stays as it is.
         own = {table.place(name): name for name in ("key", *self.levels, "rank", "picture", *ABOUT)}
         header = [own.get(at, "path" if name.lower() == "path" else name) for at, name in enumerate(table.header)]
         rows: dict[str, dict[str, str]] = {}
-        for key, path, cells in zip(keys, paths, table.rows, strict=True):
+        gone: list[tuple[str, dict[str, str]]] = []
+        labels, said = table.column("label") or [], table.column("picture") or [""] * len(keys)
+        pictures = meant(self.path, keys, labels, said, self.sources)
+        now = places(keys, pictures, [*self.sources.path], self.sources)
+        for key, picture, place, path, cells in zip(keys, pictures, now, paths, table.rows, strict=True):
             row = {**dict(zip(header, cells, strict=True)), "path": path}
             row.update({level: row.get(level, "").strip() for level in self.levels})
-            before = rows.setdefault(key, row)
+            if place is None:
+                gone.append((key, row))
+                continue
+            if place != key:
+                row["picture"] = picture  # that of a spreadsheet's row was noted elsewhere, under the old key
+            before = rows.setdefault(place, row)
             differ = [name for name in self.levels if alike(before[name]) != alike(row[name])]
             # Two keys may have become one number, of which only the paths tell that they were two.
             differ += ["path"] if key not in self.sources.path and before["path"] != path else []
             for name in differ[:1]:
                 both = f"{before[name]!r} and {row[name]!r}"
                 raise SourceError(f"{self.path}: key {key}: expected one {name}, got {both}")
-        return rows
+        return rows, gone
 
     def _cells(self, key: str, change: Mapping[str, Any]) -> Mapping[str, str]:
         if key not in self.sources.path:
@@ -110,3 +122,7 @@ class LabelFile:
             elif name != "key":
                 raise SourceError(f"expected {', '.join((*self.levels, *ABOUT))}, got {name[:LONGEST]}")
         return cells
+
+
+def _is_said(row: Mapping[str, str], names: Sequence[str]) -> bool:
+    return any(row.get(name) for name in names)

@@ -41,17 +41,9 @@ def _followed(
 ) -> list[str | None]:
     """The keys that the pictures of these rows have now."""
     notes = file.with_name(NOTES)
-    noted = {(key, label): picture for key, picture, label in _read(notes)}
-    now = [sources.picture.get(key, "") for key in keys]
     pairs = [*zip(keys, labels, strict=True)]
-    meant = [own or noted.get(pair, "") or new for own, pair, new in zip(said, pairs, now, strict=True)]
-    moved = {picture for picture, new in zip(meant, now, strict=True) if picture != new}
-    place = (
-        {sources.picture.get(key, ""): key for key in index.key if sources.picture.get(key, "") in moved}
-        if moved
-        else {}
-    )
-    result = [key if picture == new else place.get(picture) for key, picture, new in zip(keys, meant, now, strict=True)]
+    pictures = meant(file, keys, labels, said, sources)
+    result = places(keys, pictures, index.key, sources)
     lost = [key for (key, label), new in zip(pairs, result, strict=True) if label and new is None]
     kept = [key for (key, label), new in zip(pairs, result, strict=True) if label and new not in (None, key)]
     if lost:
@@ -63,11 +55,29 @@ def _followed(
     if kept:
         log.info("label: %d labels in %s follow their pictures, which have other names now", len(kept), file)
     rows = sorted(
-        {(key, picture, label) for (key, label), picture in zip(pairs, meant, strict=True) if label and picture}
+        {(key, picture, label) for (key, label), picture in zip(pairs, pictures, strict=True) if label and picture}
     )
     if rows != sorted(_read(notes)):
         write_csv(notes, ("key", "picture", "label"), rows)
     return result
+
+
+def meant(file: Path, keys: Sequence[str], labels: Sequence[str], said: Sequence[str], sources: Sources) -> list[str]:
+    """For each row of `file` the picture that it labels: what it says itself, what was noted, or that of its key."""
+    noted = {(key, label): picture for key, picture, label in _read(file.with_name(NOTES))}
+    rows = zip(said, keys, labels, strict=True)
+    return [own or noted.get((key, label), "") or sources.picture.get(key, "") for own, key, label in rows]
+
+
+def places(keys: Sequence[str], pictures: Sequence[str], train: Sequence[str], sources: Sources) -> list[str | None]:
+    """The keys that these pictures, which had `keys`, have now among those of `train`; None for those that are gone."""
+    now = [sources.picture.get(key, "") for key in keys]
+    if now == [*pictures] or not sources.picture:
+        return [*keys]
+    place = {sources.picture.get(key, ""): key for key in train}
+    return [
+        key if picture == new else place.get(picture) for key, picture, new in zip(keys, pictures, now, strict=True)
+    ]
 
 
 def _read(notes: Path) -> list[tuple[str, str, str]]:

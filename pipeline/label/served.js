@@ -1,6 +1,5 @@
-// A small server may show this page: then it keeps the labels, and goes on when the person has finished. The secret that
-// it asks for is in the address of the page, and so in all that are relative to it.
-const served = location.protocol.startsWith("http");
+// What the small server is told and asked; it goes on with the chain when the person has finished. The secret that it
+// asks for is in the address of the page, and so in all that are relative to it.
 const AGAIN = 2000; // milliseconds between tries, and between looks at the progress
 const wait = () => new Promise((ready) => setTimeout(ready, AGAIN));
 async function ask(what, body) {
@@ -41,7 +40,8 @@ async function send() {
 async function load() {
   const { rows } = await ask("labels");
   for (const item of all) {
-    const { how = "", seconds = "", ...names } = rows[item.key] || {};
+    if (!(item.key in rows)) continue; // what the page was made with is still so
+    const { how, seconds, ...names } = rows[item.key];
     for (const wanted of Object.keys(item.values)) {
       item.values[wanted] = names[wanted] || "";
       learn(item.values[wanted], wanted);

@@ -14,14 +14,17 @@ function make(tag, attributes = {}, ...inside) {
 }
 const image = (item, alt) => make("img", { src: item.uri, alt, class: item.tiny ? "tiny" : null });
 
+// A small server may show this page: then it keeps the labels, and the browser keeps none.
+const served = location.protocol.startsWith("http");
 // Private windows may refuse storage: the page still works, but does not survive a reload.
 const remember = (item) => {
+  if (served) return;
   const { values, how, seconds, refused } = item;
   try { localStorage.setItem(item.store, JSON.stringify({ values, how, seconds, refused })); } catch { }
 };
 const recall = (item) => { try { return JSON.parse(localStorage.getItem(item.store)); } catch { return null; } };
 for (const item of all) {
-  const kept = item.store && recall(item);
+  const kept = !served && item.store && recall(item);
   if (kept && kept.values) Object.assign(item, kept);
 }
 

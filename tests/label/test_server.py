@@ -103,7 +103,9 @@ def test_each_label_is_in_the_file_at_once_and_outlives_kill():
     with served() as (url, _):
         assert json.loads(ask(f"{url}labels")[1])["rows"]["key4"] == {"label": "cat", "how": "key", "seconds": "1.2"}
         say(url, {"key": PICKS[0], "label": "", **SAID}, {"key": PICKS[1], "label": " ant & bee "})  # undone
-    assert [row[1] for row in read_csv(FILE, ())[1]] == ["key1", "key3", "key0"]
+    with served() as (url, _):
+        assert json.loads(ask(f"{url}labels")[1])["rows"]["key4"]["label"] == ""  # a reload does not bring it back
+    assert [row[1] for row in read_csv(FILE, ())[1] if row[4]] == ["key1", "key3", "key0"]
     assert labels(*FROM_FILE)[0] == "key,label\nkey0,dog\nkey1,ant & bee\n"
 
 
@@ -245,6 +247,19 @@ def test_a_label_is_of_the_picture_that_was_shown_and_older_ones_stay_of_theirs(
     with served() as (url, _):
         say(url, {"key": "key1", "label": "dog", **SAID})
     assert [row[3:5] for row in read_csv(FILE, ())[1]] == [["old of key4", "cat"], ["new of key1", "dog"]]
+
+
+def test_a_label_goes_with_its_picture_and_a_template_says_nothing():
+    Sources({key: path_of(key) for key in KEYS}, {key: f"of {key}" for key in KEYS}).write(INGEST / "sources.csv")
+    refusal(*FROM_FILE)
+    labelled("key,label,picture\nkey4,cat,of key3\nkey1,cow,replaced\nkey2,,\nkey5,dog,\nkey3,ant,gone\n")
+    FILE.with_name("pictures.csv").write_text("key,picture,label\nkey5,older,dog\n")
+    with served() as (url, _):
+        assert {key: row["label"] for key, row in json.loads(ask(f"{url}labels")[1])["rows"].items()} == {"key3": "cat"}
+        say(url, {"key": "key4", "label": "dog", **SAID})
+    found = [[row[1], *row[3:5]] for row in read_csv(FILE, ())[1]]
+    assert found[:3] == [["key4", "of key4", "dog"], ["key1", "replaced", "cow"], ["key3", "gone", "ant"]]
+    assert sorted(found[3:]) == [["key2", "", ""], ["key3", "of key3", "cat"], ["key5", "", "dog"]]
 
 
 @pytest.mark.usefixtures("_asked")

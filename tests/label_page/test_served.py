@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.labels import Labels
 from tests.browser import opened
 from tests.label.test_server import served
 from tests.label_page.digits_page import FILE, Person, answers, count, make, pick, train_keys, wait_until, written
@@ -41,8 +42,11 @@ def test_each_label_is_in_the_file_at_once_and_another_browser_goes_on(browser):
             person.press("s", "u")
             wait_until(lambda: keys[1] in rows() and page.inner_text("#unsaved") == "")
             assert (rows()[keys[1]]["label"], rows()[keys[1]]["how"]) == (truth[keys[1]], "key")
-            assert keys[2] not in rows()
+            assert rows()[keys[2]]["label"] == ""
             page.evaluate("localStorage.setItem(cards[3].store, JSON.stringify({ values: { label: 'old' } }))")
+            page.reload()
+            wait_until(lambda: count(page))
+            assert count(page) == "2 of 8 labelled, 6 left"
         with asked(browser, url) as page:
             person = Person(page)
             assert (count(page), person.key()) == ("2 of 8 labelled, 6 left", keys[2])
@@ -50,6 +54,20 @@ def test_each_label_is_in_the_file_at_once_and_another_browser_goes_on(browser):
             person.press("z")
             wait_until(lambda: page.evaluate("document.querySelector('#whole img').naturalWidth"))
             assert "picture?key=" in page.locator("#whole img").get_attribute("src")
+
+
+def test_what_the_stage_knows_stays_and_what_was_taken_back_does_not_come_again(browser):
+    truth, keys = answers(), train_keys()
+    Labels(["label"], {key: [truth[key]] for key in keys[:3]}).write(Path("data/ingest/answers.csv"))
+    pick(keys[:6])
+    make()
+    with served() as (url, _), asked(browser, url) as page:
+        assert count(page).startswith("3 of 6")
+        page.evaluate("give([cards[0]], 'label', '', 'key')")
+        wait_until(lambda: FILE.is_file() and page.inner_text("#unsaved") == "")
+        page.reload()
+        wait_until(lambda: count(page))
+        assert count(page).startswith("2 of 6")
 
 
 def test_what_is_not_saved_yet_is_said_and_tried_again(browser):
@@ -70,7 +88,7 @@ def test_what_is_not_saved_yet_is_said_and_tried_again(browser):
         assert len(rows()) == 1
         context.set_offline(False)
         wait_until(lambda: page.inner_text("#unsaved") == "")
-        assert [row["key"] for row in rows().values()] == keys[:2]
+        assert [row["key"] for row in rows().values() if row["label"]] == keys[:2]
         context.close()
         assert process.poll() is None
 
