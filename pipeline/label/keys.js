@@ -70,6 +70,7 @@ async function startServed() {
   $("save").textContent = "Finish";
   $("keeping").textContent = "Each label is saved at once. Press Finish when you have given enough: the chain goes on, and its report is shown here.";
   $("save").addEventListener("click", finish);
+  $("here").addEventListener("click", save);
   $("server").hidden = false;
   try {
     await load();

@@ -1,10 +1,12 @@
 // What the small server is told and asked; it goes on with the chain when the person has finished. The secret that it
 // asks for is in the address of the page, and so in all that are relative to it.
 const AGAIN = 2000; // milliseconds between tries, and between looks at the progress
+const FEW_TRIES = 3; // after which the server is taken to be gone
+const GONE = "the server does not answer";
 const wait = () => new Promise((ready) => setTimeout(ready, AGAIN));
 async function ask(what, body) {
   const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const answer = await fetch(what, body ? options : {});
+  const answer = await fetch(what, body ? options : {}).catch(() => { throw new Error(GONE); });
   const said = await answer.json();
   if (!answer.ok) throw new Error(said.error || answer.status);
   return said;
@@ -23,15 +25,20 @@ function tellUnsaved(why) {
 }
 async function send() {
   sending = true;
+  let tries = 0;
   while (unsaved.length) {
     const rows = unsaved.slice();
     try {
       const { refused } = await ask("labels", { rows });
       unsaved.splice(0, rows.length);
+      tries = 0;
+      $("here").hidden = true;
       tellUnsaved("");
       if (refused.length) $("untaken").textContent = "not taken: " + refused.map(({ key, error }) => (of.get(key)?.path || key) + " (" + error + ")").join(", ");
     } catch (error) {
-      tellUnsaved(error.message);
+      const gone = error.message === GONE && ++tries >= FEW_TRIES;
+      $("here").hidden = !gone;
+      tellUnsaved(gone ? GONE + ": start `make label` again in the run's folder, or save the file here" : error.message);
       await wait();
     }
   }

@@ -35,6 +35,8 @@ HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Con
            "Cross-Origin-Resource-Policy": "same-origin", "X-Frame-Options": "DENY"}  # fmt: skip
 LINKED = ("evaluate/metrics.json", "select/picks.csv", "label/page.html")  # by the report
 TOKEN = web.AppKey("token", str)
+KEPT = ".label-server"  # beside the label stage's folder, which that stage replaces; not in git, for its owner alone
+ADDRESS = re.compile(r"(\d{1,5}) ([\w-]{32})", re.ASCII)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -208,7 +210,7 @@ def serve_run(
     port: int,
     say: Callable[[str], None],
 ) -> None:
-    """Serves the page of a run until Ctrl-C, and says its address; port 0 is any that is free.
+    """Serves the page of a run until Ctrl-C, and says its address; port 0 is that of before, if it is free, or any.
 
     Raises ParamsError where no person labels, ArtifactError where the label stage has made no page yet, and OSError for
     a port that is taken.
@@ -217,19 +219,37 @@ def serve_run(
         raise ParamsError("label.source: expected file, as a person labels, got answers")
     pages = Pages.of(ingest, select, label, report, params, Path(source.path), reading)
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(pages, port, say))
+        asyncio.run(_serve(pages, port, label.parent / KEPT, say))
 
 
-async def _serve(pages: Pages, port: int, say: Callable[[str], None]) -> None:
-    token = secrets.token_urlsafe(24)
+async def _serve(pages: Pages, port: int, kept: Path, say: Callable[[str], None]) -> None:
+    before, token = _kept(kept)
     runner = web.AppRunner(application(pages, token), access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, LOOPBACK, port).start()
-        say(f"open http://{LOOPBACK}:{runner.addresses[0][1]}/{token}/  (Ctrl-C ends it)")
+        try:
+            await web.TCPSite(runner, LOOPBACK, port or before).start()
+        except OSError:
+            if port or not before:
+                raise
+            await web.TCPSite(runner, LOOPBACK, 0).start()  # somebody else has taken that of before
+        port = runner.addresses[0][1]
+        kept.unlink(missing_ok=True)
+        with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{port} {token}")
+        say(f"open http://{LOOPBACK}:{port}/{token}/  (Ctrl-C ends it)")
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
+
+
+def _kept(file: Path) -> tuple[int, str]:
+    """Port and token that the run had before, so that an open page goes on; others where nobody else may know these."""
+    with suppress(OSError, ValueError):
+        found = ADDRESS.fullmatch(file.read_text())
+        if found and not file.is_symlink() and file.stat().st_mode & 0o077 == 0 and int(found[1]) < 2**16:
+            return int(found[1]), found[2]
+    return 0, secrets.token_urlsafe(24)
 
 
 def application(pages: Pages, token: str) -> web.Application:

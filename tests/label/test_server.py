@@ -282,6 +282,23 @@ def test_a_page_that_was_made_anew_is_served_with_its_images():
 
 
 @pytest.mark.usefixtures("_asked")
+def test_the_address_stays_for_a_run_and_nobody_else_can_read_it():
+    kept = Path("data/.label-server")
+    with served() as (first, _):
+        assert kept.stat().st_mode & 0o777 == 0o600
+        with served() as (other, _):  # the port is taken
+            assert other != first
+            assert other.split("/")[3] == first.split("/")[3]
+    refusal(*FROM_FILE)  # the stage replaces its folder
+    with served() as (again, _):
+        assert again == other
+    kept.chmod(0o644)
+    with served() as (new, _):
+        assert new.split("/")[3] != again.split("/")[3]
+        assert kept.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("_asked")
 def test_a_full_disk_loses_nothing():
     before = "key,label\nkey4,cat\n"
     labelled(before)

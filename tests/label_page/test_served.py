@@ -93,6 +93,27 @@ def test_what_is_not_saved_yet_is_said_and_tried_again(browser):
         assert process.poll() is None
 
 
+def test_an_open_page_goes_on_when_the_server_is_started_again(browser):
+    keys = train_keys()
+    pick(keys[:6])
+    make()
+    page = browser.new_context(accept_downloads=True).new_page()
+    with served() as (url, _):
+        page.goto(url)
+        wait_until(lambda: count(page))
+        assert not page.locator("#here").is_visible()
+    Person(page).press("1")
+    wait_until(lambda: "start `make label` again" in page.inner_text("#unsaved"), 20)
+    with page.expect_download() as download:
+        page.click("#here")
+    assert keys[0] in Path(download.value.path()).read_text()
+    with served():
+        wait_until(lambda: page.inner_text("#unsaved") == "")
+        assert [*rows()] == keys[:1]
+        assert not page.locator("#here").is_visible()
+    page.context.close()
+
+
 def test_what_is_refused_is_said_and_keeps_no_label_from_the_file(browser):
     keys = train_keys()
     pick(keys[:6])
