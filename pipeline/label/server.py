@@ -37,6 +37,11 @@ LINKED = ("evaluate/metrics.json", "select/picks.csv", "label/page.html")  # by 
 TOKEN = web.AppKey("token", str)
 KEPT = ".label-server"  # beside the label stage's folder, which that stage replaces; not in git, for its owner alone
 ADDRESS = re.compile(r"(\d{1,5}) ([\w-]{32})", re.ASCII)
+STAGE = re.compile(r"Running stage '(\w+)'")  # of DVC's lines that alone is for the person
+DOES = {"ingest": "reading the images", "pretrain": "learning from the images", "embed": "describing the images",
+        "graph": "comparing the images", "select": "choosing images", "label": "reading labels", "train": "training",
+        "evaluate": "measuring", "report": "writing the report"}  # fmt: skip
+RIGHT = re.compile(r"of (the|\d+ test) images are right")  # in the last line of `evaluate`
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -45,13 +50,13 @@ class Chain:
     """`dvc repro` in this folder, as it goes on in the background."""
 
     state: str = "idle"  # running, done, failed
-    line: str = ""  # the last one that it said, or the one that says what is wrong
+    line: str = ""  # what it does, its figure when it is done, or the line that says what is wrong
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     def start(self) -> None:
         """Runs the chain, unless it runs already."""
         if self.state != "running":
-            self.state, self.line = "running", "dvc repro"
+            self.state, self.line = "running", "starting"
             self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -63,14 +68,18 @@ class Chain:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        wrong = ""
+        wrong = last = figure = ""
         assert process.stdout is not None
         async for data in process.stdout:
             line = COLOURS.sub("", data.decode(errors="replace")).rstrip().rpartition("\r")[2]
             wrong = line.removeprefix("Error: ") if line.startswith("Error: ") else wrong
-            self.line = line or self.line
+            last = line or last
+            if stage := STAGE.match(line):
+                self.line = DOES.get(stage[1], stage[1])
+            if RIGHT.search(line):
+                figure = line.partition(";")[0]
         code = await process.wait()
-        self.state, self.line = ("failed", wrong or self.line) if code else ("done", self.line)
+        self.state, self.line = ("failed", wrong or last) if code else ("done", f"done: {figure}" if figure else "done")
 
 
 @dataclass(frozen=True)
