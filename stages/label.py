@@ -18,9 +18,7 @@ from stages.cli import DATA, command, path_option
 @path_option("--graph", DATA / "graph")
 @path_option("--out", DATA / "label")
 @click.option("--serve", is_flag=True, help="Serve the page that is there, and save each label at once; until Ctrl-C.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Of the server; 0 is that of before, or any free one."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the server; 0 is as before, or any.")
 def main(
     params: Params, ingest: Path, select: Path, rounds: Path, out: Path, serve: bool, port: int, **graph: Path
 ) -> None:
