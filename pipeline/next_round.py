@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.artifacts.audit import audit_keys
 from pipeline.artifacts.labels import Labels
-from pipeline.artifacts.rounds import next_number
-from pipeline.base.errors import ArtifactError
+from pipeline.artifacts.rounds import labelled_keys, next_number
+from pipeline.artifacts.shards import Index
+from pipeline.artifacts.skipped import NEVER_AGAIN, Skipped, read_missing
+from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.base.files import read_json
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
 from pipeline.embed.run import EmbedParams
-from pipeline.evaluate.headline import headline
+from pipeline.evaluate.headline import Figure, headline
 from pipeline.evaluate.metrics import finest
 from pipeline.graph.estimate import Estimate, forecast
 from pipeline.keep_round import keep_round
@@ -21,18 +24,19 @@ def next_round(file: Path, data: Path, budget: int, method: str) -> Iterator[str
     """Keeps the round in `data/rounds`, writes budget and method of the next one into the params; says what it does.
 
     Raises ArtifactError where the round has no labels, or they are not trained on and measured yet, and ParamsError for
-    a method that is none. Nothing is changed then.
+    a method that is none or a budget that is more than the images left. Nothing is changed then.
     """
     params = edited(file, [], [f"select.budget={budget}", f"select.method={method}"])
     before = Params.read(file)
     labels, metrics = data / "label/labels.csv", data / "evaluate/metrics.json"
     if not labels.is_file():
-        page = data / "label/page.html"
-        raise ArtifactError(
-            f"{labels}: expected the labels of this round, found none; label the images of {page} first"
-        )
+        first = "`make label`" if (data / "label/page.html").is_file() else "`dvc repro`"
+        raise ArtifactError(f"{labels}: expected the labels of this round, found none; {first} first")
     if not metrics.is_file():
         raise ArtifactError(f"{metrics}: expected what a finished `dvc repro` leaves, found none; run it first")
+    left = _left(data, int(before.lookup("label.audit")))
+    if budget > left:
+        raise ParamsError(f"--budget: expected at most {left}, the images that are left to choose from, got {budget}")
     number, rounds = next_number(data / "rounds"), data / "rounds"
     block, machine = before.stage("embed", EmbedParams), before.block("machine", Machine)
     ingest, select, model = data / "ingest", data / "select", data / "train"
@@ -43,9 +47,31 @@ def next_round(file: Path, data: Path, budget: int, method: str) -> Iterator[str
     for key, value in (("select.method", method), ("select.budget", budget)):
         if before.lookup(key) != value:
             yield f"  {key} was {before.lookup(key)} and is {value} now"
+    chooses = f"round {number + 1}: `dvc repro` chooses {budget} images"
+    kind = Figure.of(measured).kind
+    if kind == "bound":
+        yield chooses
+        return
     now = Estimate(*(measured[f"estimated_top1{end}"] for end in ("", "_low", "_high", "_at_least")))
     then = forecast(now, len(finest(Labels.read(labels))), budget)
-    yield (
-        f"round {number + 1}: `dvc repro` chooses {budget} images; with their labels spread over the graph, about "
-        f"{then.top1:.0%} of the images will be right (95 %: {then.low:.0%} to {then.high:.0%}), {now.top1:.0%} now"
-    )
+    reach = f"(95 %: {then.low:.0%} to {then.high:.0%})"
+    if kind == "estimate":
+        yield (
+            f"{chooses}; with their labels spread over the graph, about {then.top1:.0%} of the images will be right "
+            f"{reach}, {now.top1:.0%} now"
+        )
+    else:  # what was measured is said above, and differs from the estimate
+        yield f"{chooses}; with their labels the estimate goes from {now.top1:.0%} to {then.top1:.0%} {reach}"
+
+
+def _left(data: Path, audit: int) -> int:
+    """How many training images select may choose from once this round is kept."""
+    keys, rounds = Index.read(data / "ingest/index.parquet", "train").key, data / "rounds"
+    missing = data / "label/missing.csv"
+    known = {key for key, names in Labels.read(data / "label/labels.csv").rows.items() if any(names)}
+    if rounds.is_dir():
+        known |= {*labelled_keys(rounds)}
+    gone = {*known, *audit_keys(keys, known, audit), *Skipped.read(rounds).keys}
+    if missing.is_file():
+        gone |= {key for key, why in read_missing(missing).items() if why in NEVER_AGAIN}
+    return len({*keys} - gone)

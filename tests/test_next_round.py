@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.shards import Index
 from pipeline.base.params import Params
 from stages.evaluate import main as evaluate
 from stages.next_round import main as next_round
@@ -36,7 +37,7 @@ def test_it_keeps_the_round_and_the_next_picks_are_others_that_the_model_is_unsu
     assert said[0].startswith(f"round 0: {len(labels.rows)} labels are kept in data/rounds/00/labels.csv; ")
     assert f"{metrics['top1']:.1%} of {metrics['n_test_answered']} test images are right" in said[0]
     assert said[1:3] == ["  select.method was auto and is uherding now", "  select.budget was 40 and is 5 now"]
-    assert f"{metrics['estimated_top1']:.0%} now" in said[3]
+    assert f"the estimate goes from {metrics['estimated_top1']:.0%} to" in said[3]  # the test set is what counts
     now, before = (Params.read(file) for file in (run / "../params.yaml", ROOT / "params.yaml"))
     chosen = {**before.lookup("select"), "method": "uherding", "budget": 5}
     assert now.tree == {**before.tree, "select": chosen}
@@ -48,13 +49,17 @@ def test_it_keeps_the_round_and_the_next_picks_are_others_that_the_model_is_unsu
     assert json.loads((run / "select/record.json").read_text())["method"] == "uherding"
     assert "that are kept already" not in refusal(call())  # these picks have no label yet
     (run / "label/labels.csv").unlink()
-    assert "expected the labels of this round, found none; label the images of" in refusal(call())
+    assert "expected the labels of this round, found none; `dvc repro` first" in refusal(call())
+    (run / "label/page.html").touch()
+    assert "found none; `make label` first" in refusal(call())
 
 
 def test_where_something_is_missing_nothing_changes(measured):
     run = measured
     before = (run / "../params.yaml").read_bytes()
     assert CliRunner().invoke(next_round, ["--method", "typicclust"]).exit_code == 2
+    left = 400 - len(Labels.read(run / "label/labels.csv").rows)
+    assert f"--budget: expected at most {left}, the images that are left" in refusal(call("--budget", str(left + 1)))
     (run / "train/model.json").write_text("{}")
     assert "expected a model trained on" in refusal(call())
     (run / "evaluate/metrics.json").unlink()
@@ -62,3 +67,23 @@ def test_where_something_is_missing_nothing_changes(measured):
     assert (run / "../params.yaml").read_bytes() == before
     assert not (run / "rounds/00").exists()
     assert Params.read(run / "../params.yaml").lookup("select.budget") == 40
+
+
+@pytest.mark.parametrize(
+    ("count", "tested", "says"),
+    [(39, 0, ""), (40, 0, "about 8"), (40, 100, "the estimate goes from 80% to 8")],
+)
+def test_a_forecast_is_told_where_there_are_labels_enough(measured, count, tested, says):
+    file = measured / "evaluate/metrics.json"
+    rows = dict(Labels.read(measured / "label/labels.csv").rows)
+    name, others = next(iter(rows.values())), Index.read(measured / "ingest/index.parquet", "train").key
+    rows |= dict.fromkeys([key for key in others if key not in rows][: count - len(rows)], name)
+    relabel(measured, rows)
+    known = {key: value for key, value in json.loads(file.read_text()).items() if key != "top1" or tested}
+    ends = {"": 0.8, "_low": 0.7, "_high": 0.9, "_at_least": 0.72}
+    told = {f"estimated_top1{end}": value for end, value in ends.items()}
+    file.write_text(json.dumps({**known, **told, "n_labels": len(rows)}))
+    line = call("--budget", "20").output.splitlines()[-1]
+    assert line.startswith("round 1: `dvc repro` chooses 20 images")
+    assert says in line
+    assert ("now" in line, "estimate" in line, "%" in line) == (count >= 40 and not tested, bool(tested), bool(says))

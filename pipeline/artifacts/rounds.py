@@ -83,7 +83,10 @@ def next_round(folder: Path, labels: Labels, picks: Sequence[str]) -> tuple[Path
     new = [key for key in picks if key not in before]
     of_picks = [key for key in new if any(labels.rows.get(key, ()))]
     if not new:
-        raise ArtifactError(f"{folder}: expected picks that no round holds, got {len(picks)} that are kept already")
+        raise ArtifactError(
+            f"{folder}: expected picks that no round holds, got {len(picks)} that are kept already; `dvc repro` "
+            "chooses others"
+        )
     if not of_picks:
         raise ArtifactError(f"{folder}: expected a label for one pick at least, got none for {len(new)}")
     others = [key for key, names in labels.rows.items() if key not in {*before, *of_picks} and any(names)]

@@ -70,7 +70,7 @@ def test_there_must_be_new_picks_and_one_of_them_labelled():
     assert labelled_keys(ROUNDS) == []
     keep_round(ROUNDS, labels(a="cat", c=""), ["a", "b", "c"])
     assert labelled_keys(ROUNDS) == ["a"]
-    says = "data/rounds: expected picks that no round holds, got 1 that are kept already"
+    says = "data/rounds: expected picks that no round holds, got 1 that are kept already; `dvc repro` chooses others"
     assert refusal(keep_round, ROUNDS, labels(a="cat"), ["a"]) == says
 
 
