@@ -2,7 +2,6 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN ?= .
 EXTRA ?= cpu# or gpu: FAISS for CUDA
-BUDGET ?= 60
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/ready
 export PATH := $(BIN):$(PATH)
@@ -33,29 +32,34 @@ define GO_ON
 		echo "or open $(RUN)/data/label/page.html, save labels.csv into $(RUN)/data/annotations, then:" \
 		"make images$(OF_RUN)"; fi
 endef
-IS_RUN = @test -d "$(RUN)/.dvc" || { echo "make $@: expected RUN=a/run, got '$(RUN)'; begin with make images"; exit 2; }
 OF_RUN = $(if $(filter-out runs/images,$(RUN)), RUN='$(RUN)')
 
+# What is asked for is checked first: an environment takes minutes.
+pictures-there:
+	@test -d "$(IMAGES)" || test -z "$(IMAGES)" -a -d "$(RUN)/.dvc" || { echo "make images: expected" \
+		"IMAGES=/a/folder/of/pictures, got '$(IMAGES)'$(if $(IMAGES),: no such folder)"; exit 2; }
+
+budget-number:
+	@test -z "$(BUDGET)" || echo "$(BUDGET)" | grep -qx '[1-9][0-9]*' || \
+		{ echo "make $(MAKECMDGOALS): expected BUDGET=60, a number of labels, got '$(BUDGET)'"; exit 2; }
+
+run-there:
+	@test -d "$(RUN)/.dvc" || \
+		{ echo "make $(MAKECMDGOALS): expected RUN=a/run, got '$(RUN)'; begin with make images"; exit 2; }
+
 images: RUN = runs/images
-images: $(READY)  ## your own pictures: IMAGES=/a/folder BUDGET=60 asks for 60 labels; then `make images` goes on with them
-	@test -d "$(IMAGES)" || test -z "$(IMAGES)" -a -d "$(RUN)/.dvc" || \
-		{ echo "make images: expected IMAGES=/a/folder/of/pictures, got '$(IMAGES)'"; exit 2; }
-	@echo "$(BUDGET)" | grep -qx '[1-9][0-9]*' || \
-		{ echo "make images: expected BUDGET=60, a number of labels, got '$(BUDGET)'"; exit 2; }
-	@test -z "$(IMAGES)" || python -m stages.images "$(RUN)" --images "$(IMAGES)" --budget $(BUDGET) \
-		$(if $(PRESET),--preset "$(PRESET)")
+images: pictures-there budget-number $(READY)  ## your own pictures: IMAGES=/a/folder BUDGET=60 asks for 60 labels; then `make images` goes on with them
+	@test -z "$(IMAGES)" || python -m stages.images "$(RUN)" --images "$(IMAGES)" \
+		$(if $(BUDGET),--budget $(BUDGET)) $(if $(PRESET),--preset "$(PRESET)")
 	$(GO_ON)
 
 label: RUN = runs/images
-label: $(READY)  ## label the images that RUN asks for, in a page that saves each label at once
-	$(IS_RUN)
+label: run-there $(READY)  ## label the images that RUN asks for, in a page that saves each label at once
 	@cd "$(RUN)" && python -m stages.label --serve
 
 round: RUN = runs/images
-round: BUDGET = 40
-round: $(READY)  ## keep the labels of RUN, choose BUDGET=40 images more, and go on
-	$(IS_RUN)
-	@cd "$(RUN)" && python -m stages.next_round --budget $(BUDGET)
+round: run-there budget-number $(READY)  ## keep the labels of RUN, choose BUDGET=40 images more, and go on
+	@cd "$(RUN)" && python -m stages.next_round $(if $(BUDGET),--budget $(BUDGET))
 	$(GO_ON)
 
 compare: $(READY)  ## runs side by side: RUNS="runs/a runs/b runs/b@an-experiment"
@@ -89,8 +93,10 @@ bench: $(READY)  ## speed, each figure beside its floor and its limit
 setup: $(READY)  ## the environment alone
 
 $(READY): pyproject.toml constraints.txt
+	@echo "installing into $(VENV), which takes some minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,weights,heic,onnx,test]'
 	touch $(READY)
 
-.PHONY: help demo fashion images label round compare replicate test test-all check bench setup
+.PHONY: help demo fashion images label round compare replicate test test-all check bench setup \
+	pictures-there budget-number run-there

@@ -125,11 +125,12 @@ def make(target: str, *variables: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("target", "variables", "message"),
     [
-        ("images", ["IMAGES=none"], "expected IMAGES=/a/folder/of/pictures, got 'none'"),
+        ("images", ["IMAGES=none"], "expected IMAGES=/a/folder/of/pictures, got 'none': no such folder"),
         ("images", [], "expected IMAGES=/a/folder/of/pictures, got ''"),
         ("images", ["IMAGES=tests", "BUDGET=0"], "expected BUDGET=60, a number of labels, got '0'"),
         ("images", ["IMAGES=tests", "BUDGET=many"], "expected BUDGET=60, a number of labels, got 'many'"),
-        ("label", [], "expected RUN=a/run, got"),
+        ("label", [], "make label: expected RUN=a/run, got"),
+        ("round", ["RUN=.", "BUDGET=0"], "make round: expected BUDGET=60, a number of labels, got '0'"),
         ("round", [], "expected RUN=a/run, got"),
     ],
 )

@@ -81,6 +81,31 @@ def test_a_run_is_laid_out_by_what_was_chosen_and_what_was_asked_for(tmp_path, m
     assert [duration(99), duration(170)] == ["99 s", "3 min"]
 
 
+def test_laid_out_again_a_run_keeps_what_a_person_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(times, "START", "pass")
+    save(tmp_path / "images", 12)
+    run = tmp_path / "run"
+
+    def again(*words):
+        done = CliRunner().invoke(main, [str(run), "--images", str(tmp_path / "images"), *words])
+        assert done.exit_code == 0, done.output
+        params = Params.read(run / "params.yaml")
+        return done.stdout, [params.lookup(key) for key in ("label.audit", "select.budget", "select.method")]
+
+    assert again("--budget", "5")[1] == [0, 5, "auto"]
+    sets = [word for item in ("label.audit=3", "select.method=uherding") for word in ("--set", item)]
+    assert again(*sets)[1] == [3, 5, "uherding"]
+    assert again("--budget", "4")[1] == [3, 4, "uherding"]
+    assert again("--set", "label.audit=0", "--set", "select.method=kcenter")[1] == [0, 4, "kcenter"]
+    save(tmp_path / "images", 13)
+    assert again(*sets)[1] == [3, 4, "uherding"]
+    save(tmp_path / "images", 14)
+    said, values = again()
+    assert values == [3, 4, "auto"]
+    assert "select.method was 'uherding' and is 'auto' now" in said
+    assert "auto for this round, as uherding needs outputs" in said
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -39,7 +39,7 @@ class ModelOutputs:
         if list(features.keys) != list(keys):
             raise ArtifactError(
                 f"{folder}: expected features of the {len(keys)} images to select from, got {len(features.keys)} of "
-                "others; train on these with picks of another method, then `python -m stages.keep_round` writes them"
+                "others; set select.method to auto for this round"
             )
         shapes = {name: head[name].shape for name in sorted(head)}
         c = len(head.get("weight", ()))

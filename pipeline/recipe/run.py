@@ -19,26 +19,40 @@ from pipeline.new_run import HOME, new_run
 from pipeline.recipe.choose import choose
 from pipeline.recipe.look import Pictures
 from pipeline.recipe.times import AFTER, BEFORE, seconds
+from pipeline.select.methods import SELECTORS
 
 NOTE = "elsewhere.txt"
+BUDGET = 60  # labels of the first round
+KEPT = ("label.audit", "select.budget", "select.method")  # an audit that is lost would be trained on
 PRESET, ADAPTED = HOME / "presets/photos/packaged.yaml", "PRESET=presets/photos/adapted.yaml"
 
 
-def lay_out(folder: Path, images: Path, budget: int, presets: Sequence[Path], sets: Sequence[str]) -> Iterator[str]:
+def lay_out(
+    folder: Path, images: Path, budget: int | None, presets: Sequence[Path], sets: Sequence[str]
+) -> Iterator[str]:
     """Lays out `folder`, by the rule and the `presets` over it, and gives the lines to show.
 
+    Where there is a run, it keeps what a person sets from round to round; `budget` and `sets` go before that.
     Raises ParamsError for more labels than there are images, and for what `new_run` refuses.
     """
     pictures = Pictures.look(images)
+    before: dict[str, Any] = {}
+    with suppress(ParamsError):  # there are none yet, or they are no YAML any more
+        before = flat(Params.read(folder / "params.yaml").tree)
+    kept = {key: before[key] for key in KEPT if key in before}
+    budget = budget or kept.get("select.budget", BUDGET)
     if budget >= pictures.count:
         raise ParamsError(f"--budget: expected fewer than the {pictures.count} images of {images}, got {budget}")
     choices = choose(pictures, gpu=torch.cuda.is_available())
     path = str(images.resolve()).replace("'", "''")
     chosen = [f"{choice.key}={choice.value}" for choice in choices]
-    values = [f"ingest.folder.path='{path}'", f"select.budget={budget}", *chosen, *sets]
-    before: dict[str, Any] = {}
-    with suppress(ParamsError):  # there are none yet, or they are no YAML any more
-        before = flat(Params.read(folder / "params.yaml").tree)
+    method, noted = str(kept.get("select.method")), folder / "data/images" / NOTE
+    others = noted.is_file() and noted.read_text(encoding="utf-8") != state(images)
+    outdated = others and method in SELECTORS and SELECTORS[method].needs_outputs
+    if outdated:
+        kept["select.method"] = "auto"
+    own = [f"{key}={value}" for key, value in {**kept, "select.budget": budget}.items()]
+    values = [f"ingest.folder.path='{path}'", *chosen, *own, *sets]
     new_run(folder, [PRESET, *presets], values, git=shutil.which("git") is not None)
     params = Params.read(folder / "params.yaml")
     note(folder / "data/images", images)
@@ -46,6 +60,8 @@ def lay_out(folder: Path, images: Path, budget: int, presets: Sequence[Path], se
     for key, value in flat(params.tree).items():
         if before and before.get(key) != value:
             yield f"  {key} was {before.get(key)!r} and is {value!r} now"
+    if outdated and params.lookup("select.method") == "auto":
+        yield f"  select.method: auto for this round, as {method} needs outputs for the images as they are now"
     for choice in choices:
         if params.lookup(choice.key) == choice.value:
             yield f"  {choice.key}: {choice.value}, as {choice.why}"
@@ -63,13 +79,17 @@ def lay_out(folder: Path, images: Path, budget: int, presets: Sequence[Path], se
 
 def note(folder: Path, images: Path) -> None:
     """Notes the files of `images` in the folder that DVC watches, so that a change there is ingested."""
-    if folder.is_symlink():
-        return
+    if not folder.is_symlink():
+        (folder / NOTE).write_text(state(images), encoding="utf-8")
+
+
+def state(images: Path) -> str:
+    """A line that is another one when files of `images` change."""
     found = look_below(images)
     files = sorted([*found.images, *(file for others in found.others.values() for file in others)])
-    state = [f"{file} {file.lstat().st_size} {file.lstat().st_mtime_ns}" for file in files]
-    digest = hashlib.sha256("\n".join(map(repr, state)).encode()).hexdigest()
-    (folder / NOTE).write_text(f"{digest} of what lies elsewhere\n", encoding="utf-8")
+    lines = [f"{file} {file.lstat().st_size} {file.lstat().st_mtime_ns}" for file in files]
+    digest = hashlib.sha256("\n".join(map(repr, lines)).encode()).hexdigest()
+    return f"{digest} of what lies elsewhere\n"
 
 
 def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:

@@ -119,8 +119,8 @@ def test_outputs_come_back_and_belong_to_their_images():
     assert labelled_keys(ROUNDS) == []  # no round
     assert ModelOutputs.read(ROUNDS / "none", ["a"]) is None
     says = (
-        "data/rounds/outputs: expected features of the 2 images to select from, got 3 of others; train on these with "
-        "picks of another method, then `python -m stages.keep_round` writes them"
+        "data/rounds/outputs: expected features of the 2 images to select from, got 3 of others; set select.method "
+        "to auto for this round"
     )
     assert refusal(ModelOutputs.read, ROUNDS / "outputs", ["a", "b"]) == says
 
