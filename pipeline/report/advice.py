@@ -1,16 +1,20 @@
 """What to do about what is not known, and what to type next."""
 
+import os
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from pipeline.artifacts.skipped import NOT_USABLE, SKIPPED
+from pipeline.artifacts.skipped import MARKED
 from pipeline.evaluate import metrics as of
 from pipeline.evaluate.headline import Kind, told_from
 from pipeline.graph.estimate import FEW
 from pipeline.report.plots import percent
 
 AUDIT = 50  # images that are worth asking for: the interval of an accuracy of 80 % is then 23 points wide
-MEASURE = f"set label.audit: {AUDIT} in params.yaml, dvc repro, and label these {AUDIT} random images too"
+NOT_ASKED = "images that you confirm or label later are not asked about"
+MEASURE = f"set label.audit: {AUDIT} in params.yaml, dvc repro, and label these {AUDIT} random images too ({NOT_ASKED})"
 ANSWER = "put the classes that you know into answers.csv beside the images, or keep a folder for each class"
 CURE: Mapping[str, str] = {  # by the reason that evaluate gives
     of.TEST: f"{MEASURE}; or {ANSWER}",
@@ -24,6 +28,20 @@ CURE: Mapping[str, str] = {  # by the reason that evaluate gives
 PREDICT = "python -m stages.predict --images some/folder --out predictions.csv"
 MORE = 40  # images of the next round
 NEXT = f"python -m stages.next_round --budget {MORE} && dvc repro"
+
+
+def cures(metrics: Mapping[str, float]) -> Mapping[str, str]:
+    """`CURE`, without the advice to measure by an audit where there is one."""
+    return {**CURE, of.TEST: ANSWER} if "n_audit" in metrics else CURE
+
+
+def begin(run: Path, environment: Path) -> str:
+    """What to type first in the folder that holds the environment; "" where the run lies elsewhere, or none is made."""
+    folder = Path(os.path.relpath(run, environment.parent))
+    if ".." in folder.parts or not (environment / "bin/activate").is_file():
+        return ""
+    activate = f"source {shlex.quote(os.path.relpath(environment / 'bin/activate', run))}"
+    return activate if folder == Path() else f"cd {shlex.quote(str(folder))} && {activate}"
 
 
 @dataclass(frozen=True)
@@ -42,16 +60,20 @@ def steps(
     `missing` says why picks have no label, `kept` whether the labels are those of finished rounds alone.
     """
     found = []
-    marked = sum(why in (SKIPPED, NOT_USABLE) for why in missing.values())
+    marked = sum(why in MARKED for why in missing.values())
     if marked:
-        words = f"{marked} picks were skipped or are not usable: ask for others in their place."
+        picks = "1 pick is" if marked == 1 else f"{marked} picks are"
+        words = f"{picks} skipped, of no class or not usable: ask for others in their place."
         found.append(Step(words, "python -m stages.replace_picks && dvc repro"))
-    if kind in ("bound", "estimate"):
-        words = f"The accuracy is not measured. Put audit: {AUDIT} into the block label of params.yaml, then:"
+    if kind in ("bound", "estimate") and "n_audit" not in metrics:
+        words = (
+            f"The accuracy is not measured. Put audit: {AUDIT} into the block label of params.yaml ({NOT_ASKED}), then:"
+        )
         found.append(Step(words, "dvc repro"))
     words = "More labels: keep these, and choose the next images to label."
     if unreached:
-        words = f"{len(unreached)} classes have no label. Keep these labels, and choose the next images to label."
+        classes = "1 class has" if len(unreached) == 1 else f"{len(unreached)} classes have"
+        words = f"{classes} no label. Keep these labels, and choose the next images to label."
     elif told_from(metrics) >= FEW:
         words += (
             f" With {MORE} more about {percent(metrics[f'forecast_{MORE}_top1'], 0)} would be right, by an estimate."

@@ -1,7 +1,9 @@
 """The page: what is shown of a run, and the template that shows it."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,7 +101,8 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int, l
             any_label={key: next((name for name in names if name), "") for key, names in run.labels.rows.items()},
             readouts=levels,
             absent=known,
-            cure=advice.CURE,
+            cure=advice.cures(run.metrics),
+            begin=advice.begin(Path.cwd(), Path(sys.prefix)),
             curve_words=names.CURVES,
             steps=advice.steps(kind, run.metrics, run.missing, kept, run.about["train"].get("unreached", [])),
             sections=[(name, words) for name, (words, there) in sections.items() if there],
@@ -115,6 +118,9 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int, l
 
 def tested(metrics: Mapping[str, float]) -> str:
     """Why an estimate is the headline."""
+    if metrics.get("n_audit"):
+        count, right = int(metrics["n_audit"]), plots.percent(metrics["audit_top1"])
+        return f"Only {count} images of the audit have a label; {right} of them are right, which says little."
     if not metrics["n_test"]:
         return "No image is held out for a test; label.audit asks for the labels of random images, to measure."
     if "top1" not in metrics:

@@ -14,7 +14,7 @@ from pipeline.report.inputs import Run
 
 SQUARES = 25  # classes, beyond which the confusion matrix gives way to the list of the most frequent mistakes
 ROWS = 50  # of the table of classes
-APART = {"knn", "probe", "propagate", "estimated"}  # of vectors, not of the model
+APART = {"knn", "probe", "propagate", "estimated", "audit"}  # no readouts of the model
 
 
 @dataclass(frozen=True)

@@ -24,16 +24,16 @@ def test_every_metric_has_words_and_every_reason_a_cure():
     [
         ("test", 40, {}, False, [], [advice.NEXT, advice.PREDICT], "With 40 more about 90"),
         ("test", 20, {}, True, [], ["dvc repro", advice.PREDICT], "choose the next images"),
-        ("audit", 40, {}, False, ["cat"], [advice.NEXT, advice.PREDICT], "1 classes have no label"),
+        ("audit", 40, {}, False, ["cat"], [advice.NEXT, advice.PREDICT], "1 class has no label"),
         ("bound", 20, {}, False, [], ["dvc repro", advice.NEXT, advice.PREDICT], "is not measured"),
         (
             "estimate",
             60,
-            {"a": "skipped", "b": "no row"},
+            {"a": "skipped", "b": "no row", "c": "of no class"},
             False,
             [],
             ["python -m stages.replace_picks && dvc repro", "dvc repro", advice.NEXT, advice.PREDICT],
-            "1 picks were skipped",
+            "2 picks are skipped, of no class or not usable",
         ),
     ],
 )
@@ -42,6 +42,20 @@ def test_what_to_type_next_follows_what_is_known(kind, labels, missing, kept, un
     found = advice.steps(kind, values, missing, kept, unreached)
     assert [step.command for step in found] == commands
     assert says in found[0].why
+
+
+def test_an_audit_is_not_asked_for_twice_and_the_first_line_leads_to_the_run(tmp_path):
+    audited = {"n_labels": 20, "n_audit": 12}
+    assert [step.command for step in advice.steps("bound", audited, {}, False, [])] == [advice.NEXT, advice.PREDICT]
+    assert "audit" not in advice.cures(audited)[metrics.TEST]
+    assert "label.audit: 50" in advice.cures({})[metrics.TEST]
+    environment = tmp_path / ".venv"
+    assert advice.begin(tmp_path / "runs/a b", environment) == ""  # no environment is there
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin/activate").touch()
+    assert advice.begin(tmp_path / "runs/a b", environment) == "cd 'runs/a b' && source ../../.venv/bin/activate"
+    assert advice.begin(tmp_path, environment) == "source .venv/bin/activate"
+    assert advice.begin(tmp_path.parent, environment) == ""
 
 
 def test_times_are_those_of_the_logs_in_the_order_of_the_chain(tmp_path):

@@ -146,7 +146,8 @@ def test_without_answers_the_page_says_what_is_not_known_and_why(data):
         "These metrics are absent, not zero.",
         "right on the test images; right on the test images, each class counted alike; how far its confidence is",
         f"{of_model} Why: no test image has an answer. What to do: set label.audit: 50 in params.yaml",
-        "The accuracy is not measured. Put audit: 50 into the block label of params.yaml, then: dvc repro",
+        "The accuracy is not measured. Put audit: 50 into the block label of params.yaml "
+        "(images that you confirm or label later are not asked about), then: dvc repro",
         "python -m stages.next_round --budget 40 && dvc repro",
         "Least confident",
     ):
@@ -200,12 +201,15 @@ def test_without_a_test_split_the_page_shows_the_images_without_a_label(data):
 
 
 def test_an_audit_is_the_headline_where_no_image_is_held_out(data):
-    free = without_test_split(data)[:40]
-    Labels(["label"], {key: ["one" if i % 4 else "two"] for i, key in enumerate(free)}).write(data / "label/audit.csv")
+    free = without_test_split(data)[:41]
+    asked = {key: ["one" if i % 4 else "two"] for i, key in enumerate(free[:40])} | {free[40]: [""]}
+    Labels(["label"], asked).write(data / "label/audit.csv")
     command(evaluate)
     text = Outline(page()).text
     assert "With 30 labels, 75 % of the other images are right The 95 % interval is 59 % to 87 %" in text
     assert "two taken for one 10" in text
+    assert "this is too high. Pretraining: " in text
+    assert "Level by level" not in text
 
 
 def test_the_table_beside_the_page_has_a_row_for_every_image(data):
