@@ -78,6 +78,7 @@ async function start() {
   const style = getComputedStyle(document.documentElement), canvas = at("canvas");
   plot = createScatterplot({
     canvas,
+    cameraDistance: 1.05 * Math.max(1, canvas.clientHeight / canvas.clientWidth), // the height alone would fit
     backgroundColor: style.getPropertyValue("--card").trim(),
     lassoColor: style.getPropertyValue("--picks").trim(),
     pointColorActive: style.getPropertyValue("--ink").trim(),

@@ -42,6 +42,13 @@ def middle_of(page):
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
+def outside(page):
+    """How many points of the map lie beyond its canvas."""
+    width, height = page.evaluate("[canvas.clientWidth, canvas.clientHeight]")
+    places = page.evaluate("Array.from({ length: images.count }, (_, i) => plot.getScreenPosition(i))")
+    return sum(not (0 <= x <= width and 0 <= y <= height) for x, y in places)
+
+
 def test_points_are_shown_listed_and_coloured(browser, pages):
     with opened(browser, f"{pages}/map.html") as page:
         page.wait_for_selector("html[data-ready]")
@@ -80,6 +87,12 @@ def test_a_phone_shows_it_and_a_browser_without_webgl_says_so(browser, pages):
         page.wait_for_selector("html[data-ready]")
         assert not scrolls_sideways(page)
         assert serious_faults(page) == []
+        assert outside(page) == 0
+        page.evaluate("plot.zoomToLocation([0.5, 0.5], 0.2)")
+        assert outside(page) > 0
+        page.locator("#home").click()
+        page.wait_for_timeout(100)
+        assert outside(page) == 0
         page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
         page.reload()
         assert page.get_by_text("This browser has no WebGL").is_visible()
