@@ -77,9 +77,11 @@ def _quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         for logger in loggers:
             logger.setLevel(logging.WARNING)
-        yield
-    for logger, level in zip(loggers, before, strict=True):
-        logger.setLevel(level)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)
 
 
 def _write_program(program: ExportedProgram, file: Path, about: dict[str, str]) -> None:

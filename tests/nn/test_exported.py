@@ -1,5 +1,6 @@
 """A model as a file for other programs: it is run there and says what the model says."""
 
+import logging
 import re
 import subprocess
 import sys
@@ -91,9 +92,11 @@ def test_a_file_that_says_something_else_is_not_left(tmp_path, monkeypatch):
         return p.flip(1) if torch.compiler.is_exporting() else p
 
     monkeypatch.setattr(Probabilities, "forward", odd)
+    monkeypatch.setattr(logging.getLogger("torch.onnx"), "level", logging.ERROR)
     with pytest.raises(ArtifactError, match="expected the model's probabilities within"):
         export(net, tmp_path / "model.pt2")
     assert not list(tmp_path.iterdir())
+    assert logging.getLogger("torch.onnx").level == logging.ERROR
 
 
 def test_other_kinds_of_files_are_refused(tmp_path):
