@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
+from unicodedata import category
 
 from pipeline.artifacts.audit import audit_keys
 from pipeline.artifacts.picks import Selection
@@ -36,6 +37,10 @@ def export(
     if not wanted:
         raise SourceError(f"{select / 'picks.csv'}: expected picks without a label, got {len(picks)} with one")
     guesses = _guesses(pseudo, {*wanted} - {*audit})
+    classes = [*known.classes, *sorted({name for name, _ in guesses.values()} - {*known.classes})]
+    for name in classes:
+        if any(category(sign) == "Cc" for sign in name):
+            raise SourceError(f"class {name!r}: expected a name without control signs, which other tools refuse")
     manifest = Manifest.read(ingest / "manifest.json")
     with whole_folder(out) as part:
         made: dict[str, Asked] = {}
@@ -55,8 +60,7 @@ def export(
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
         asked = [made[key] for key in wanted]
-        guessed = sorted({one.guess for one in asked} - {"", *known.classes})
-        form.write(part, asked, [*known.classes, *guessed])
+        form.write(part, asked, classes)
     return asked
 
 

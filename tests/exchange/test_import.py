@@ -210,6 +210,13 @@ def test_classes_in_params_are_offered():
     assert '<Choice value="zebra"/>' in Path("label-studio/interface.xml").read_text()
 
 
+@pytest.mark.parametrize("form", ["cvat", "folders"])
+def test_a_class_with_a_control_sign_is_not_exported(form):
+    says = "Error: class 'ze\\x01bra': expected a name without control signs, which other tools refuse"
+    assert export(form, "--set", 'label.classes=["ze\\x01bra"]') == says
+    assert not Path(form).exists()
+
+
 def test_an_export_never_takes_the_place_of_a_folder():
     Path("csv").mkdir()
     assert export("csv") == (
