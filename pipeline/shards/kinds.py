@@ -30,11 +30,14 @@ OTHER_KINDS = {  # by their first bytes: kinds that people take for images that 
     "PDF": rb"%PDF-",
     "a camera's raw file": rb"FUJIFILM|.{4}ftypcrx",
 }
+DECODED_AS = {"AVIF": "AVIF", "HEIC": "HEIF"}  # those that are read where a decoder is installed
 
 
 def why_unread(data: bytes) -> str:
-    """The reason why a file of no known kind is left out, with its kind and what to do, if that is known."""
+    """The reason why a file that no decoder takes is left out, with its kind and what to do, if that is known."""
     kind = next((kind for kind, start in OTHER_KINDS.items() if re.match(start, data, re.DOTALL)), "")
+    if DECODED_AS.get(kind) in FORMATS:
+        return f"the image is truncated or spoilt: {kind}"
     what = ": HEIC, install the extra heic (pip install pillow-heif) or convert it" if kind == "HEIC" else ""
     what = what or (f": {kind}, convert it" if kind else "")
     return f"the file is no image of a kind that is read ({', '.join(FORMATS)}){what}"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from pipeline.shards.decode import BadImage, Facts, decode, fit_within, normalise, probe
-from pipeline.shards.kinds import why_unread
+from pipeline.shards.kinds import FORMATS, why_unread
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
@@ -257,9 +257,15 @@ def test_a_kind_that_is_not_read_is_named(start, kind):
         probe(start + bytes(40), whole=False)
 
 
-def test_what_an_extra_would_read_is_said():
-    assert why_unread(b"\0\0\0\x1cftypheic").endswith("install the extra heic (pip install pillow-heif) or convert it")
-    assert why_unread(b"\0\0\0\x1cftypavif").endswith(": AVIF, convert it")
+def test_what_an_extra_would_read_is_said(monkeypatch):
+    heic, avif = b"\0\0\0\x1cftypheic", b"\0\0\0\x1cftypavif"
+    for start, kind in ((heic, "HEIC"), (avif, "AVIF")):
+        with pytest.raises(BadImage, match=f"the image is truncated or spoilt: {kind}$"):
+            probe(start, whole=False)
+    monkeypatch.delitem(FORMATS, "HEIF")
+    monkeypatch.delitem(FORMATS, "AVIF")
+    assert why_unread(heic).endswith("install the extra heic (pip install pillow-heif) or convert it")
+    assert why_unread(avif).endswith(": AVIF, convert it")
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
@@ -278,7 +284,7 @@ def test_photographs_of_phones_become_upright_jpegs(kind):
         assert np.abs(pixels[:, 10, 30] - np.array([200, 40, 30.0])).max() < 12
         assert pixels[:, 10, 8].max() < 12
     for share in (0.1, 0.5, 0.9):
-        with pytest.raises(BadImage):
+        with pytest.raises(BadImage, match="the image is truncated or spoilt"):
             probe(raw[: int(len(raw) * share)], whole=True)
 
 
@@ -307,7 +313,7 @@ def test_an_image_cut_anywhere_is_bad(kind, progressive):
     noise = RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)
     raw = data(noise, kind, **({"progressive": progressive} if kind == "JPEG" else {}))
     for share in (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98):
-        with pytest.raises(BadImage):
+        with pytest.raises(BadImage, match="the image is truncated or spoilt"):
             probe(raw[: int(len(raw) * share)], whole=True)
         with pytest.raises(BadImage):
             normalise(raw[: int(len(raw) * share)], 3, 512)
