@@ -94,8 +94,11 @@ class Classes:
 
     def union(self, level: str, others: Iterable[str]) -> list[str]:
         """The names at a level, and after them the `others` that are none of these, sorted; "" is no name."""
-        known = self.names.get(level, ())
-        return [*known, *sorted({*others} - {*known, ""})]
+        return self.then(level, sorted({*others}))
+
+    def then(self, level: str, others: Iterable[str]) -> list[str]:
+        """The same, the `others` in the order in which they come."""
+        return [name for name in dict.fromkeys([*self.names.get(level, ()), *others]) if name]
 
     def write(self, file: Path) -> None:
         write_json(file, {level: list(names) for level, names in self.names.items()})

@@ -32,6 +32,7 @@ def of_rounds(
         there = {key: names for key, *names in zip(images, *columns, strict=True) if key is not None}
         tables.append(without_marks(Labels(own, there)))
         for at, level in enumerate(own):
-            named = {names[at] for names in tables[-1].rows.values()}
-            classes = Classes({**classes.names, level: classes.union(level, named)})
+            named = (names[at] for names in tables[-1].rows.values())
+            # In the order in which they came: on the page the keys of classes stay those of the round before.
+            classes = Classes({**classes.names, level: classes.then(level, named)})
     return joined(Labels(levels, {}), *tables), classes

@@ -103,11 +103,12 @@ def asking(
     there = {*keys, *small}
     beside = {key for row in around.beside for key in row}
     marks = {"skip": SKIP, "none": NONE, "unusable": UNUSABLE}
-    named = {level: {row[at] for row in filled.rows.values()} - {*MARKS} for at, level in enumerate(asked)}
+    rows = filled.rows.values()
+    named = {level: [row[at] for row in rows if row[at] not in MARKS] for at, level in enumerate(asked)}
     data = {
         "columns": [*person.COLUMNS, *filled.levels, *label_file.ABOUT],
         "levels": asked,
-        "classes": {level: classes.union(level, named[level]) for level in asked},
+        "classes": {level: classes.then(level, named[level]) for level in asked},
         "marks": marks,
         "cards": cards,
         "sure": sure,

@@ -3,6 +3,7 @@
 import base64
 import re
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -82,6 +83,16 @@ def test_classes_are_those_known_then_those_asked_for_and_those_that_were_typed(
     labels(*FROM_FILE, "--set", "label.classes=[zebra, cat, asp]")
     assert on_page()["classes"] == {"label": ["ant & bee", "cat", "dog", "zebra", "asp", "yak"]}
     assert "label: 1 classes are in no answer: yak" in caplog.messages
+
+
+def test_classes_that_were_typed_keep_their_order_in_the_next_round():
+    nothing_known()
+    refusal(*FROM_FILE)
+    labelled("key,label\nkey4,yak\nkey1,asp\n")
+    Path("data/rounds/00").mkdir(parents=True)
+    Path("data/rounds/00/labels.csv").write_text("key,label\nkey0,zebra\nkey2,yak\n")
+    labels(*FROM_FILE)
+    assert on_page()["classes"] == {"label": ["zebra", "yak", "asp"]}
 
 
 def test_labels_so_far_give_guesses_and_those_that_are_no_picks_stay_in_the_file():
