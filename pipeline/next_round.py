@@ -13,8 +13,7 @@ from pipeline.base.files import read_json
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
 from pipeline.embed.run import EmbedParams
-from pipeline.evaluate.headline import Figure, headline
-from pipeline.evaluate.metrics import finest
+from pipeline.evaluate.headline import Figure, headline, told_from
 from pipeline.graph.estimate import Estimate, forecast
 from pipeline.keep_round import keep_round
 from pipeline.new_run import edited, write_params
@@ -53,7 +52,7 @@ def next_round(file: Path, data: Path, budget: int, method: str) -> Iterator[str
         yield chooses
         return
     now = Estimate(*(measured[f"estimated_top1{end}"] for end in ("", "_low", "_high", "_at_least")))
-    then = forecast(now, len(finest(Labels.read(labels))), budget)
+    then = forecast(now, told_from(measured), budget)
     reach = f"(95 %: {then.low:.0%} to {then.high:.0%})"
     if kind == "estimate":
         yield (

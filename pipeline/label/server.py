@@ -8,7 +8,6 @@ import json
 import os
 import re
 import secrets
-import sys
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import ArtifactError, ParamsError, PipelineError
 from pipeline.base.machine import Reading
+from pipeline.label.chain import Chain
 from pipeline.label.label_file import LabelFile
 from pipeline.label.person import FileParams, levels_to_ask
 from pipeline.label.run import AnswersParams, LabelParams
@@ -37,49 +37,6 @@ LINKED = ("evaluate/metrics.json", "select/picks.csv", "label/page.html")  # by 
 TOKEN = web.AppKey("token", str)
 KEPT = ".label-server"  # beside the label stage's folder, which that stage replaces; not in git, for its owner alone
 ADDRESS = re.compile(r"(\d{1,5}) ([\w-]{32})", re.ASCII)
-STAGE = re.compile(r"Running stage '(\w+)'")  # of DVC's lines that alone is for the person
-DOES = {"ingest": "reading the images", "pretrain": "learning from the images", "embed": "describing the images",
-        "graph": "comparing the images", "select": "choosing images", "label": "reading labels", "train": "training",
-        "evaluate": "measuring", "report": "writing the report"}  # fmt: skip
-RIGHT = re.compile(r"of (the|\d+ test) images are right")  # in the last line of `evaluate`
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-
-
-@dataclass
-class Chain:
-    """`dvc repro` in this folder, as it goes on in the background."""
-
-    state: str = "idle"  # running, done, failed
-    line: str = ""  # what it does, its figure when it is done, or the line that says what is wrong
-    task: asyncio.Task[None] | None = field(default=None, repr=False)
-
-    def start(self) -> None:
-        """Runs the chain, unless it runs already."""
-        if self.state != "running":
-            self.state, self.line = "running", "starting"
-            self.task = asyncio.create_task(self._run())
-
-    async def _run(self) -> None:
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "dvc", "repro"),
-            env={**os.environ, "PATH": path},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        wrong = last = figure = ""
-        assert process.stdout is not None
-        async for data in process.stdout:
-            line = COLOURS.sub("", data.decode(errors="replace")).rstrip().rpartition("\r")[2]
-            wrong = line.removeprefix("Error: ") if line.startswith("Error: ") else wrong
-            last = line or last
-            if stage := STAGE.match(line):
-                self.line = DOES.get(stage[1], stage[1])
-            if RIGHT.search(line):
-                figure = line.partition(";")[0]
-        code = await process.wait()
-        self.state, self.line = ("failed", wrong or last) if code else ("done", f"done: {figure}" if figure else "done")
 
 
 @dataclass(frozen=True)
