@@ -6,12 +6,11 @@ from contextlib import chdir
 from pathlib import Path
 from string import ascii_uppercase
 
-import jinja2
-
 from pipeline import report
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.base.files import whole_file
+from pipeline.base.pages import environment
 from pipeline.compare import table
 from pipeline.compare.curve import curve
 from pipeline.compare.inputs import Run
@@ -25,10 +24,7 @@ def compare(runs: Sequence[Run], out: Path) -> str:
     """Writes the page, and gives the table for a terminal. Raises ParamsError for fewer than two runs or too many."""
     if not 2 <= len(runs) <= len(ascii_uppercase):
         raise ParamsError(f"expected 2 to {len(ascii_uppercase)} runs to compare, got {len(runs)}")
-    loader = jinja2.FileSystemLoader([Path(__file__).parent, *report.__path__])  # one style sheet for both pages
-    env = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    env = environment([Path(__file__).parent, *report.__path__])  # one style sheet for both pages
     letters = dict(zip((run.name for run in runs), ascii_uppercase, strict=False))
     page = env.get_template("compare.html").render(
         runs=runs,

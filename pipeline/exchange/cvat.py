@@ -70,6 +70,7 @@ def _unpacked(file: Path) -> bytes:
     try:
         with zipfile.ZipFile(file) as archive, archive.open(INSIDE) as member:
             data = member.read(MOST_BYTES + 1)
+    # No such member, a spoilt archive, a compression that zipfile lacks, a password: zipfile has no class above these.
     except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise SourceError(f"{file}: expected {INSIDE} in the archive, got: {error}") from error
     if len(data) > MOST_BYTES:

@@ -19,7 +19,7 @@ def place(asked: Asked) -> str:
     return f"data/{asked.file}"
 
 
-def write(folder: Path, asked: Sequence[Asked], classes: Sequence[str]) -> None:  # noqa: ARG001 - names are texts there
+def write(folder: Path, asked: Sequence[Asked], classes: Sequence[str]) -> None:
     """Writes `labels.json`: of each picture, by its name without the end, the guess, or nothing."""
     labels = {
         Path(one.file).stem: {"label": one.guess, "confidence": one.confidence} if one.guess else None for one in asked

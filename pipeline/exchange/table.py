@@ -20,7 +20,7 @@ def place(asked: Asked) -> str:
     return f"pictures/{asked.file}"
 
 
-def write(folder: Path, asked: Sequence[Asked], classes: Sequence[str]) -> None:  # noqa: ARG001 - a cell takes any name
+def write(folder: Path, asked: Sequence[Asked], classes: Sequence[str]) -> None:
     """Writes `picks.csv`, whose column `label` is to be filled in."""
     header = ("key", "path", "picture", "file", "guess", "guess_confidence", "label")
     rows = (

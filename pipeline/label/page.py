@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.machine import Reading
+from pipeline.base.pages import environment
 from pipeline.label import label_file, person
 from pipeline.label.around import Around
 from pipeline.label.effort import Effort
@@ -120,11 +119,4 @@ def asking(
 
 
 def _render(name: str, **values: Any) -> str:
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    )
-    return environment.get_template(name).render(**values) + "\n"
+    return environment([Path(__file__).parent]).get_template(name).render(**values) + "\n"

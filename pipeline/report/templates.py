@@ -4,19 +4,14 @@ from pathlib import Path
 
 import jinja2
 
+from pipeline.base.pages import environment
 from pipeline.report import names, plots, tables
 from pipeline.report.times import spoken
 
 
 def templates() -> jinja2.Environment:
     """The environment of all pages, with the filters that they use."""
-    env = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    env = environment([Path(__file__).parent])
     own = {"plain": names.plain, "plainly": names.plainly, "spoken": spoken}
     env.filters |= {"percent": plots.percent, "flat": tables.flat, **own}
     return env
