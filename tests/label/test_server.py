@@ -1,27 +1,20 @@
 """The server of the label page: a real process, asked over the network as a page and as an attacker would."""
 
 import json
-import os
-import re
-import resource
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pipeline.artifacts.labels import Sources
 from pipeline.base.files import read_csv
-from tests.imports import ROOT
+from tests.label.served import SAID, ask, say, served
 from tests.label.small_set import (
-    COARSE,
     FILE,
     FROM_FILE,
     INGEST,
@@ -29,62 +22,9 @@ from tests.label.small_set import (
     PICKS,
     labelled,
     labels,
-    path_of,
     pick,
     refusal,
-    two_levels,
 )
-
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the usual one keeps the first proxies it sees
-SAID = {"how": "key", "seconds": 1.25}
-
-
-@contextmanager
-def served(*arguments, limit=None):
-    """The server's address, and its process. With `limit` no file that it writes may be longer, as on a full disk."""
-    command = [sys.executable, "-m", "stages.label", "--serve", *FROM_FILE, *arguments]
-
-    def limited():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=limited if limit else None,
-    )
-    try:
-        yield re.search(r"http://\S+/", process.stdout.readline())[0], process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def ask(url, data=None, **headers):
-    """Status and content of an answer; `data` is posted as JSON, bytes as they are."""
-    body = data if isinstance(data, bytes | None) else json.dumps(data).encode()
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json", **names})
-    try:
-        with DIRECT.open(request, timeout=10) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
-
-
-def say(url, *rows, code=200):
-    """Posts changes; gives the answer."""
-    status, answer = ask(f"{url}labels", {"rows": list(rows)})
-    assert status == code, answer
-    return json.loads(answer)
-
-
-@pytest.fixture
-def _asked():
-    """A run whose label stage asks for labels."""
-    refusal(*FROM_FILE)
 
 
 @pytest.mark.usefixtures("_asked")
@@ -108,59 +48,6 @@ def test_each_label_is_in_the_file_at_once_and_outlives_kill():
         assert json.loads(ask(f"{url}labels")[1])["rows"]["key4"]["label"] == ""  # a reload does not bring it back
     assert [row[1] for row in read_csv(FILE, ())[1] if row[4]] == ["key1", "key3", "key0"]
     assert labels(*FROM_FILE)[0] == "key,label\nkey0,dog\nkey1,ant & bee\n"
-
-
-@pytest.mark.usefixtures("_asked")
-def test_a_file_that_is_there_keeps_its_rows_and_columns():
-    labelled("label;note;key\ncat;blurred;key4\n")
-    with served() as (url, _):
-        labelled("label;note;key\ncat;very blurred;key4\n")  # by another hand, while the page is open
-        say(url, {"key": "key1", "label": "dog", **SAID})
-    header, rows = read_csv(FILE, ())
-    found = [dict(zip(header, row, strict=True)) for row in rows]
-    assert [(row["key"], row["label"], row["note"]) for row in found] == [
-        ("key4", "cat", "very blurred"),
-        ("key1", "dog", ""),
-    ]
-
-
-@pytest.mark.usefixtures("_asked")
-def test_a_file_of_a_spreadsheet_keeps_the_paths_of_its_rows_and_gets_no_column_twice():
-    here = path_of("key3").replace('"', '""')
-    labelled(f'Key,Class,Path\n12,cat,gone.png\n3e5,dog,"{here}"\nkey1,cat,\nkey1,Cat,\n')
-    with served() as (url, _):
-        say(url, {"key": "key4", "label": "dog"})
-    header, rows = read_csv(FILE, ())
-    assert header == ["rank", "key", "path", "picture", "label", "how", "seconds"]
-    assert [row[1:5:3] for row in rows] == [["key4", "dog"], ["key1", "cat"], ["key3", "dog"], ["12", "cat"]]
-    assert [row[2] for row in rows] == [*map(path_of, ("key4", "key1", "key3")), "gone.png"]
-
-
-@pytest.mark.usefixtures("_asked")
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("key,label\nkey1,cat\nkey1,dog\n", "key key1: expected one label, got 'cat' and 'dog'"),
-        ("key,label,path\n1e5,cat,a.png\n1e5,cat,b.png\n", "key 1e5: expected one path, got 'a.png' and 'b.png'"),
-    ],
-)
-def test_two_rows_that_differ_are_refused_at_the_start_and_later(text, says):
-    with served() as (url, _):
-        labelled(text)
-        assert say(url, {"key": "key4", "label": "dog"}, code=400)["error"] == f"{FILE}: {says}"
-        assert FILE.read_text() == text
-    assert refusal("--serve", *FROM_FILE) == f"{FILE}: {says}"
-
-
-def test_coarse_levels_are_saved_too():
-    two_levels()
-    refusal(*FROM_FILE, *COARSE)
-    with served(*COARSE) as (url, _):
-        say(url, {"key": PICKS[0], "label": "cat"}, {"key": PICKS[2], "group": "insect"})
-        say(url, {"key": PICKS[0], "group": "pet"})
-    header, rows = read_csv(FILE, ())
-    assert header[4:6] == ["label", "group"]
-    assert [row[4:6] for row in rows] == [["cat", "pet"], ["", "insect"]]
 
 
 NO_CHANGES = [
@@ -238,29 +125,6 @@ def test_others_are_refused():
         assert not FILE.exists()
         with socket.socket() as other:  # from another address of this machine
             assert other.connect_ex(("127.0.0.2", int(base.rpartition(":")[2])))
-
-
-def test_a_label_is_of_the_picture_that_was_shown_and_older_ones_stay_of_theirs():
-    paths = {key: path_of(key) for key in KEYS}
-    Sources(paths, {key: f"new of {key}" for key in KEYS}).write(INGEST / "sources.csv")
-    refusal(*FROM_FILE)
-    labelled("key,label,picture\nkey4,cat,old of key4\nkey1,cat,old of key1\n")
-    with served() as (url, _):
-        say(url, {"key": "key1", "label": "dog", **SAID})
-    assert [row[3:5] for row in read_csv(FILE, ())[1]] == [["old of key4", "cat"], ["new of key1", "dog"]]
-
-
-def test_a_label_goes_with_its_picture_and_a_template_says_nothing():
-    Sources({key: path_of(key) for key in KEYS}, {key: f"of {key}" for key in KEYS}).write(INGEST / "sources.csv")
-    refusal(*FROM_FILE)
-    labelled("key,label,picture\nkey4,cat,of key3\nkey1,cow,replaced\nkey2,,\nkey5,dog,\nkey3,ant,gone\n")
-    FILE.with_name("pictures.csv").write_text("key,picture,label\nkey5,older,dog\n")
-    with served() as (url, _):
-        assert {key: row["label"] for key, row in json.loads(ask(f"{url}labels")[1])["rows"].items()} == {"key3": "cat"}
-        say(url, {"key": "key4", "label": "dog", **SAID})
-    found = [[row[1], *row[3:5]] for row in read_csv(FILE, ())[1]]
-    assert found[:3] == [["key4", "of key4", "dog"], ["key1", "replaced", "cow"], ["key3", "gone", "ant"]]
-    assert sorted(found[3:]) == [["key2", "", ""], ["key3", "of key3", "cat"], ["key5", "", "dog"]]
 
 
 @pytest.mark.usefixtures("_asked")
