@@ -30,13 +30,13 @@ from pipeline.nn.device import Device
 from pipeline.nn.optim import OptimParams
 from pipeline.nn.primitives import unit
 from pipeline.pretrain.feed import Feed as Views
+from pipeline.pretrain.instance_bank import softmax_loss
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.moco import moco_loss
 from pipeline.pretrain.methods.msf import msf_loss
-from pipeline.pretrain.methods.npid import softmax_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss

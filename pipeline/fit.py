@@ -28,6 +28,7 @@ from pipeline.base.files import whole_file
 from pipeline.nn.device import Device
 from pipeline.nn.optim import OptimParams
 from pipeline.parallel import dist
+from pipeline.parallel.heap import keep_freed_memory
 from pipeline.parallel.stop import stop_requests
 
 CURVE_ROWS = 200
@@ -108,13 +109,12 @@ def fit(
             batch = batch_at(step)  # outside autocast: views are float32 whatever the precision
             with device.autocast():
                 out = method.loss(batch)
-            if step % every == 0:
-                optimiser.zero_grad()
             (out.loss / min(every, num_steps - step // every * every)).backward()  # the last may be fewer
             moves = (step + 1) % every == 0 or step + 1 == num_steps
             if moves:
                 dist.mean_gradients(method.parameters())
                 optimiser.step()
+                optimiser.zero_grad()
             method.after_step(step + 1, num_steps)
             row = curve.add(step, num_steps, rate, out)
             if row:
@@ -128,6 +128,7 @@ def fit(
             now = time.monotonic()
             if step == start:
                 began = now  # the first step is slower: threads start, and torch.compile compiles
+                keep_freed_memory()  # what stays from step to step is allocated by now
             elif not said and step + 1 < num_steps and now - began >= FORECAST_SECONDS and dist.rank() == 0:
                 log.info(forecast(num_steps - step - 1, (step - start) / (now - began)))
                 said = True

@@ -37,6 +37,7 @@ from pipeline.nn.device import Device
 from pipeline.nn.embedder import BACKBONE, PLAIN, look
 from pipeline.nn.pass_size import images_a_pass
 from pipeline.parallel import dist
+from pipeline.parallel.heap import keep_freed_memory
 from pipeline.parallel.work import resumable
 from pipeline.shards.reader import read_shard
 
@@ -113,6 +114,7 @@ def embed(
         with device.autocast():
             found = net(part.to(device.device)).float()
         rows.append((F.normalize(found, dim=1) if unit else found).cpu())
+        keep_freed_memory()
     return torch.cat(rows).numpy()
 
 

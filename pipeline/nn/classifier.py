@@ -17,6 +17,7 @@ from pipeline.nn.embedder import Embedder, View
 from pipeline.nn.heads import Head, Levels, Nearest, describe
 from pipeline.nn.neighbour_vote import NeighbourVote
 from pipeline.nn.pass_size import images_a_pass
+from pipeline.parallel.heap import keep_freed_memory
 
 HEADS: dict[str, Callable[..., Head]] = {head.name: head for head in (Levels, Nearest, NeighbourVote)}
 INFERENCE_BATCH = 500  # images of a pass without gradient, at most, where no parameter says how many
@@ -59,6 +60,7 @@ class Classifier(nn.Module):
         for part in pixels.split(batch_size) if len(pixels) else ():
             for name, logits in self(part.to(device)).items():
                 parts[name].append(logits.float().softmax(dim=1).cpu())
+            keep_freed_memory()
         return {
             name: torch.cat(found) if found else torch.empty(0, len(self.head.names[name]))
             for name, found in parts.items()

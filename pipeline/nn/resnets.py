@@ -31,8 +31,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c_in h_in w_in"]) -> Float[Tensor, "b c_out h_out w_out"]:
         """The block's output, after the last ReLU."""
-        out = torch.relu(self.bn1(self.conv1(x)))
-        return torch.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+        out = torch.relu_(self.bn1(self.conv1(x)))  # in place: no gradient needs what batch norm gives
+        return torch.relu_(self.bn2(self.conv2(out)).add_(self.shortcut(x)))
 
 
 class PreactBlock(nn.Module):
@@ -48,9 +48,9 @@ class PreactBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c_in h_in w_in"]) -> Float[Tensor, "b c_out h_out w_out"]:
         """The block's output, before any activation."""
-        active = torch.relu(self.bn1(x))
-        out = self.conv2(torch.relu(self.bn2(self.conv1(active))))
-        return out + (x if self.shortcut is None else self.shortcut(active))
+        active = torch.relu_(self.bn1(x))  # in place: no gradient needs what batch norm gives
+        out = self.conv2(torch.relu_(self.bn2(self.conv1(active))))
+        return out.add_(x if self.shortcut is None else self.shortcut(active))
 
 
 class SmallResNet(Architecture):
@@ -61,7 +61,7 @@ class SmallResNet(Architecture):
 
     def build(self, channels: int) -> tuple[nn.Module, int]:
         w = self.width
-        stem = nn.Conv2d(channels, w, 3, self.stem_stride, 1, bias=False), nn.BatchNorm2d(w), nn.ReLU()
+        stem = nn.Conv2d(channels, w, 3, self.stem_stride, 1, bias=False), nn.BatchNorm2d(w), nn.ReLU(inplace=True)
         blocks = BasicBlock(w, w, 1), BasicBlock(w, 2 * w, 2), BasicBlock(2 * w, 4 * w, 2)
         return _initialised(nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())), 4 * w
 
@@ -78,7 +78,7 @@ class WideResNet(Architecture):
         for group, (c_in, c_out) in enumerate(pairwise(widths)):
             layers.append(PreactBlock(c_in, c_out, 1 if group == 0 else 2))
             layers += [PreactBlock(c_out, c_out, 1) for _ in range((self.depth - 4) // 6 - 1)]
-        layers += [nn.BatchNorm2d(widths[-1]), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        layers += [nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         return _initialised(nn.Sequential(*layers)), widths[-1]
 
 

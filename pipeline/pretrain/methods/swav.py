@@ -134,7 +134,7 @@ class Swav(SelfSupervised[SwavParams]):
     @torch.no_grad()
     def after_step(self, step: int, num_steps: int) -> None:
         """Brings the prototypes back to length 1, unless they are frozen, and puts the projections in the queue."""
-        if self.prototypes.grad is not None:
+        if float(self.progress) >= self.params.frozen:
             self.prototypes.copy_(unit(self.prototypes))
         if self.queue is not None and self._large:
             self.queue.push(torch.cat(self._large, dim=1))
