@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.label.marks import STILL
+
 STAGE = re.compile(r"Running stage '(\w+)'")  # of DVC's lines that alone is for the person
 DOES = {"ingest": "reading the images", "pretrain": "learning from the images", "embed": "describing the images",
         "graph": "comparing the images", "select": "choosing images", "label": "reading labels", "train": "training",
@@ -20,8 +22,8 @@ LONGEST_LINE = 1 << 24  # bytes
 class Chain:
     """`dvc repro` in this folder, as it goes on in the background."""
 
-    state: str = "idle"  # running, done, failed
-    line: str = ""  # what it does, its figure when it is done, or the line that says what is wrong
+    state: str = "idle"  # running, done, asks for more labels, failed
+    line: str = ""  # what it does, its figure when it is done, how many labels it needs, or what is wrong
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -40,7 +42,7 @@ class Chain:
             stderr=asyncio.subprocess.STDOUT,
             limit=LONGEST_LINE,
         )
-        wrong = last = figure = ""
+        wrong = last = figure = still = ""
         assert process.stdout is not None
         async for data in process.stdout:
             line = COLOURS.sub("", data.decode(errors="replace")).rstrip().rpartition("\r")[2]
@@ -50,5 +52,9 @@ class Chain:
                 self.line = DOES.get(stage[1], stage[1])
             if RIGHT.search(line):
                 figure = line.partition(";")[0]
-        code = await process.wait()
-        self.state, self.line = ("failed", wrong or last) if code else ("done", f"done: {figure}" if figure else "done")
+            if line.startswith(STILL):
+                still = f"To go on, label {line.removeprefix(STILL)}. Then press Finish again."
+        if not await process.wait():
+            self.state, self.line = "done", f"done: {figure}" if figure else "done"
+        else:
+            self.state, self.line = ("asks", still) if still else ("failed", wrong or last)

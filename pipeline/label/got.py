@@ -1,5 +1,6 @@
 """What there is for the images that were asked for: labels, marks in their place, or nothing yet."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -82,22 +83,27 @@ class Got:
         """The labels to train on: those of finished rounds, and of the picks and the others."""
         return joined(earlier, self.labels.less({*self.labels.rows} - {*self.others} - {*self.wanted.keys}))
 
-    def enough(self) -> bool:
-        """Whether to go on without the labels of the picks in `why`, the others being there.
+    def still(self, of_each: bool) -> int:
+        """How many picks need a label before the chain goes on; `of_each` where something must be said of every one.
 
-        Those that were confirmed many at once do not count: they tell less, and there may be hundreds.
+        Labels that were confirmed many at once do not count: they tell less, and there may be hundreds.
         """
-        return enough(self.why, len(self.wanted.keys), len({*self.others} - {*self.confirmed}))
+        unsaid = sum(not reason for reason in self.why.values()) if of_each else 0
+        return max(unsaid, _still(self.why, len(self.wanted.keys), len({*self.others} - {*self.confirmed})))
 
-    def audit_enough(self) -> bool:
-        """Whether to go on without the labels of the audit that are not there."""
-        return enough(self.not_audited, len(self.wanted.audit), 0)
+    @property
+    def audit_still(self) -> int:
+        """The same of the audit's images."""
+        return _still(self.not_audited, len(self.wanted.audit), 0)
 
 
-def enough(why: Mapping[str, str], num_images: int, others: int) -> bool:
-    """Whether to go on without the labels of the images in `why`.
+def _still(why: Mapping[str, str], num_images: int, others: int) -> int:
+    """How many images need a label, if those in `why` have none.
 
-    There are labels for half as many images, with `others` that were not asked for, or of each something is said.
+    Labels for half as many images are enough, with `others` that were not asked for; or one, if of each something is
+    said.
     """
     labelled = num_images - len(why) + others
-    return labelled >= num_images / 2 or (labelled > 0 and all(why.values()))
+    unsaid = sum(not reason for reason in why.values())
+    half = math.ceil(num_images / 2) - labelled
+    return max(0, min(half, max(unsaid, 1 - labelled)))

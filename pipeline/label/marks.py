@@ -10,6 +10,7 @@ from pipeline.base.errors import first_names
 
 log = logging.getLogger(__name__)
 
+STILL = "label: to go on, label "  # how the line begins that says how many more
 SKIP, NONE, UNUSABLE = MARKS = ("[skip]", "[none]", "[unusable]")  # in brackets: a class may be called "skip"
 MARK_NAMES = f"{', '.join(MARKS[:-1])} or {MARKS[-1]}"
 
@@ -43,6 +44,13 @@ def why_without(keys: Sequence[str], written: Labels, labels: Labels) -> dict[st
         else:
             why[key] = SKIPPED if SKIP in names else "left empty" if names else ""
     return why
+
+
+def log_still(picks: int, audit: int) -> None:
+    """Logs how many images still need a label, in words that the label page shows too."""
+    counts = ((picks, ""), (audit, " of the audit"))
+    words = [f"{count} more image{'s' if count > 1 else ''}{of}" for count, of in counts if count]
+    log.info("%s%s", STILL, " and ".join(words))
 
 
 def log_missing(why: Mapping[str, str], num_picks: int, file: str, sources: Sources) -> None:

@@ -26,7 +26,7 @@ from pipeline.label.audit import log_audit
 from pipeline.label.earlier import of_rounds
 from pipeline.label.effort import CONFIRMED, LED, Effort, log_effort, read_effort
 from pipeline.label.got import Got
-from pipeline.label.marks import MARKS, log_missing
+from pipeline.label.marks import MARKS, log_missing, log_still
 from pipeline.label.page import Album, asking, shown
 from pipeline.label.person import TEMPLATE, FileParams, levels_to_ask, offer_template, refuse_missing
 from pipeline.label.tally import log_classes, log_new
@@ -116,12 +116,11 @@ def label(
     else:
         got = Got.of_answers(wanted, answers, ingest / "answers.csv")
     everything = got.with_earlier(earlier).completed(out / "labels.csv")
-    goes_on = got.enough() and any(names[0] for names in everything.rows.values())
-    filled = got.filled(levels)
+    filled, skipped = got.filled(levels), Skipped.read(rounds)
+    replaced = max(skipped.round, default=-1) >= next_number(rounds)
+    still = max(got.still(of_each=replaced), int(not any(names[0] for names in everything.rows.values())))
+    goes_on = not still and not got.audit_still
     if isinstance(source, FileParams):
-        skipped = Skipped.read(rounds)
-        replaced = max(skipped.round, default=-1) >= next_number(rounds)
-        goes_on = goes_on and got.audit_enough() and (all(got.why.values()) or not replaced)
         never = {*wanted.audit, *got.marked, *skipped.keys}
         around = look_around(index, picks, everything, never, confirmed)
         page = asking(wanted, album, known, filled, spent, around)
@@ -138,6 +137,7 @@ def label(
         file, keys = Path(source.path), [key for key, _ in wanted.asked]
         reason = offer_template(file.with_name(TEMPLATE), keys, sources, filled, answers)
         if not goes_on:
+            log_still(still, got.audit_still)
             missing = {**got.why, **got.not_audited}
             refuse_missing(file, wanted, missing, filled, reason, select / "picks.csv", out / "page.html")
         _log_person(got, spent, file, sources)

@@ -76,7 +76,8 @@ async function follow() {
       const link = make("a", { href: report }, "Open the report");
       return $("progress").append(" ", link);
     }
-    if (state === "failed") return undefined;
+    if (state === "asks" && view === "one" && labelOf(cards[at])) goOn();
+    if (state !== "running") return undefined;
     await wait();
   }
 }

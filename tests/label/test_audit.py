@@ -36,11 +36,13 @@ def test_images_are_drawn_by_their_keys_and_picks_are_left_out():
 
 
 def test_its_images_are_asked_for_beside_the_picks_and_written_apart(caplog):
+    caplog.set_level("INFO")
     nothing_known()
     assert (
         "expected labels for half of the 3 picks in data/select/picks.csv and of the 2 images of the audit, found no"
         in (refusal(*TWO))
     )
+    assert caplog.messages[-1] == "label: to go on, label 2 more images and 1 more image of the audit"
     keys = [row["key"] for row in csv.DictReader(TEMPLATE.read_text().splitlines())]
     audit = keys[3:]
     assert keys[:3] == PICKS
@@ -50,7 +52,6 @@ def test_its_images_are_asked_for_beside_the_picks_and_written_apart(caplog):
     assert "got none for 2 of them" in refusal(*TWO)
     assert not AUDIT.exists()
     labelled("key,label\n" + "".join(f"{key},{name}\n" for key, name in zip(keys, [*"aab", "b", "a"], strict=True)))
-    caplog.set_level("INFO")
     assert labels(*TWO)[0].count("\n") == 4
     assert Labels.read(AUDIT).rows == {audit[0]: ["b"], audit[1]: ["a"]}
     assert "label: audit: 2 of 2 images have a label, which is not trained on" in caplog.messages
