@@ -1,18 +1,21 @@
-"""Keeps a finished round: its labels and metrics, and the trained model's features of all training images."""
+"""Keeps a finished round: its labels and metrics, the trained model's features of all training images, and what it
+predicts for them.
+"""
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
-from pipeline.artifacts.model_outputs import OUTPUTS, ModelOutputs
+from pipeline.artifacts.model_outputs import OUTPUTS, PREDICTED, ModelOutputs
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.rounds import METRICS, next_number, next_round
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.artifacts.skipped import NEVER_AGAIN, Skipped, read_missing
 from pipeline.base.errors import ArtifactError
-from pipeline.base.files import read_json, sha256, whole_folder, write_json
+from pipeline.base.files import read_json, sha256, whole_file, whole_folder, write_json
 from pipeline.base.machine import Machine
 from pipeline.embed.run import EmbedParams, embed_split
 from pipeline.embed.tables import join
@@ -59,6 +62,9 @@ def keep_round(
         features = Embeddings.read(parts)
     weight, bias = (part.detach().numpy() for part in net.head.cpu().linear())
     ModelOutputs(features, weight, bias).write(out / OUTPUTS)
+    if (model / PREDICTED).is_file():
+        with whole_file(out / OUTPUTS / PREDICTED) as copy:
+            shutil.copyfile(model / PREDICTED, copy)
     unusable = {key: why for key, why in read_missing(missing).items() if why in NEVER_AGAIN}
     if unusable:
         Skipped.read(out).and_(unusable, next_number(out)).write(out)

@@ -1,4 +1,7 @@
-"""`data/rounds/outputs`: the last round's model on all training images."""
+"""`data/rounds/outputs`: the last round's model on all training images.
+
+Beside it lies a copy of what was predicted then, `PREDICTED`, for the report to say what changed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from pipeline.base.errors import ArtifactError
 from pipeline.base.files import whole_folder
 
 OUTPUTS = "outputs"  # the folder below that of the rounds
+PREDICTED = "pseudo_labels.csv"
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,8 @@ class ModelOutputs:
     bias: Float32[ndarray, " c"]
 
     def write(self, folder: Path) -> None:
-        """Writes features, keys and layer in place of those that are there."""
-        with whole_folder(folder) as part:
+        """Writes features, keys and layer in place of those that are there, and of what was predicted by these."""
+        with whole_folder(folder, spare=(PREDICTED,)) as part:
             self.features.write(part)
             Weights({"weight": self.weight, "bias": self.bias}, {}).write(part, "head")
 

@@ -14,6 +14,7 @@ const kinds = {
   labelled: (i) => images.label[i] >= 0,
   unlabelled: (i) => images.label[i] < 0,
   wrong: isWrong,
+  changed: (i) => i in data.before,
   test: (i) => images.tested[i] === 1,
 };
 const orders = {

@@ -44,6 +44,7 @@ function linesOf(i) {
     const name = data.classes[images.prediction[i]];
     if (images.label[i] < 0) lines.push([name, images.answer[i] < 0 ? "class" : isWrong(i) ? "class bad" : "class good"]);
     else lines.push([`the others say ${name}`, images.prediction[i] === images.label[i] ? "" : "bad"]);
+    if (i in data.before) lines.push([`was ${data.before[i]}`, "confidence"]);
     lines.push([`confidence ${percent(images.confidence[i])}`, "confidence"]);
   }
   if (images.answer[i] >= 0 && isWrong(i)) lines.push([`is ${data.classes[images.answer[i]]}`, ""]);

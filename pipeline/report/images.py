@@ -29,6 +29,7 @@ class Images:
     answer: Sequence[str]
     prediction: Sequence[str]
     confidence: Float[ndarray, " n"]  # 0 where there is no prediction
+    before: Sequence[str]  # what the last round predicted, where it was another class
     rank: Int64[ndarray, " n"]  # of the pick, from 1; 0 for all others
     classes: Sequence[str]
 
@@ -44,6 +45,7 @@ class Images:
             found |= dict(zip(names, zip(ranking.best, ranking.confidence.tolist(), strict=True), strict=True))
         answer = {**dict(zip(run.predictions.keys, run.predictions.answers, strict=True)), **finest(run.audit)}
         label, rank = finest(run.labels), {key: i for i, key in enumerate(run.picks.keys, 1)}
+        was = {one.key: one.before for one in run.changes.found} if run.changes else {}
         predicted = [found.get(key, (NONE, 0.0)) for key in keys]
         return cls(
             keys=keys,
@@ -53,6 +55,7 @@ class Images:
             answer=[answer.get(key, NONE) for key in keys],
             prediction=[name for name, _ in predicted],
             confidence=np.array([share if name else 0.0 for name, share in predicted]),
+            before=[was.get(key, NONE) for key in keys],
             rank=np.array([rank.get(key, 0) for key in keys], np.int64),
             classes=run.classes,
         )
@@ -61,7 +64,7 @@ class Images:
         """Some of them."""
         if len(rows) == len(self.keys):
             return self
-        texts = ("keys", "paths", "label", "answer", "prediction")
+        texts = ("keys", "paths", "label", "answer", "prediction", "before")
         lists = {name: [getattr(self, name)[i] for i in rows.tolist()] for name in texts}
         return replace(self, **lists, tested=self.tested[rows], confidence=self.confidence[rows], rank=self.rank[rows])
 

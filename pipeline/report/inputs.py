@@ -11,13 +11,15 @@ from numpy import ndarray
 
 from pipeline.artifacts.curve import read_rows
 from pipeline.artifacts.labels import Classes, Labels, Sources
+from pipeline.artifacts.model_outputs import OUTPUTS, PREDICTED
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.predictions import Predictions, PseudoLabels
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.artifacts.skipped import read_missing
 from pipeline.base.files import number, read_csv, read_json
 from pipeline.evaluate.metrics import finest
-from pipeline.report.rounds import Round, compared
+from pipeline.report.changes import Changes
+from pipeline.report.rounds import NOW, Round, compared
 from pipeline.report.times import Time, read_times
 
 Curve = Mapping[str, Float[ndarray, " s"]]
@@ -42,6 +44,7 @@ class Run:
     pseudo_labels: PseudoLabels | None  # None: the folder of the model has none
     class_shares: Mapping[str, tuple[float, float]]  # of the training images, as propagation assumed and found them
     rounds: Sequence[Round]  # none before one is finished
+    changes: Changes | None  # since the last of these; None where it has kept no predictions, or no label is new
     missing: Mapping[str, str]  # why picks have no label
     times: Sequence[Time]
 
@@ -57,7 +60,10 @@ class Run:
         draws = data / "evaluate/draws.csv"
         file, shares = data / "train/pseudo_labels.csv", data / "evaluate/class_shares.csv"
         guessed = PseudoLabels.read(file) if file.is_file() else None
+        kept = data / "rounds" / OUTPUTS / PREDICTED
         metrics = read_json(data / "evaluate/metrics.json")
+        rounds = compared(data / "rounds", finest(labels), metrics)
+        is_new = bool(rounds) and rounds[-1].name == NOW and kept.is_file()
         records = {"pretrain": "backbone.json", "select": "record.json", "train": "model.json"}
         return cls(
             manifest=Manifest.read(data / "ingest/manifest.json"),
@@ -77,7 +83,8 @@ class Run:
                 row[0]: (number(shares, row[1]), number(shares, row[2]))
                 for row in read_csv(shares, ("label", "assumed", "found"))[1]
             },
-            rounds=compared(data / "rounds", finest(labels), metrics),
+            rounds=rounds,
+            changes=Changes.between(PseudoLabels.read(kept), guessed) if guessed and is_new else None,
             missing=read_missing(data / "label/missing.csv"),
             times=read_times(data / "logs"),
         )

@@ -27,6 +27,7 @@ def columns(images: Images, thumbs: Mapping[int, Picture]) -> dict[str, Any]:
         "answer": packed(images.numbers(images.answer), "<i2"),
         "prediction": packed(images.numbers(images.prediction), "<i2"),
         "confidence": packed((200 * images.confidence).round(), "u1"),
+        "before": {str(row): name for row, name in enumerate(images.before) if name},
         "rank": packed(images.rank, "<i4"),
         "tested": packed(images.tested, "u1"),
         "thumbs": {str(row): picture.uri for row, picture in thumbs.items()},

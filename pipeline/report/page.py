@@ -13,6 +13,7 @@ from pipeline.evaluate.headline import kind_of, told_from
 from pipeline.evaluate.metrics import absent, finest
 from pipeline.graph.estimate import FEW
 from pipeline.report import advice, names, plots, tables
+from pipeline.report.changes import SHOWN, Change
 from pipeline.report.inputs import Run
 from pipeline.report.rounds import NOW
 from pipeline.report.templates import templates
@@ -43,6 +44,7 @@ class Shown:
     right: Sequence[Prediction]
     most_confident: Sequence[Prediction]
     least_confident: Sequence[Prediction]
+    changed: Sequence[Change]
 
     @classmethod
     def choose(cls, run: Run, limit: int) -> "Shown":
@@ -56,12 +58,13 @@ class Shown:
         spread = np.linspace(0, len(right) - 1, min(half, len(right))).round().astype(int)
         ends = ([], []) if answered else (ordered[:half], ordered[: -half - 1 : -1])
         mistakes = [one for one in answered if one.answer != one.prediction]
-        return cls(run.picks.keys[:limit], mistakes[:half], [right[i] for i in spread], *ends)
+        changed = run.changes.found[:SHOWN] if run.changes else []
+        return cls(run.picks.keys[:limit], mistakes[:half], [right[i] for i in spread], *ends, changed)
 
     def keys(self) -> set[str]:
         """Every image that is shown."""
         predicted = [*self.mistakes, *self.right, *self.most_confident, *self.least_confident]
-        return {*self.picks, *(one.key for one in predicted)}
+        return {*self.picks, *(one.key for one in predicted), *(one.key for one in self.changed)}
 
 
 def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int, links: Mapping[str, str]) -> str:
@@ -73,6 +76,7 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int, l
         "absent": ("What is not known", known),
         "expect": ("What to expect", True),
         "rounds": ("Round by round", run.rounds),
+        "changed": ("What changed", run.changes),
         "bought": ("What the selection bought", "strip" in drawn),
         "picks": ("The images that were labelled", True),
         "classes": ("Class by class", True),

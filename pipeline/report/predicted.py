@@ -28,6 +28,7 @@ def write_gallery(table: Path, folder: Path, channels: int, out: Path) -> None:
         answer=nothing,
         prediction=[row[1] for row in rows],
         confidence=np.array([number(table, row[2]) for row in rows]),
+        before=nothing,
         rank=np.zeros(n, np.int64),
         classes=sorted({row[1] for row in rows}),
     )

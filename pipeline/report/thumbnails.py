@@ -14,9 +14,11 @@ MOST_BYTES = 6_000_000  # of all together, in a page; both pages have them
 
 
 def choose(images: Images, first: Iterable[int], limit: int) -> list[int]:
-    """At most `limit` rows: the labelled, the `first`, the wrong, then of each predicted class evenly by confidence."""
+    """At most `limit` rows: labelled, `first`, wrong, changed, then of each predicted class evenly by confidence."""
     labelled = np.flatnonzero(np.array([bool(name) for name in images.label]) | (images.rank > 0))
-    chosen = list(dict.fromkeys([*labelled.tolist(), *first, *np.flatnonzero(images.wrong).tolist()]))[:limit]
+    changed = [row for row, name in enumerate(images.before) if name]
+    wrong = np.flatnonzero(images.wrong).tolist()
+    chosen = list(dict.fromkeys([*labelled.tolist(), *first, *wrong, *changed]))[:limit]
     rest = np.setdiff1d(np.arange(len(images.keys)), chosen)
     of = images.numbers(images.prediction)[rest]
     present = np.unique(of)

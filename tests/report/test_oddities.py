@@ -24,6 +24,7 @@ def images(label=None, answer=None, prediction=None, confidence=None):
         answer=answer or [""] * N,
         prediction=prediction or ["cat"] * N,
         confidence=np.linspace(0, 1, N) if confidence is None else confidence,
+        before=[""] * N,
         rank=np.zeros(N, np.int64),
         classes=["cat", "dog"],
     )

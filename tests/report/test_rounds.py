@@ -3,16 +3,20 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.picks import Selection
+from pipeline.artifacts.predictions import PseudoLabels, Ranking
+from pipeline.artifacts.shards import Index
 from pipeline.base.errors import ArtifactError
 from pipeline.report.rounds import compared
 from stages.evaluate import main as evaluate
 from stages.keep_round import main as keep_round
 from stages.report import main as report
+from tests.browser import opened
 from tests.commands import refusal
 from tests.digits_tree import relabel
 
@@ -69,3 +73,35 @@ def test_metrics_of_other_labels_are_not_kept_and_a_round_may_have_none(run):
     (run / "rounds/00/metrics.json").write_text('{"top1": 0.5}')
     with pytest.raises(ArtifactError, match=r"00/metrics\.json: expected the metrics of a round"):
         compared(run / "rounds", label, values)
+
+
+def test_what_is_predicted_otherwise_than_in_the_last_round_is_shown(run, browser):
+    """In round 0 there were twenty labels; ten images are labelled since, and of those without a label 30 changed."""
+    rows, picks = dict(Labels.read(run / "label/labels.csv").rows), Selection.read(run / "select/picks.csv")
+    keys = Index.read(run / "ingest/index.parquet", "train").key
+
+    def predicted(labelled, changed):
+        free = [key for key in (*(k for k in keys if k not in rows), *rows) if key not in labelled]
+        names = [["two"]] * changed + [["one"]] * (len(free) - changed)
+        PseudoLabels(free, Ranking(names, np.linspace([0.9], [0.6], len(free)))).write(run / "train/pseudo_labels.csv")
+
+    first = dict(list(rows.items())[:20])
+    predicted(first, 0)
+    evaluated(run, first)
+    Selection(list(first), picks.scores[:20]).write(run / "select/picks.csv")
+    assert call(keep_round).exit_code == 0
+    assert call(report, "report.map=none").exit_code == 0
+    assert "What changed" not in (run / "report/index.html").read_text()
+    picks.write(run / "select/picks.csv")
+    predicted(rows, 30)
+    evaluated(run, rows)
+    assert call(report, "report.map=none").exit_code == 0
+    page = (run / "report/index.html").read_text()
+    assert "What changed since round 0" in page
+    assert f"30 of {len(keys) - len(rows)} images are predicted to be of another class than then" in page
+    assert page.count("was one, now two") == 24
+    assert page.index("confidence 90.0") < page.index("confidence 88.")
+    with opened(browser, (run / "report/gallery.html").absolute().as_uri()) as gallery:
+        gallery.select_option("#which", "changed")
+        assert gallery.inner_text("#count").startswith("30 images")
+        assert gallery.locator("li").first.inner_text().split("\n")[:2] == ["two", "was one"]
