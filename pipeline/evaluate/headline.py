@@ -49,9 +49,11 @@ def headline(metrics: Mapping[str, float]) -> str:
     figure = Figure.of(metrics)
     if figure.kind == "bound":
         return f"probably at least {figure.share:.0%} of the images are right, by an estimate"
+    answered, asked = metrics.get("n_audit", 0), metrics.get("n_audit_asked", 0)
     about = {
         "test": f"of {metrics.get('n_test_answered')} test images are right",
-        "audit": f"of the images are right, by an audit of {metrics.get('n_audit')}",
+        "audit": f"of the unlabelled images are right, by an audit of {answered}"
+        + f", {asked} asked" * (asked > answered),
         "estimate": "of the images are right, by an estimate from the labels",
     }[figure.kind]
     return f"{figure.share:.1%} {about} (95 %: {figure.low:.1%} to {figure.high:.1%})"

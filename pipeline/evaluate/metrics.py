@@ -125,7 +125,9 @@ def gather(
 def of_audit(audit: Labels, guessed: PseudoLabels | None) -> dict[str, float | int]:
     """The accuracy of the pseudo-labels on random images that a person labelled to measure, with its exact interval.
 
-    `n_audit_asked` counts those too that have no label.
+    The images are drawn from those that were neither picked nor labelled by then, and stand for these alone.
+    `n_audit_asked` counts those too that have no label; were these all predicted wrongly, or all rightly, the share
+    would be `audit_top1_if_wrong`, or `audit_top1_if_right`. Both are absent where all have a label.
     """
     label = finest(audit)
     if guessed is None or not label:
@@ -134,8 +136,13 @@ def of_audit(audit: Labels, guessed: PseudoLabels | None) -> dict[str, float | i
     right = sum(found.get(key) == name for key, name in label.items())
     low, high = accuracy.exact(right, len(label))
     share = right / len(label)
-    counts = {"n_audit": len(label), "n_audit_asked": len(audit.rows)}
-    return {**counts, "audit_top1": share, "audit_top1_low": low, "audit_top1_high": high}
+    asked = len(audit.rows)
+    values: dict[str, float | int] = {"n_audit": len(label), "n_audit_asked": asked}
+    values |= {"audit_top1": share, "audit_top1_low": low, "audit_top1_high": high}
+    if asked > len(label):
+        values["audit_top1_if_wrong"] = right / asked
+        values["audit_top1_if_right"] = (right + asked - len(label)) / asked
+    return values
 
 
 def finest(table: Labels) -> dict[str, str]:

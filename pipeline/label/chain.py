@@ -13,7 +13,7 @@ STAGE = re.compile(r"Running stage '(\w+)'")  # of DVC's lines that alone is for
 DOES = {"ingest": "reading the images", "pretrain": "learning from the images", "embed": "describing the images",
         "graph": "comparing the images", "select": "choosing images", "label": "reading labels", "train": "training",
         "evaluate": "measuring", "report": "writing the report"}  # fmt: skip
-RIGHT = re.compile(r"of (the|\d+ test) images are right")  # in the last line of `evaluate`
+RIGHT = re.compile(r"of (the|the unlabelled|\d+ test) images are right")  # in the last line of `evaluate`
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LONGEST_LINE = 1 << 24  # bytes
 

@@ -15,7 +15,7 @@ WORDS = {
     "n_coarse_labels": "labels of a coarser level only",
     "n_audit": "images that were labelled to measure",
     "n_audit_asked": "images that were asked for to measure",
-    "audit_top1": "right on random images that were labelled to measure",
+    "audit_top1": "right on random images of those not picked or labelled before",
     "classes_covered": "classes with a label",
     "classes_total": "classes that are known",
     "classes_unreached": "classes without a label",
@@ -34,6 +34,8 @@ ENDS = {
     "_at_least": "at least (95 %)",
     "_mean": "mean of the draws",
     "_std": "spread of the draws",
+    "_if_wrong": "if those without a label were all wrong",
+    "_if_right": "if those without a label were all right",
 }
 KINDS = {  # of a coarser level or another readout, whose name stands before
     "_top1": "right",

@@ -13,6 +13,7 @@ from pipeline.evaluate.headline import headline
 from pipeline.evaluate.metrics import EvaluateParams, absent, gather, of_audit, with_answers
 from pipeline.evaluate.predict import SplitPredictions
 from pipeline.evaluate.probes import random_draws
+from pipeline.label.chain import RIGHT
 
 PARAMS = EvaluateParams(neighbours=5, random_draws=4, batch_size=100)
 OF_MODEL = {"n_test_answered", "top1", "top1_low", "top1_high", "macro_f1", "ece", "probe_top1"}
@@ -161,6 +162,7 @@ def test_an_audit_is_the_accuracy_of_the_pseudo_labels_on_its_images():
     found = of_audit(Labels(["label"], audit), guessed)
     exact = binomtest(2, 4).proportion_ci(method="exact")
     assert (found["n_audit"], found["n_audit_asked"], found["audit_top1"]) == (4, 5, 0.5)
+    assert (found["audit_top1_if_wrong"], found["audit_top1_if_right"]) == (2 / 5, 3 / 5)
     assert (found["audit_top1_low"], found["audit_top1_high"]) == pytest.approx((exact.low, exact.high))
     assert of_audit(Labels(["label"], {}), guessed) == of_audit(Labels(["label"], audit), None) == {}
 
@@ -181,7 +183,9 @@ ESTIMATED = {
         ({**MEASURED, "n_test_answered": 30, **AUDITED, **ESTIMATED, "n_labels": 10},
          "90.0% of 30 test images are right (95 %: 80.0% to 95.0%)"),
         ({**MEASURED, "n_test_answered": 29, **AUDITED, **ESTIMATED, "n_labels": 10},
-         "70.0% of the images are right, by an audit of 50 (95 %: 60.0% to 80.0%)"),
+         "70.0% of the unlabelled images are right, by an audit of 50 (95 %: 60.0% to 80.0%)"),
+        ({**MEASURED, "n_test_answered": 29, **AUDITED, "n_audit_asked": 80, **ESTIMATED},
+         "70.0% of the unlabelled images are right, by an audit of 50, 80 asked (95 %: 60.0% to 80.0%)"),
         ({**MEASURED, "n_test_answered": 29, **AUDITED, "n_audit": 29, **ESTIMATED, "n_labels": 40},
          "75.0% of the images are right, by an estimate from the labels (95 %: 65.0% to 85.0%)"),
         ({**ESTIMATED, "n_labels": 39}, "probably at least 50% of the images are right, by an estimate"),
@@ -189,3 +193,4 @@ ESTIMATED = {
 )  # fmt: skip
 def test_the_headline_is_measured_where_it_can_be(values, says):
     assert headline(values) == says
+    assert RIGHT.search(says)  # the label page shows it

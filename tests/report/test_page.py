@@ -206,9 +206,13 @@ def test_an_audit_is_the_headline_where_no_image_is_held_out(data):
     Labels(["label"], asked).write(data / "label/audit.csv")
     command(evaluate)
     text = Outline(page()).text
-    assert "With 30 labels, 75 % of the other images are right The 95 % interval is 59 % to 87 %" in text
+    assert (
+        "With 30 labels, 75 % of the images without one are right The 95 % interval is 59 % to 87 %, for the images"
+        in text
+    )
     assert "two taken for one 10" in text
-    assert "this is too high. Pretraining: " in text
+    words = "40 of 41 that were asked for have a label: were the other 1 all wrong, 73 % would be right; were they all"
+    assert f"{words} right, 76 %. Pretraining: " in text
     assert "Level by level" not in text
 
 
