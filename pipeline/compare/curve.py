@@ -1,6 +1,7 @@
 """Learning curves: the figure of each run, and of its rounds, by the number of labels."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from string import ascii_uppercase
 
 from markupsafe import Markup
@@ -43,12 +44,14 @@ def curve(runs: Sequence[Run]) -> Markup | None:
     for number, (run, letter) in enumerate(zip(runs, ascii_uppercase, strict=False)):
         aside = APART * (number - (len(runs) - 1) / 2)
         own = [(x(count) + aside, found, f"{letter}: {count:,} labels") for count, found in points[run.name]]
-        path = "M" + "L".join(f"{at:.1f} {y(found.share):.1f}" for at, found, _ in own)
-        parts += [tag("path", d=path, class_="curve")] if len(own) > 1 else []
+        for (start, one, _), (end, other, _) in pairwise(own):
+            if one.kind == other.kind:
+                ends = f"M{start:.1f} {y(one.share):.1f}L{end:.1f} {y(other.share):.1f}"
+                parts.append(tag("path", d=ends, class_="curve"))
         for at, found, about in own:
             title = tag("title", f"{about}, {figure(found)}, {MEASURED[found.kind]}")
             parts.append(tag("line", x1=at, x2=at, y1=y(found.low), y2=y(found.high), class_="axis"))
-            parts.append(tag("circle", title, cx=at, cy=y(found.share), r=11, class_="mark"))
+            parts.append(tag("circle", title, cx=at, cy=y(found.share), r=11, class_=f"mark {found.kind}"))
             parts.append(tag("text", letter, x=at, y=y(found.share) + 5, class_="letter"))
     label = "share of right images by number of labels, with 95 % intervals"
     return tag("svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label)

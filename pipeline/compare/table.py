@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from pipeline.compare.inputs import Run
 from pipeline.compare.paired import Paired, paired
-from pipeline.evaluate.headline import Figure
+from pipeline.evaluate.headline import Figure, told_from
+from pipeline.graph.estimate import FEW
 
 MEASURED = {
     "test": "test images",
     "audit": "images of the audit",
     "estimate": "an estimate from the labels",
-    "bound": "a lower bound from the labels",
 }
 
 
@@ -34,8 +34,6 @@ def points(value: float) -> str:
 
 def figure(one: Figure) -> str:
     """A share of right images with its interval."""
-    if one.kind == "bound":
-        return f"at least {share(one.share, 0)}"
     return f"{share(one.share)} ({share(one.low)} to {share(one.high)})"
 
 
@@ -85,11 +83,12 @@ def _gain(m: Mapping[str, float], what: str) -> str:
     return f"{points(m[f'{what}_top1'] - mean)} points on {share(mean)} ± {share(std)}"
 
 
-# In the order in which a reader asks: how good, how sure, at what cost; what the selection gained; how well the model
-# knows itself; what the vectors alone would do.
+# In the order in which a reader asks: how good, with a row for each way to know it, as they are not equal; how sure, at
+# what cost; what the selection gained; how well the model knows itself; what the vectors alone would do.
 ROWS: Sequence[tuple[str, str, Callable[[Run], str]]] = (
-    ("right", "top1, audit_top1 or estimated_top1", lambda run: figure(run.figure)),
-    ("measured on", "n_test_answered, n_audit", lambda run: _measured(run)),
+    ("right on test images", "top1", lambda run: _counted(run.metrics, "top1", "n_test_answered")),
+    ("right on an audit", "audit_top1", lambda run: _counted(run.metrics, "audit_top1", "n_audit")),
+    ("estimate from the labels", "estimated_top1", lambda run: _estimate(run.metrics)),
     ("labels", "n_labels", lambda run: f"{run.metrics['n_labels']:,}"),
     ("classes with a label", "classes_covered", lambda run: _covered(run.metrics)),
     ("chosen by, trained by", "select.method, train.method", lambda run: ", ".join(run.methods.values())),
@@ -97,14 +96,13 @@ ROWS: Sequence[tuple[str, str, Callable[[Run], str]]] = (
     ("the same by a linear probe", "probe_top1", lambda run: _gain(run.metrics, "probe")),
     ("mean over classes", "macro_f1", lambda run: share(run.metrics["macro_f1"])),
     ("calibration error", "ece", lambda run: share(run.metrics["ece"])),
-    ("estimate from the labels", "estimated_top1", lambda run: _estimate(run.metrics)),
     ("vectors: nearest neighbours", "knn_top1", lambda run: share(run.metrics["knn_top1"])),
 )
 
 
-def _measured(run: Run) -> str:
-    count = {"test": "n_test_answered", "audit": "n_audit"}.get(run.figure.kind)
-    return f"{run.metrics[count]:,} {MEASURED[run.figure.kind]}" if count else MEASURED[run.figure.kind]
+def _counted(m: Mapping[str, float], name: str, count: str) -> str:
+    """A share that was counted, with its interval and of how many images."""
+    return f"{share(m[name])} ({share(m[f'{name}_low'])} to {share(m[f'{name}_high'])}) of {m[count]:,}"
 
 
 def _covered(m: Mapping[str, float]) -> str:
@@ -112,6 +110,8 @@ def _covered(m: Mapping[str, float]) -> str:
 
 
 def _estimate(m: Mapping[str, float]) -> str:
+    if told_from(m) < FEW:
+        return f"at least {share(m['estimated_top1_at_least'], 0)}"
     return (
         f"{share(m['estimated_top1'], 0)} ({share(m['estimated_top1_low'], 0)} to {share(m['estimated_top1_high'], 0)})"
     )

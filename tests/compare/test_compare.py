@@ -78,8 +78,8 @@ def said(*names, code=0):
 def test_the_table_says_how_good_first_and_what_is_paired_last():
     text = said("this", OTHER).splitlines()
     names = [
-        "right",
-        "measured on",
+        "right on test images",
+        "estimate from the labels",
         "labels",
         "classes with a label",
         "chosen by, trained by",
@@ -88,6 +88,28 @@ def test_the_table_says_how_good_first_and_what_is_paired_last():
     assert [line[:26].strip() for line in text[1:7]] == names
     assert text[-2].startswith(f"{OTHER} beside this: -6.0 points (")
     assert text[-2].endswith(f"p = 0.031: of 100 test images 0 are right in {OTHER} alone, 6 in this alone")
+
+
+def test_a_test_an_audit_and_an_estimate_stand_in_rows_of_their_own():
+    counted = {
+        "n_audit": 40,
+        "n_audit_asked": 40,
+        "audit_top1": 0.75,
+        "audit_top1_low": 0.588,
+        "audit_top1_high": 0.873,
+    }
+    metrics = json.loads((Path(OTHER) / METRICS).read_text())
+    values = {name: value for name, value in metrics.items() if not name.startswith("top1")}
+    for more, there in ((counted, "75.0 % (58.8 % to 87.3 %) of 40"), ({"n_labels": 50}, "")):
+        (Path(OTHER) / METRICS).write_text(json.dumps({**values, **more}))
+        head, test, *rest = said("this", OTHER).splitlines()
+        at = head.index(OTHER)
+        audit = [line[at:] for line in rest if line.startswith("right on an audit")]
+        assert test[:at].startswith(f"right on test images         {100 * metrics['top1']:.1f} % (")
+        assert (test[at:], audit) == ("", [there] if there else [])
+        estimate = next(line[at:] for line in rest if line.startswith("estimate from the labels"))
+        assert estimate.startswith("at least" if there else f"{100 * metrics['estimated_top1']:.0f} % (")
+        assert ('class="mark estimate"' in Path("page.html").read_text()) == (not there)
 
 
 def test_the_page_reads_well_on_desk_and_phone(browser):
