@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.exchange.votes import decide
 from tests.exchange.small import AUDIT, PICTURES, export, labels, name_of, take
-from tests.label.small_set import FILE, FROM_FILE, labelled, path_of
+from tests.label.small_set import FILE, FROM_FILE, labelled, path_of, pick
 from tests.label.small_set import labels as label_stage
 
 
@@ -197,6 +197,34 @@ def test_label_takes_what_came_back_and_the_next_export_asks_for_the_rest():
     assert label_stage(*FROM_FILE, *AUDIT)[0] == "key,label\nkey1,dog\nkey3,dog\nkey4,cat\n"
     assert Path("data/label/audit.csv").read_text() == "key,label\nkey5,cat\n"
     assert "expected picks without a label, got 3 with one" in export("coco", *AUDIT)
+
+
+OLD, NOW = "0" * 20, PICTURES["key4"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "given", "said", "left"),
+    [
+        ([f"key4,p,{OLD},cat"], "cat", "1 new labels, 0 replaced, 0 there already", [f"key4,p,{NOW},cat"]),
+        ([f"key4,p,{OLD},dog"], "cat", "1 new labels, 0 replaced, 0 there already", [f"key4,p,{NOW},cat"]),
+        ([f"key4,p,{OLD},dog", f"key4,p,{NOW},cat"], "cat", "0 new labels, 0 replaced, 1 there already",
+         [f"key4,p,{OLD},dog", f"key4,p,{NOW},cat"]),
+        ([f"key2,old,{NOW},cat"], "cat", "0 new labels, 0 replaced, 1 there already", [f"key2,old,{NOW},cat"]),
+        ([f"key2,old,{NOW},"], "cat", "1 new labels, 0 replaced, 0 there already", [f"key4,old,{NOW},cat"]),
+        ([f"1.2E+19,PATH,{NOW},"], "cat", "1 new labels, 0 replaced, 0 there already", [f"key4,PATH,{NOW},cat"]),
+        ([f"1.2E+19,PATH,{NOW},cat"], "cat", "0 new labels, 0 replaced, 1 there already", [f"1.2E+19,PATH,{NOW},cat"]),
+    ],
+    ids=["replaced, same class", "replaced, another", "replaced, labelled anew", "renamed", "renamed, blank",
+         "a spreadsheet's key", "a spreadsheet's key, labelled"],
+)  # fmt: skip
+def test_a_label_lands_on_the_row_of_its_image(rows, given, said, left):
+    """The key of a row may be that of another picture now, or a number that a spreadsheet made of one."""
+    path = '"' + path_of("key4").replace('"', '""') + '"'
+    labelled("key,path,picture,label\n" + "".join(f"{row.replace('PATH', path)}\n" for row in rows))
+    assert said in take(studio(({"key": "key4"}, {"ann": [given]})))
+    assert FILE.read_text().splitlines()[1:] == [row.replace("PATH", path) for row in left]
+    pick("key4")
+    assert label_stage(*FROM_FILE)[0] == f"key,label\nkey4,{given}\n"
 
 
 def test_what_the_page_said_of_a_label_goes_with_it():
