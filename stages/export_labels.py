@@ -12,6 +12,7 @@ from pipeline.base.params import Params
 from pipeline.exchange.export import export
 from pipeline.exchange.formats import FORMATS
 from pipeline.exchange.known import Known
+from pipeline.label.graph import Graph
 from pipeline.label.person import FileParams
 from pipeline.label.run import LABELLERS, LabelParams
 from stages.cli import DATA, command, path_option
@@ -23,11 +24,15 @@ from stages.cli import DATA, command, path_option
 @path_option("--ingest", DATA / "ingest")
 @path_option("--select", DATA / "select")
 @path_option("--rounds", DATA / "rounds")
+@path_option("--embed", DATA / "embed")
+@path_option("--graph", DATA / "graph")
 @path_option("--guesses", DATA / "train/pseudo_labels.csv")
-def main(params: Params, form: str, out: Path, ingest: Path, select: Path, rounds: Path, guesses: Path) -> None:
-    block, machine = params.stage("label", LabelParams, LABELLERS), params.block("machine", Machine)
+def main(
+    params: Params, form: str, out: Path, ingest: Path, select: Path, rounds: Path, guesses: Path, **graph: Path
+) -> None:
+    block, reading = params.stage("label", LabelParams, LABELLERS), params.block("machine", Machine).reading
     known = Known.read(ingest, rounds, Path(params.block("label.file", FileParams).path), block.classes)
-    asked = export(known, ingest, select, guesses, FORMATS[form], out, block.audit, machine.reading)
+    asked = export(known, ingest, select, guesses, Graph.of(params, **graph), FORMATS[form], out, block.audit, reading)
     click.echo(f"{out}: {len(asked)} images for {form}, {sum(bool(one.guess) for one in asked)} of them with a guess")
 
 

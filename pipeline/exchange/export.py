@@ -1,18 +1,22 @@
 """The picks that have no label yet, and the images of the audit, as a folder that a tool for labelling takes."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from unicodedata import category
 
 from pipeline.artifacts.audit import audit_keys
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.predictions import PseudoLabels
+from pipeline.artifacts.rounds import joined
 from pipeline.artifacts.shards import Manifest
 from pipeline.base.errors import SourceError
 from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
 from pipeline.exchange.answers import Asked, Format
 from pipeline.exchange.known import Known
+from pipeline.label.effort import CONFIRMED, LED
+from pipeline.label.graph import Graph
+from pipeline.label.marks import without_marks
 from pipeline.shards.decode import BadImage, normalise, probe
 from pipeline.shards.pictures import files_of
 
@@ -20,23 +24,38 @@ MOST_SIDE = 4096  # pixels of a picture, at most
 
 
 def export(
-    known: Known, ingest: Path, select: Path, pseudo: Path, form: Format, out: Path, num_audit: int, reading: Reading
+    known: Known,
+    ingest: Path,
+    select: Path,
+    pseudo: Path,
+    graph: Graph,
+    form: Format,
+    out: Path,
+    num_audit: int,
+    reading: Reading,
 ) -> list[Asked]:
     """Writes the folder `out`, which must not be there; the images in it: the picks, best first, then the audit's.
 
-    Guesses are those of `pseudo`, a file of pseudo-labels that may be missing. An image of the audit has none: it would
-    sway the person whose labels measure the result.
+    Guesses are those of `pseudo`, a file of pseudo-labels; where there is none, those of the label page, from the
+    labels so far. An image of the audit has none: it would sway the person whose labels measure the result.
     """
     if out.exists():
         raise SourceError(f"{out}: expected a folder that is not there, as labels may be in it; name another by --out")
     picks = Selection.read(select / "picks.csv").keys
     known.index.rows_of(picks, str(select / "picks.csv"), f"a training image of {ingest}")
-    audit = audit_keys(known.index.key, {*picks, *known.earlier.rows}, num_audit)
+    led = {key for key, effort in known.spent.items() if effort.how in LED}
+    audit = audit_keys(known.index.key, {*picks, *known.earlier.rows, *led}, num_audit)
     done = {key for labels in (known.earlier, known.written) for key, names in labels.rows.items() if any(names)}
     wanted = [key for key in (*picks, *audit) if key not in done]
     if not wanted:
         raise SourceError(f"{select / 'picks.csv'}: expected picks without a label, got {len(picks)} with one")
-    guesses = _guesses(pseudo, {*wanted} - {*audit})
+    guesses: Mapping[str, tuple[str, float]] = {}
+    if pseudo.is_file():
+        guesses = _guesses(pseudo, {*wanted} - {*audit})
+    elif graph.graph.is_dir():  # not yet where the chain has gone to `select` alone
+        labels = joined(known.earlier, without_marks(known.written)).less(audit)
+        confirmed = {key for key, effort in known.spent.items() if effort.how == CONFIRMED}
+        guesses = graph.around(known.index, picks, labels, audit, confirmed).guesses.of
     classes = [*known.classes, *sorted({name for name, _ in guesses.values()} - {*known.classes})]
     for name in classes:
         if any(category(sign) == "Cc" for sign in name):
@@ -64,10 +83,8 @@ def export(
     return asked
 
 
-def _guesses(file: Path, keys: Collection[str]) -> dict[str, tuple[str, float]]:
-    """The most probable class of these images and its probability; none where the file is missing."""
-    if not file.is_file():
-        return {}
+def _guesses(file: Path, keys: Collection[str]) -> Mapping[str, tuple[str, float]]:
+    """The most probable class of these images and its probability."""
     pseudo = PseudoLabels.read(file)
     rows = zip(pseudo.keys, pseudo.ranking.best, pseudo.ranking.confidence.tolist(), strict=True)
     return {key: (name, confidence) for key, name, confidence in rows if name and key in keys}

@@ -1,12 +1,13 @@
 """What is known of the set before an export or an import: its images, their labels so far, and the classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.shards import Index
 from pipeline.label.earlier import of_rounds
+from pipeline.label.effort import Effort, read_effort
 from pipeline.label.marks import MARKS
 from pipeline.label.person import read_written
 
@@ -23,6 +24,7 @@ class Known:
     earlier: Labels
     written: Labels
     classes: Sequence[str]
+    spent: Mapping[str, Effort]  # on the labels of the file
 
     @classmethod
     def read(cls, ingest: Path, rounds: Path, labels: Path, named: Sequence[str]) -> "Known":
@@ -33,4 +35,4 @@ class Known:
         earlier, classes = of_rounds(rounds, index, sources, ["label"], classes)
         written = read_written(labels, index, classes, ["label"], sources)
         own = {name for names in written.rows.values() for name in names} - {*MARKS}
-        return cls(index, sources, earlier, written, classes.union("label", own))
+        return cls(index, sources, earlier, written, classes.union("label", own), read_effort(labels))

@@ -1,5 +1,6 @@
 """Labels from exports: which image an answer is of, whose class counts, what is refused, and what stays in the file."""
 
+import csv
 import io
 import json
 import zipfile
@@ -231,6 +232,16 @@ def test_what_the_page_said_of_a_label_goes_with_it():
     labelled("key,label,how,seconds\nkey3,dog,key,1.5\nkey4,dog,key,2.5\n")
     take("--replace", studio(({"key": "key3"}, {"ann": ["cat"]}), ({"key": "key4"}, {"ann": ["dog"]})))
     assert FILE.read_text().splitlines()[1:] == [f"key3,cat,,,,{PICTURES['key3']}", "key4,dog,key,2.5,,"]
+
+
+def test_where_no_model_was_trained_the_labels_so_far_give_the_guesses():
+    """Images are like those of the next number; what was said of the audit, which is key5, counts for none."""
+    Path("data/train/pseudo_labels.csv").unlink()
+    labelled("key,label\nkey0,cat\nkey1,[skip]\nkey2,cat\nkey5,dog\n")
+    assert export("csv") == "csv: 2 images for csv, 2 of them with a guess"
+    with Path("csv/picks.csv").open(newline="") as file:
+        assert {row["key"]: row["guess"] for row in csv.DictReader(file)} == {"key4": "dog", "key3": "cat"}
+    assert export("coco", *AUDIT) == "coco: 2 images for coco, 0 of them with a guess"
 
 
 def test_classes_in_params_are_offered():
