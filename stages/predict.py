@@ -1,4 +1,4 @@
-"""Label every image below a folder with the trained model: path, prediction, confidence.
+"""Label every image below a folder with the trained model: path, class, confidence.
 
 Files of other kinds are passed over. One that cannot be read is named on stderr with the reason, and the exit code is 1
 if there are more of them than --max-bad allows. With --abstain 0.9 a column `status` says `unsure` below the confidence

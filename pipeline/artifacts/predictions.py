@@ -15,9 +15,12 @@ COLUMNS = ("prediction", "confidence", "second", "second_confidence", "third", "
 
 
 def columns(most: int) -> tuple[str, ...]:
-    """The names of the columns of so many classes: `COLUMNS` of three, then 4th, 4th_confidence and so on."""
+    """The columns of so many classes in a table for a person: `COLUMNS` with class as the first, then 4th and so on.
+
+    There a row has one class, which may be a label; beside an answer it is a prediction.
+    """
     more = (name for place in range(TOP + 1, most + 1) for name in (f"{place}th", f"{place}th_confidence"))
-    return (*COLUMNS[: 2 * most], *more)
+    return ("class", *COLUMNS[1 : 2 * most], *more)
 
 
 def top(p: Float[ndarray, "b k"], most: int = TOP) -> tuple[Int64[ndarray, "b t"], Float[ndarray, "b t"]]:

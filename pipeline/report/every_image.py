@@ -6,12 +6,13 @@ from pathlib import Path
 from jaxtyping import Bool
 from numpy import ndarray
 
-from pipeline.artifacts.predictions import COLUMNS, Ranking
+from pipeline.artifacts.predictions import TOP, Ranking, columns
 from pipeline.base.files import write_csv
 from pipeline.report.inputs import Run
 
 SURE = 0.5  # the least confidence of a prediction that is no guess, if it is twice that of the next class too
-HEADER = ("path", "class", "confidence", "status", *COLUMNS[2:], "key")
+NAME, CONFIDENCE, *OTHERS = columns(TOP)
+HEADER = ("path", NAME, CONFIDENCE, "status", *OTHERS, "key")
 
 
 def write(file: Path, run: Run, label: Mapping[str, str]) -> None:
@@ -31,7 +32,7 @@ def _rows(run: Run, label: Mapping[str, str]) -> Iterator[list[str]]:
         for keys, ranking in guessed
         for key, cells, sure in zip(keys, ranking.cells(), _sure(ranking), strict=True)
     }
-    nothing = ["", "0", *[""] * len(COLUMNS[2:])], False
+    nothing = ["", "0", *[""] * len(OTHERS)], False
     for key in sorted(run.index.key, key=lambda key: (run.sources.path.get(key, ""), key)):
         (name, confidence, *others), sure = found.get(key, nothing)
         status = "predicted" if sure else "unsure"

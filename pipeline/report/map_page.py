@@ -45,10 +45,10 @@ def render(
 
 
 def write_table(file: Path, images: Images, places: Float32[ndarray, "n 2"] | None, neighbours: Neighbours) -> None:
-    """Parquet, a row each: key, path, x, y, split, class, prediction, confidence, picked and neighbours.
+    """Parquet, a row each: key, path, x, y, split, known_class, prediction, confidence, picked and neighbours.
 
-    Class is the label, or the answer of an image that has none. Neighbours are as embedding-atlas reads them: rows of
-    this table from 0, and Euclidean distances; test images have none.
+    The known class is the label, or the answer of an image that has none. Neighbours are as embedding-atlas reads them:
+    rows of this table from 0, and Euclidean distances; test images have none.
     """
     place = {} if places is None else {"x": places[:, 0], "y": places[:, 1]}
     table = {
@@ -56,7 +56,7 @@ def write_table(file: Path, images: Images, places: Float32[ndarray, "n 2"] | No
         "path": images.paths,
         **place,
         "split": np.where(images.tested, "test", "train"),
-        "class": [a or b or None for a, b in zip(images.label, images.answer, strict=True)],
+        "known_class": [a or b or None for a, b in zip(images.label, images.answer, strict=True)],
         "prediction": [name or None for name in images.prediction],
         "confidence": images.confidence.astype(np.float32),
         "picked": images.rank > 0,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts.predictions import COLUMNS
+from pipeline.artifacts.predictions import columns
 from pipeline.base.files import number, read_csv, whole_file
 from pipeline.report import gallery_page
 from pipeline.report.images import NONE, Images
@@ -17,7 +17,7 @@ MOST = 2000  # pictures in the page, at most
 
 def write_gallery(table: Path, folder: Path, channels: int, out: Path) -> None:
     """Writes a page of all rows of a table that `predict` wrote, with pictures of the surest to the least sure."""
-    rows = read_csv(table, ("path", *COLUMNS[:2]))[1]
+    rows = read_csv(table, ("path", *columns(1)))[1]
     paths, n = [row[0] for row in rows], len(rows)
     nothing = [NONE] * n
     images = Images(

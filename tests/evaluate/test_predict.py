@@ -9,13 +9,14 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline.artifacts.predictions import COLUMNS
 from pipeline.base.files import read_json, write_json
 from pipeline.evaluate.abstain import threshold
 from pipeline.nn.classifier import Classifier
 from pipeline.shards.decode import FORMATS
 from stages.predict import main
 from tests.digits_tree import digit_images
+
+USUAL = ("class", "confidence", "second", "second_confidence", "third", "third_confidence")
 
 
 @pytest.fixture
@@ -48,28 +49,28 @@ def test_every_image_gets_the_model_s_class_and_its_probability(digits_run, imag
     confidence, number = model.probabilities(torch.from_numpy(digit_images()[[1, 0, 2, 3]][:, None]), 10)["label"].max(
         1
     )
-    assert [row["prediction"] for row in rows[:4]] == [model.classes[i] for i in number]
+    assert [row["class"] for row in rows[:4]] == [model.classes[i] for i in number]
     assert [float(row["confidence"]) for row in rows[:4]] == pytest.approx(confidence.tolist(), abs=1e-5)
     for other in (predict(digits_run, images, "--batch-size", "1"), predict(digits_run, images, "--batch-size", "2")):
-        assert [row["prediction"] for row in other] == [row["prediction"] for row in rows]
+        assert [row["class"] for row in other] == [row["class"] for row in rows]
         confidence = [float(row["confidence"]) for row in rows]
         assert [float(row["confidence"]) for row in other] == pytest.approx(confidence)
 
 
 def test_more_classes_and_every_score_on_request(digits_run, images):
     usual = predict(digits_run, images)
-    assert list(usual[0]) == ["path", *COLUMNS]
+    assert list(usual[0]) == ["path", *USUAL]
     classes = Classifier.read(digits_run / "train").classes
     rows = predict(digits_run, images, "--top", "4", "--scores")
-    assert list(rows[0]) == ["path", *COLUMNS, "4th", "4th_confidence", *(f"p({name})" for name in classes)]
+    assert list(rows[0]) == ["path", *USUAL, "4th", "4th_confidence", *(f"p({name})" for name in classes)]
     for row, before in zip(rows, usual, strict=True):
         assert {name: row[name] for name in before} == before
         score = {name: float(row[f"p({name})"]) for name in classes}
         assert sum(score.values()) == pytest.approx(1, abs=1e-5)
         best = sorted(classes, key=score.get, reverse=True)[:4]
-        assert [row["prediction"], row["second"], row["third"], row["4th"]] == best
+        assert [row["class"], row["second"], row["third"], row["4th"]] == best
         assert float(row["4th_confidence"]) == pytest.approx(score[best[3]], rel=1e-6)
-    assert list(predict(digits_run, images, "--top", "1")[0]) == ["path", "prediction", "confidence"]
+    assert list(predict(digits_run, images, "--top", "1")[0]) == ["path", "class", "confidence"]
     assert len(predict(digits_run, images, "--top", "99")[0]) == 1 + 2 * len(classes)
 
 

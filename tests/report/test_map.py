@@ -77,7 +77,7 @@ def test_the_table_has_every_image_with_its_neighbours_by_row(run):
     assert sum(table["picked"]) == len(whole.picks.keys)
     label = {key: names[0] for key, names in whole.labels.rows.items()}
     tested = dict(zip(whole.predictions.keys, whole.predictions.predictions, strict=True))
-    for key, name, predicted in zip(table["key"], table["class"], table["prediction"], strict=True):
+    for key, name, predicted in zip(table["key"], table["known_class"], table["prediction"], strict=True):
         assert key not in label or name == label[key]
         assert key not in tested or predicted == tested[key]
     assert call("report.map=none").exit_code == 0
