@@ -32,7 +32,7 @@ function showLabel() {
     const own = shownChips.names[place];
     button.setAttribute("aria-pressed", String(own === name));
     button.classList.toggle("guess", own === guess);
-    button.lastChild.textContent = own === guess ? " guess, Enter" : "";
+    button.lastChild.textContent = own === guess ? " guess" : "";
   });
   for (const button of document.querySelectorAll("[data-mark]"))
     button.setAttribute("aria-pressed", String(data.marks[button.dataset.mark] === name));

@@ -3,7 +3,7 @@ function button(card) {
   const name = labelOf(card), odd = isOdd(card);
   const about = [card.rank, card.audit ? "audit" : "", card.how === "guess" ? "guess taken" : ""].filter(Boolean).join(" · ");
   const parts = [image(card, "Image " + card.rank), make("b", {}, name || "no label")];
-  if (odd) parts.push(make("span", { class: "warning" }, "⚠ looks like " + (guessOf(card) || "")));
+  if (odd) parts.push(make("span", { class: "warning" }, "⚠ looks like " + card.guess[0]));
   const one = make("button", { type: "button", class: "card" + (odd ? " odd" : "") }, ...parts, make("small", {}, about));
   one.addEventListener("click", () => { show("one"); showCard(cards.indexOf(card)); });
   return make("li", {}, one);
@@ -19,9 +19,10 @@ function showClasses() {
     if (item.rank || labelOf(item)) groups.set(name, [...(groups.get(name) || []), item]);
   }
   const names = [...groups.keys()].sort((one, other) => groups.get(other).length - groups.get(one).length);
-  const odd = cards.filter(isOdd);
+  const odd = cards.filter(isOdd), checked = cards.some((card) => card.guess && labelOf(card));
+  const none = checked ? "No label is at odds with the others." : "Labels are held against each other once the page is made with them: after Finish, or dvc repro, reload it.";
   const parts = [make("p", { class: odd.length ? "warning" : null },
-    odd.length ? odd.length + (odd.length > 1 ? " labels" : " label") + " to look at again: the other labels say something else" : "No label is at odds with the others.")];
+    odd.length ? odd.length + (odd.length > 1 ? " labels" : " label") + " to look at again: the other labels say something else" : none)];
   for (const name of names) {
     const items = groups.get(name), own = items.filter((item) => item.rank), rest = items.length - own.length;
     const single = items.length === 1 && classesOf(data.levels[0]).includes(name);

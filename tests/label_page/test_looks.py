@@ -16,6 +16,8 @@ LOOKS = {
     "without colours": (DESK, {"forced_colors": "active"}),
 }
 
+AFTER_THE_GUESS = "getComputedStyle(document.querySelector('.chip.guess i'), '::after').content"
+
 
 @pytest.fixture
 def begun(run):
@@ -40,6 +42,8 @@ def test_a_finger_labels_and_swipes(browser, begun):
     with opened(browser, begun, PHONE, has_touch=True, is_mobile=True) as page:
         person = Person(page)
         first = person.key()
+        assert person.guess()
+        assert page.evaluate(AFTER_THE_GUESS) == '", tap"'
         page.locator(".chip").nth(2).tap()
         assert count(page).startswith("7 of 16")
         second = person.key()
