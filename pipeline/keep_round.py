@@ -11,7 +11,7 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model_outputs import OUTPUTS, PREDICTED, ModelOutputs
 from pipeline.artifacts.picks import Selection
-from pipeline.artifacts.rounds import METRICS, next_number, next_round
+from pipeline.artifacts.rounds import METRICS, next_number, round_to_keep
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.artifacts.skipped import NEVER_AGAIN, Skipped, read_missing
 from pipeline.base.errors import ArtifactError
@@ -44,7 +44,7 @@ def keep_round(
     for needed in (labels, missing, model / "model.json"):
         if not needed.is_file():
             raise ArtifactError(f"{needed}: expected what a finished `dvc repro` leaves, found none")
-    file, new = next_round(out, Labels.read(labels), Selection.read(select / "picks.csv").keys)
+    file, new = round_to_keep(out, Labels.read(labels), Selection.read(select / "picks.csv").keys)
     if read_json(model / "model.json").get("labels_sha256") != sha256(labels):
         raise ArtifactError(
             f"{model}: expected a model trained on {labels} as it is now, got another; `dvc repro` first"

@@ -73,7 +73,7 @@ def next_number(folder: Path) -> int:
     return max((int(file.parent.name) for file in round_files(folder)), default=-1) + 1
 
 
-def next_round(folder: Path, labels: Labels, picks: Sequence[str]) -> tuple[Path, Labels]:
+def round_to_keep(folder: Path, labels: Labels, picks: Sequence[str]) -> tuple[Path, Labels]:
     """The file of the next round, not written yet, and its labels: all that no round holds, those of the picks first.
 
     A person may have labelled images that are no picks: they are not to be picked again either. Raises ArtifactError

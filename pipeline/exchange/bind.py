@@ -16,7 +16,7 @@ UPLOADED = re.compile(r"(/data/upload/\d+/)[0-9a-f]{8}-")  # Label Studio puts t
 URLS = ("/data/", "http://", "https://", "s3://", "gs://")
 
 
-def bound(where: str, answers: Sequence[Answer], sources: Sources) -> list[tuple[str, str]]:
+def images_of(where: str, answers: Sequence[Answer], sources: Sources) -> list[tuple[str, str]]:
     """Key and picture of the image of each answer; the picture is what the tool says, else that of the image now.
 
     By its key, by the name of an exported picture, or by its path, or the end of one, which no other image has.

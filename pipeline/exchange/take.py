@@ -9,7 +9,7 @@ from pipeline.artifacts.class_names import counted
 from pipeline.artifacts.labels import Sources
 from pipeline.base.errors import SourceError, first_names
 from pipeline.exchange.answers import Answer
-from pipeline.exchange.bind import bound
+from pipeline.exchange.bind import images_of
 from pipeline.exchange.formats import FORMATS, recognised
 from pipeline.exchange.known import Known
 from pipeline.exchange.labels_file import Merged, merge
@@ -27,7 +27,7 @@ def take(known: Known, files: Sequence[Path], form: str, out: Path, *, replace: 
     """
     answers, guesses = _read(files, form)
     where = Path(", ".join(map(str, files)))
-    images = bound(str(where), answers, known.sources)
+    images = images_of(str(where), answers, known.sources)
     train = {*known.index.key}
     rows = [
         (key, answer.by, name, picture)

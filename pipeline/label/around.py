@@ -17,14 +17,14 @@ class Guesses:
 
 @dataclass(frozen=True)
 class Around:
-    """Of the picks, in their order: `beside`, the images nearest to each, and `alike`, the picks most like it.
+    """Of the picks, in their order: `beside`, the images nearest to each, and `like`, the picks most like it.
 
     `known` are the labels of other images that may be shown.
     """
 
     guesses: Guesses
     beside: Sequence[Sequence[str]]
-    alike: Sequence[Sequence[tuple[int, float]]]
+    like: Sequence[Sequence[tuple[int, float]]]
     known: Mapping[str, str]
 
 

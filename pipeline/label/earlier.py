@@ -7,7 +7,7 @@ from pipeline.artifacts.labels import Classes, Labels, Sources, level_names
 from pipeline.artifacts.rounds import joined, read_rounds, round_files
 from pipeline.artifacts.shards import Index
 from pipeline.label.marks import without_marks
-from pipeline.label.pictures import bound
+from pipeline.label.pictures import keys_now
 from pipeline.label.spelling import one_spelling
 
 
@@ -23,7 +23,7 @@ def of_rounds(
     for file in round_files(folder):
         table = Labels.read(file)
         keys, rows = [*table.rows], [*table.rows.values()]
-        images = bound(file, keys, [" / ".join(names) for names in rows], [""] * len(keys), index, sources)
+        images = keys_now(file, keys, [" / ".join(names) for names in rows], [""] * len(keys), index, sources)
         own = [level for level in table.levels if level in {*levels, *level_names(len(table.levels))}]
         columns = []
         for level in own:

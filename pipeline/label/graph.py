@@ -12,7 +12,7 @@ from pipeline.base.params import Params
 from pipeline.graph.propagation import PropagateParams
 from pipeline.label.around import Around
 from pipeline.label.guess import guess
-from pipeline.label.surroundings import alike, beside
+from pipeline.label.surroundings import beside, like
 from pipeline.nn.device import Device
 
 
@@ -44,6 +44,6 @@ class Graph:
         return Around(
             guess(train.vectors, neighbours, train.keys, labels, picks, never, confirmed, self.params, device),
             [[train.keys[row] for row in nearest] for nearest in beside(neighbours, rows)],
-            alike(train.vectors[rows]),
+            like(train.vectors[rows]),
             {key: names[0] for key, names in labels.rows.items() if names[0]},
         )

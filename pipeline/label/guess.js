@@ -3,7 +3,7 @@ const SURE = 0.8; // of what the graph says without a label, from which on that 
 // A vote of the labelled picks most like this one: it knows what was given a moment ago.
 function vote(card) {
   const wanted = level(card), sums = new Map();
-  for (const [place, weight] of card.alike || []) {
+  for (const [place, weight] of card.like || []) {
     const name = cards[place].values[wanted];
     if (!name || isMark(name)) continue;
     sums.set(name, (sums.get(name) || 0) + weight);

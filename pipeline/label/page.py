@@ -93,7 +93,7 @@ def asking(
             "levels": asked[level:],
             "guess": around.guesses.of.get(key) if level == 0 else None,
             "beside": around.beside[rank - 1] if rank <= len(around.beside) else [],
-            "alike": around.alike[rank - 1] if rank <= len(around.alike) else [],
+            "like": around.like[rank - 1] if rank <= len(around.like) else [],
         }
         for rank, (key, level) in enumerate(wanted.asked, start=1)
     ]

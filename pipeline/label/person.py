@@ -14,7 +14,7 @@ from pipeline.base.files import read_csv, write_csv
 from pipeline.base.params import Block
 from pipeline.base.tables import Table
 from pipeline.label.marks import MARK_NAMES
-from pipeline.label.pictures import bound
+from pipeline.label.pictures import keys_now
 from pipeline.label.spelling import one_spelling
 from pipeline.label.wanted import Wanted
 
@@ -72,7 +72,7 @@ def read_written(file: Path, index: Index, classes: Classes, levels: Sequence[st
             "that column as text, or keep the column path beside it"
         )
     labels, pictures = table.column("label") or [], table.column("picture") or [""] * len(keys)
-    images = bound(file, keys, labels, pictures, index, sources)
+    images = keys_now(file, keys, labels, pictures, index, sources)
     index.rows_of([key for key in images if key is not None], str(file))
     columns = [
         one_spelling(file, level, keys, table.column(level) or [""] * len(keys), classes.names.get(level, ()))

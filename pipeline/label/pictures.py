@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 NOTES = "pictures.csv"
 
 
-def bound(
+def keys_now(
     file: Path, keys: Sequence[str], labels: Sequence[str], said: Sequence[str], index: Index, sources: Sources
 ) -> list[str | None]:
     """For each row of `file` the key of the training image that it labels now.

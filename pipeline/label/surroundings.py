@@ -20,7 +20,7 @@ def beside(neighbours: Neighbours, rows: Int64[ndarray, " m"]) -> list[list[int]
     return [[int(row) for row in nearest if row >= 0] for nearest in neighbours.rows[rows, :count]]
 
 
-def alike(x: Float32[ndarray, "m d"]) -> list[Sequence[tuple[int, float]]]:
+def like(x: Float32[ndarray, "m d"]) -> list[Sequence[tuple[int, float]]]:
     """For each unit vector the places of the others most like it, and weights for a vote.
 
     On digits, emoji and Fashion-MNIST such a vote of the picks labelled so far is right 38 to 88 % of the time, where

@@ -9,7 +9,7 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model import Weights
 from pipeline.artifacts.model_outputs import ModelOutputs
-from pipeline.artifacts.rounds import joined, labelled_keys, next_round, read_rounds
+from pipeline.artifacts.rounds import joined, labelled_keys, read_rounds, round_to_keep
 from pipeline.artifacts.skipped import Skipped
 from tests.refusals import refusal_of as refusal
 
@@ -29,7 +29,7 @@ def labels(**rows):
 
 
 def keep_round(folder, given, picks):
-    file, new = next_round(folder, given, picks)
+    file, new = round_to_keep(folder, given, picks)
     new.write(file)
     return file
 

@@ -38,7 +38,7 @@ def test_the_page_holds_each_pick_once_and_of_other_images_what_lies_beside_them
     assert all(card["tiny"] for card in data["cards"])
     assert data["classes"] == {"label": ["ant & bee", "cat", "dog"]}
     assert {*data["cards"][1]["beside"][:2]} == {"key0", "key2"}
-    assert [sorted(place for place, _ in card["alike"]) for card in data["cards"]] == [[1, 2], [0, 2], [0, 1]]
+    assert [sorted(place for place, _ in card["like"]) for card in data["cards"]] == [[1, 2], [0, 2], [0, 1]]
     assert {*data["small"]} == {"key0", "key2", "key5"}  # the other ones are large already
     assert "http" not in page().replace("http-equiv", "").replace('startsWith("http")', "")
     assert path_of("key4") not in page()  # as text in a page, it is escaped
@@ -142,9 +142,9 @@ def test_the_audit_has_no_guess_and_no_label_of_it_is_shown_beside_an_image():
     data = on_page()
     for card in data["cards"]:
         if card["audit"]:
-            assert (card["guess"], card["beside"], card["alike"]) == (None, [], [])
+            assert (card["guess"], card["beside"], card["like"]) == (None, [], [])
     assert not {*audit} & ({one["key"] for one in data["sure"]} | {*data["known"]})
-    assert all(place < 3 for card in data["cards"] for place, _ in card["alike"])
+    assert all(place < 3 for card in data["cards"] for place, _ in card["like"])
 
 
 @pytest.mark.parametrize(
