@@ -43,7 +43,7 @@ def render(
             count=len(images.keys),
             total=total,
             shown=len(thumbs),
-            changed=sum(bool(name) for name in images.before),
+            changed=any(images.before),
             labels=sum(bool(name) for name in images.label),
             odd=odd,
             suspect=SUSPECT,
