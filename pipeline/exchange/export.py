@@ -65,7 +65,7 @@ def export(
         made: dict[str, Asked] = {}
         for key, shard, raw in files_of(manifest, known.index, wanted, reading):
             try:
-                data, end = normalise(raw, manifest.channels, MOST_SIDE)
+                data, end, _ = normalise(raw, manifest.channels, MOST_SIDE)
             except BadImage as error:
                 raise SourceError(f"{shard}: expected the image {key}, got: {error}") from error
             about = (

@@ -37,8 +37,7 @@ def read(path: Path) -> Read:
     """Reads the names of folders and files; the pictures themselves are not looked at."""
     found = look_below(path)
     result = Read()
-    for image in found.images:
-        *above, _ = image.relative_to(path).parts
+    for image, (*above, _) in found.images.items():
         if above[:1] == [GUESSES]:
             result.guesses += 1
         elif len(above) > 1:

@@ -6,9 +6,11 @@ counts as an image, whatever it is called.
 """
 
 import logging
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from pipeline.base.errors import SourceError, first_names
@@ -35,7 +37,7 @@ ENDS = {end: kind for kind, ends in KINDS.items() for end in ends}
 class Found:
     """What lies below a folder: images, and by kind the files that are none."""
 
-    images: list[Path] = field(default_factory=list)
+    images: dict[Path, tuple[str, ...]] = field(default_factory=dict)  # with their parts below the folder
     others: dict[str, list[Path]] = field(default_factory=dict)
     empty: list[Path] = field(default_factory=list)  # folders without an image at any depth
 
@@ -56,53 +58,57 @@ class Found:
 
 def images_in(folder: Path) -> list[Path]:
     """Images and folders that lie in a folder, sorted by name; refuses a folder that is not there."""
-    return [path for path in _inside(folder) if not _of_the_system(path) and _kind(path) is None]
+    names = (entry.name for entry in _inside(folder))
+    return [folder / name for name in names if not _of_the_system(name) and _kind(name) is None]
 
 
 def look_below(folder: Path) -> Found:
     """All files at any depth; a link to a folder that contains it, and a link that may be to a folder, is refused."""
     found = Found()
-    _collect(folder, found, ())
+    _collect(folder, (), found, ())
     return found
 
 
-def _collect(folder: Path, found: Found, above: tuple[Path, ...]) -> None:
+def _collect(folder: Path, parts: tuple[str, ...], found: Found, above: tuple[Path, ...]) -> None:
     real = folder.resolve()
     if real in above:
         raise SourceError(f"{folder}: expected a folder, got a link to a folder that contains it")
     before = len(found.images)
-    for path in _inside(folder):
-        if _of_the_system(path):
+    for entry in _inside(folder):
+        name, path, link = entry.name, folder / entry.name, entry.is_symlink()
+        if _of_the_system(name):
             found.others.setdefault(HIDDEN, []).append(path)
-        elif path.is_dir():
-            _collect(path, found, (*above, real))
-        elif (kind := _kind(path)) is not None:
+        elif path.is_dir() if link else entry.is_dir():
+            _collect(path, (*parts, name), found, (*above, real))
+        elif (kind := _kind(name)) is not None:
             found.others.setdefault(kind, []).append(path)
-        elif not path.suffix and path.is_symlink() and not path.exists():
+        elif link and not path.suffix and not path.exists():
             raise SourceError(
                 f"{path}: expected a folder or an image, got a link to {path.readlink()}, which is not there"
             )
         else:
-            found.images.append(path)
+            found.images[path] = (*parts, name)
     if len(found.images) == before:
         found.empty.append(folder)
 
 
-def _inside(folder: Path) -> list[Path]:
+def _inside(folder: Path) -> list[os.DirEntry[str]]:
     if not folder.is_dir():
         state = "a file" if folder.exists() else "none"
         if folder.is_symlink() and not folder.exists():
             state = f"a link to {folder.readlink()}, which is not there"
         raise SourceError(f"{folder}: expected a folder, found {state}")
-    return sorted(folder.iterdir())
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=attrgetter("name"))
 
 
-def _kind(path: Path) -> str | None:
-    return ENDS.get(path.suffix[1:].lower())
+def _kind(name: str) -> str | None:
+    stem, _, end = name.rpartition(".")
+    return ENDS.get(end.lower()) if stem else None
 
 
-def _of_the_system(path: Path) -> bool:
-    return path.name.startswith(".") or path.name.lower() in SYSTEM
+def _of_the_system(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM
 
 
 @contextmanager

@@ -20,19 +20,27 @@ import PIL
 
 from pipeline.artifacts.shards import Shard
 from pipeline.base.errors import ArtifactError
-from pipeline.base.files import read_json, sha256, whole_folder, write_json
+from pipeline.base.files import read_json, sha256, whole_file, whole_folder
 from pipeline.base.scratch import code
+from pipeline.ingest.encoded import Encoded, encoded
 from pipeline.ingest.progress import Progress
-from pipeline.ingest.source import Item
+from pipeline.ingest.source import Item, Span
 from pipeline.ingest.split import SPLITS
 from pipeline.ingest.tars import Row, write_tar
 from pipeline.parallel.cores import cores
+from pipeline.parallel.processes import Processes
 from pipeline.parallel.threads import map_in_order
-from pipeline.shards.decode import BadImage, encode, normalise, probe
+from pipeline.shards.decode import BadImage
 
 log = logging.getLogger(__name__)
 
+CHUNK = 16  # images that a process is asked for at a time
+FEW = 2_000  # images: fewer are done in threads before processes have started
+
 Size = tuple[int, int]  # height, width
+Image = str | np.ndarray  # the name of a file, or pixels
+Encode = Callable[[Sequence[Image]], Sequence[Encoded | BadImage]]
+Run = Callable[[Iterable[Sequence[Image]]], Iterator[Sequence[Encoded | BadImage]]]
 
 
 @dataclass(frozen=True)
@@ -74,17 +82,29 @@ class Packer:
     folder: Path
     channels: int
     max_side: int
-    measured: bool  # whether the sizes of images are wanted; a header takes a tenth of the time that decoding takes
+    measured: bool  # whether the sizes of images are wanted
 
     def pack(self, plans: Sequence[Plan]) -> Generator[Packed, None, None]:
         """All shards, in order; their bytes do not depend on how many are written at once."""
         threads = -(-cores() // min(cores(), len(plans)))
         way = json.dumps([code(), PIL.__version__, self.channels, self.max_side, self.measured])
-        with Progress("ingest: writing", sum(len(plan.items) for plan in plans), "images") as progress:
-            work = partial(self._packed, way=way, threads=threads, progress=progress)
+        count = sum(len(plan.items) for plan in plans)
+        with Progress("ingest: writing", count, "images") as progress, self._encoding(count) as encode:
+            run = map if cores() == 1 else partial(map_in_order, chunk=1, threads=threads)
+            work = partial(self._packed, way=way, run=partial(run, encode), progress=progress)
             yield from map_in_order(work, plans, chunk=1, stop=progress.stop)
 
-    def _packed(self, plan: Plan, way: str, threads: int, progress: Progress) -> Packed:
+    @contextmanager
+    def _encoding(self, count: int) -> Iterator[Encode]:
+        """Makes several images ready for a shard: in processes, where it takes longer than these take to start."""
+        work = partial(encoded, channels=self.channels, max_side=self.max_side)
+        if cores() == 1 or count < FEW:
+            yield lambda images: [work(image) for image in images]
+            return
+        with Processes(work, cores()) as processes:
+            yield processes.map
+
+    def _packed(self, plan: Plan, way: str, run: Run, progress: Progress) -> Packed:
         digest = _digest(plan, way)
         earlier = self._from_earlier_run(plan, digest)
         if earlier:
@@ -93,46 +113,37 @@ class Packer:
         bad: list[dict[str, str]] = []
         sizes: set[Size] = set()
         pictures: dict[str, str] = {}
-        images = self._images(plan, threads, progress, bad, sizes, pictures)
+        images = self._images(plan, run, progress, bad, sizes, pictures)
         shard, rows = write_tar(images, self.folder / plan.name, plan.split)
         columns = {"keys": [row.key for row in rows], "offsets": [row.offset for row in rows]}
         lengths = [row.size for row in rows]
         about = {"bytes": shard.bytes, "sha256": shard.sha256, "bad": bad, "sizes": sorted(sizes), "pictures": pictures}
-        write_json(self._note(plan), {"digest": digest, **about, **columns, "lengths": lengths})
+        with whole_file(self._note(plan)) as part:  # for no eyes: a line a value would take seconds
+            part.write_text(json.dumps({"digest": digest, **about, **columns, "lengths": lengths}), encoding="utf-8")
         return Packed(shard, rows, pictures, bad, sizes, was_there=False)
 
     def _images(
         self,
         plan: Plan,
-        threads: int,
+        run: Run,
         progress: Progress,
         bad: list[dict[str, str]],
         sizes: set[Size],
         pictures: dict[str, str],
     ) -> Iterator[tuple[str, bytes, str]]:
-        run: Callable[..., Iterator[tuple[bytes, str, str] | BadImage]]
-        run = map if threads == 1 else partial(map_in_order, threads=threads)
-        for (key, item), result in zip(plan.items.items(), run(self._encoded, plan.items.values()), strict=True):
-            data, extension, picture = (b"", "", "") if isinstance(result, BadImage) else result
-            progress.add(1, len(data))
-            if isinstance(result, BadImage):
-                bad.append({"path": item.path, "reason": str(result)})
-                continue
-            pictures[key] = picture
-            if self.measured and len(sizes) < 2:
-                sizes.add(probe(data, whole=False).size)
-            yield key, data, extension
-
-    def _encoded(self, item: Item) -> tuple[bytes, str, str] | BadImage:
-        """The bytes that go into the shard, the end of their name, and the digest of the picture as it was brought."""
-        pixels = item.image
-        try:
-            if isinstance(pixels, np.ndarray) and len(pixels) == self.channels and max(pixels.shape) <= self.max_side:
-                return encode(pixels), "png", item.picture(b"")
-            data = item.read()
-            return *normalise(data, self.channels, self.max_side), item.picture(data)
-        except BadImage as error:
-            return error
+        listed = [*plan.items.items()]
+        chunks = [listed[start : start + CHUNK] for start in range(0, len(listed), CHUNK)]
+        images = ([_bare(item) for _, item in chunk] for chunk in chunks)
+        for chunk, results in zip(chunks, run(images), strict=True):
+            progress.add(len(chunk), sum(len(one.data) for one in results if isinstance(one, Encoded)))
+            for (key, item), one in zip(chunk, results, strict=True):
+                if isinstance(one, BadImage):
+                    bad.append({"path": item.path, "reason": str(one)})
+                    continue
+                pictures[key] = one.picture
+                if self.measured and len(sizes) < 2:
+                    sizes.add(one.size)
+                yield key, one.data, one.extension
 
     def _from_earlier_run(self, plan: Plan, digest: str) -> Packed | None:
         tar = self.folder / plan.name
@@ -175,6 +186,12 @@ def _state(item: Item) -> str:
     except OSError:
         return f"{item.image} none"
     return f"{item.image} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def _bare(item: Item) -> Image:
+    """What is cheap to hand to another process: a path takes as long as reading its file."""
+    assert not isinstance(item.image, Span)
+    return str(item.image) if isinstance(item.image, Path) else item.image
 
 
 @contextmanager

@@ -35,10 +35,6 @@ class Item:
     answer: tuple[str, ...] | None  # a class name for each level, finest first; None: not known
     image: UInt8[ndarray, "c h w"] | Path | Span
 
-    def picture(self, data: bytes) -> str:
-        """The digest of the image as the source has it: of its bytes, `data`, or of the pixels of an array."""
-        return picture_of(self.image.tobytes() if isinstance(self.image, ndarray) else data)
-
     def read(self) -> bytes:
         """The bytes of a file, of an array as PNG. Raises BadImage for a file that cannot be read."""
         assert not isinstance(self.image, Span)  # it was read when it was listed
@@ -68,11 +64,6 @@ class Source(Block, ABC):
         """All images, their splits and answers; reads names and arrays, and no image files but tars."""
 
 
-def picture_of(data: bytes) -> str:
-    """The digest of a picture, by which a label knows it again: 20 hex digits."""
-    return hashlib.blake2b(data, digest_size=10).hexdigest()
-
-
 def key_of(path: str) -> str:
     """The key of an image: 20 hex digits that say nothing of its class, and sort like a shuffle."""
     return hashlib.blake2b(path.encode(), digest_size=10).hexdigest()
@@ -81,8 +72,11 @@ def key_of(path: str) -> str:
 def keyed(items: Iterable[Item]) -> dict[str, Item]:
     """Items by key, sorted by key; refuses two of one key and names that do not fit on a line of a CSV."""
     by_key: dict[str, Item] = {}
+    seen: set[tuple[str, ...] | None] = {None}
     for item in items:
-        for name in (item.path, *(item.answer or ())):
+        names = (item.path,) if item.answer in seen else (item.path, *(item.answer or ()))
+        seen.add(item.answer)
+        for name in names:
             if not _fits_on_a_line(name):
                 raise SourceError(f"{item.path!r}: expected names of one line in UTF-8, got {name!r}: rename it")
         other = by_key.setdefault(key_of(item.path), item)

@@ -26,7 +26,7 @@ def used_splits(listing: Listing) -> Listing:
     """
     counts = Counter(item.split for item in listing.items)
     if len({*counts} - {None}) < 2:
-        return replace(listing, items=[replace(item, split=None) for item in listing.items])
+        return replace(listing, items=[replace(item, split=None) if item.split else item for item in listing.items])
     answered = {item.split for item in listing.items if item.answer}
     unlabelled = "val" in answered and "test" not in answered
     test, other = ("val", "test") if unlabelled or "test" not in counts else ("test", "val")
@@ -38,9 +38,9 @@ def used_splits(listing: Listing) -> Listing:
         *(listing.splits_from, counts["train"], counts[test], test, rest, left_out),
     )
     role = {None: "train", "train": "train", test: "test"}
-    return replace(
-        listing, items=[replace(item, split=role[item.split]) for item in listing.items if item.split in role]
-    )
+    kept = (item for item in listing.items if item.split in role)
+    items = [item if item.split == role[item.split] else replace(item, split=role[item.split]) for item in kept]
+    return replace(listing, items=items)
 
 
 def groups_and_costs(listed: Mapping[str, Item], file: str) -> tuple[dict[str, Hashable], dict[str, float]]:

@@ -24,7 +24,7 @@ class Pictures:
     @classmethod
     def look(cls, folder: Path) -> "Pictures":
         """Raises SourceError where the folder has no image that can be read."""
-        files = look_below(folder).images
+        files = [*look_below(folder).images]
         spaced = [files[len(files) * i // MOST] for i in range(MOST)] if len(files) > MOST else files
         facts = {}
         for file in spaced:

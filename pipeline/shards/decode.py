@@ -76,7 +76,8 @@ def read_file(file: Path) -> bytes:
     try:
         if not stat.S_ISREG(file.stat().st_mode):
             raise BadImage("it is neither a file nor a folder")
-        return file.read_bytes()
+        with file.open("rb", buffering=0) as raw:
+            return raw.readall()
     except OSError as error:
         if file.is_symlink() and not file.exists():
             raise BadImage(f"it is a link to {file.readlink()}, which is not there") from error
@@ -134,8 +135,8 @@ def crop_and_resize(
         return [_planes(part) for part in resized]
 
 
-def normalise(data: bytes, channels: int, max_side: int) -> tuple[bytes, str]:
-    """The bytes that a shard holds, and their file extension.
+def normalise(data: bytes, channels: int, max_side: int) -> tuple[bytes, str, tuple[int, int]]:
+    """The bytes that a shard holds, their file extension, and (height, width).
 
     A sound JPEG, PNG or WebP that stands upright, has the mode and is no larger than `max_side` is kept byte for byte.
     Any other is written anew: a `LOSSY` one as JPEG (quality 95, no subsampling), the rest as PNG. Raises BadImage.
@@ -152,15 +153,15 @@ def normalise(data: bytes, channels: int, max_side: int) -> tuple[bytes, str]:
         )
         if plain and small == size and kind in KEPT and (kind == "MPO" or getattr(image, "n_frames", 1) == 1):
             _load_quickly(image)
-            return data, KEPT[kind]
+            return data, KEPT[kind], size
         if small != size:
             image.draft(None, (2 * max_side, 2 * max_side))
         image = _plain(data, image, channels)
         if small != size:
             image = image.resize(small[::-1], Image.Resampling.BICUBIC)
         if kind in LOSSY:
-            return _bytes(image, "JPEG", quality=95, subsampling=0), "jpg"
-        return _bytes(image, "PNG"), "png"
+            return _bytes(image, "JPEG", quality=95, subsampling=0), "jpg", small
+        return _bytes(image, "PNG"), "png", small
 
 
 def fit_within(size: tuple[int, int], max_side: int) -> tuple[int, int]:

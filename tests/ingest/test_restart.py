@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.ingest.pack import FEW
 from pipeline.ingest.source import key_of
 from tests.imports import ROOT
 from tests.ingest.outcome import FOLDER, IMAGES, OUT, bytes_below, index, manifest, paths
@@ -162,6 +163,25 @@ def test_the_number_of_threads_changes_no_byte(ingest, monkeypatch, shard_images
         found.append(bytes_below(OUT, SHARDS))
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 6 + (6 if shard_images == 8 else 2)
+
+
+def test_images_that_are_many_are_done_in_processes_and_change_no_byte(ingest, fill, picture, monkeypatch):
+    fill(IMAGES, {f"{n}.png": picture(n % 50, channels=4 if n % 7 == 0 else 3) + bytes([n % 256]) for n in range(FEW)})
+    fill(IMAGES, {"3.png": b"", "1000.png": b"text"})
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    ingest(FOLDER)
+    one = bytes_below(OUT, SHARDS)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
+    before = children()
+    ingest(FOLDER)
+    assert bytes_below(OUT, SHARDS) == one
+    assert (manifest().count("train"), manifest().size) == (FEW - 2, (8, 8))
+    assert children() > before  # they have been waited for, so their time is counted
+
+
+def children():
+    """Seconds of processor time of all processes that this one has started and that have ended."""
+    return os.times().children_user
 
 
 def shards():

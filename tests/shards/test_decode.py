@@ -112,7 +112,7 @@ def test_values_of_fewer_bits_than_the_file_has_are_scaled_by_their_own_range(ki
     expected = np.rint(values * (255 / (2**bits - 1)))
     planes = expected[..., :3].transpose(2, 0, 1) if shape else expected[None]
     assert np.abs(decode(raw, 3 if shape else 1).astype(int) - planes).max() <= 1
-    kept, ending = normalise(raw, 3 if shape else 1, 100)
+    kept, ending, _ = normalise(raw, 3 if shape else 1, 100)
     assert (ending, np.array_equal(decode(kept, 3 if shape else 1), decode(raw, 3 if shape else 1))) == ("png", True)
 
 
@@ -155,7 +155,7 @@ def test_exif_orientation_is_applied(kind, orientation):
     expected = np.asarray(ImageOps.exif_transpose(upright))
     assert np.array_equal(decode(turned, 1)[0], expected)
     assert probe(turned, whole=False).size == expected.shape
-    kept, extension = normalise(turned, 1, 100)
+    kept, extension, _ = normalise(turned, 1, 100)
     close = np.abs(decode(kept, 1)[0].astype(int) - expected)
     assert close.shape == expected.shape
     assert close.max() <= (3 if extension == "jpg" else 0)
@@ -184,7 +184,7 @@ def test_a_large_jpeg_looks_the_same_decoded_small():
 )
 def test_a_sound_image_is_kept_byte_for_byte(image, kind, channels, extension):
     raw = data(image, kind)
-    assert normalise(raw, channels, max(image.shape)) == (raw, extension)
+    assert normalise(raw, channels, max(image.shape)) == (raw, extension, image.shape[:2])
 
 
 @pytest.mark.parametrize(
@@ -201,23 +201,23 @@ def test_a_sound_image_is_kept_byte_for_byte(image, kind, channels, extension):
     ],
 )
 def test_any_other_image_is_written_anew(raw, channels, extension):
-    new, got = normalise(raw, channels, 100)
+    new, got, size = normalise(raw, channels, 100)
     assert got == extension
     assert new != raw
     assert np.abs(decode(new, channels).astype(int) - decode(raw, channels)).max() <= (16 if got == "jpg" else 0)
-    assert normalise(raw, channels, 100) == (new, got)
-    assert normalise(new, channels, 100) == (new, got)
+    assert normalise(raw, channels, 100) == (new, got, size)
+    assert normalise(new, channels, 100) == (new, got, probe(new, whole=False).size)
 
 
 def test_the_first_frame_of_a_moving_image_is_kept():
     raw = data(GREY, save_all=True, append_images=[Image.fromarray(GREY[::-1].copy())])
-    new, _ = normalise(raw, 1, 100)
+    new, _, _ = normalise(raw, 1, 100)
     assert new != raw
     assert np.array_equal(decode(new, 1)[0], GREY)
 
 
 def test_max_side_bounds_the_longer_side():
-    new, extension = normalise(data(np.repeat(SMOOTH, 10, 1), "JPEG"), 1, 50)
+    new, extension, _ = normalise(data(np.repeat(SMOOTH, 10, 1), "JPEG"), 1, 50)
     assert (extension, probe(new, whole=True)) == ("jpg", Facts(True, (3, 50)))
     jpeg = Image.open(BytesIO(new))
     assert jpeg.quantization == Image.open(BytesIO(data(GREY, "JPEG", quality=95))).quantization
@@ -227,7 +227,7 @@ def test_max_side_bounds_the_longer_side():
 
 
 def test_colour_jpegs_are_not_subsampled():
-    new, _ = normalise(data(np.repeat(RGB, 20, 1), "JPEG", subsampling=2), 3, 50)
+    new, _, _ = normalise(data(np.repeat(RGB, 20, 1), "JPEG", subsampling=2), 3, 50)
     assert [part[1:3] for part in Image.open(BytesIO(new)).layer] == [(1, 1)] * 3
 
 
@@ -276,7 +276,7 @@ def test_photographs_of_phones_become_upright_jpegs(kind):
     turned[0x0112] = 6  # to be turned clockwise: the coloured corner goes to the upper right
     raw = data(colours, kind, quality=95, exif=turned.tobytes())
     assert probe(raw, whole=True) == Facts(False, (60, 40))
-    kept, end = normalise(raw, 3, 512)
+    kept, end, _ = normalise(raw, 3, 512)
     assert end == "jpg"
     assert len(kept) < colours.nbytes / 2
     for pixels in (decode(raw, 3), decode(kept, 3)):

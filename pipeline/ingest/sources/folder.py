@@ -31,7 +31,7 @@ class Folder(Source):
         if not found.images:
             packed = found.others.get("archives")
             raise SourceError(f"{root}: expected images, found none{f'; unpack {packed[0].name}' if packed else ''}")
-        parts = {image: image.relative_to(root).parts for image in found.images}
+        parts = found.images
         splits, no_class, where = _splits(root, parts)
         tables = tables_of(root, found.others.get("tables", ()), found.images)
         found.say_passed_over(root, [table.file for table in tables])
@@ -41,7 +41,7 @@ class Folder(Source):
             for image, split in table.splits.items():
                 if splits.setdefault(image, split) != split:
                     raise SourceError(f"{table.file}: {image}: expected the split of its folder, got {split}")
-        items = [Item(image.relative_to(root).as_posix(), splits.get(image), answers[image], image) for image in parts]
+        items = [Item("/".join(own), splits.get(image), answers[image], image) for image, own in parts.items()]
         return Listing(levels, items, splits_from=where)
 
 
@@ -56,27 +56,37 @@ def _splits(root: Path, parts: Parts) -> tuple[dict[Path, str], set[int], str]:
         depth += 1
     above = next(iter(parts.values()))[:depth]
     alone = {at for at, name in enumerate(above) if said(name).split}
-    tops = {image: Path(root, *names[: depth + 1]).as_posix() for image, names in parts.items()}
-    words = {tops[image]: names[depth] if len(names) > depth + 1 else "" for image, names in parts.items()}
-    by_top = None if alone else splits_of_names(words, "sub-folders", classes=True)
-    if by_top is not None:
-        return {image: by_top[top] for image, top in tops.items()}, {*range(depth + 1)}, "that of the sub-folders"
+    tops: dict[str, str] = {}  # the first place of each word; of files, which have none, too
+    for own in parts.values():
+        tops.setdefault(_folder(own, depth), own[depth])
+    words = {Path(root, *above, top).as_posix(): word for word, top in tops.items()}
+    by_place = None if alone else splits_of_names(words, "sub-folders", classes=True)
+    if by_place is not None:
+        by_word = dict(zip(tops, by_place.values(), strict=True))
+        splits = {image: by_word[_folder(own, depth)] for image, own in parts.items()}
+        return splits, {*range(depth + 1)}, "that of the sub-folders"
     for at in range(depth, shortest):
-        names = {image: own[at] if at + 1 < len(own) else Path(own[at]).stem for image, own in parts.items()}
-        by_name = all_splits(names.values())
+        by_name = all_splits(_folder(own, at) or Path(own[at]).stem for own in parts.values())
         if by_name:
-            return {image: by_name[name] for image, name in names.items()}, {*alone, at}, "that of the names"
+            splits = {image: by_name[_folder(own, at) or Path(own[at]).stem] for image, own in parts.items()}
+            return splits, {*alone, at}, "that of the names"
     return {}, alone, ""
+
+
+def _folder(parts: Sequence[str], depth: int) -> str:
+    """The name of an image's folder at a depth; "" where it is the image itself that lies there."""
+    return parts[depth] if len(parts) > depth + 1 else ""
 
 
 def _class_folders(parts: Parts, no_class: Iterable[int]) -> dict[Path, tuple[str, ...]]:
     """The class folders of each image, the last one first; none where one of its folders says that it has no label."""
-    return {
-        image: ()
-        if any(map(means_no_label, names[:-1]))
-        else tuple(name for at, name in enumerate(names[:-1]) if at not in no_class)[::-1]
-        for image, names in parts.items()
+    of_folder = {
+        names: ()
+        if any(map(means_no_label, names))
+        else tuple(name for at, name in enumerate(names) if at not in no_class)[::-1]
+        for names in {names[:-1] for names in parts.values()}
     }
+    return {image: of_folder[names[:-1]] for image, names in parts.items()}
 
 
 def _answers(

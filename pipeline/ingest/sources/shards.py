@@ -20,9 +20,10 @@ from typing import Any, BinaryIO, Literal
 from pipeline.artifacts.shards import REMOTE, Shard
 from pipeline.base.errors import SourceError, first_names
 from pipeline.base.tables import place_of
+from pipeline.ingest.encoded import picture_of
 from pipeline.ingest.files import look_below
 from pipeline.ingest.progress import MB, Progress
-from pipeline.ingest.source import Item, Listing, Source, Span, picture_of
+from pipeline.ingest.source import Item, Listing, Source, Span
 from pipeline.ingest.split_names import said, splits_of_names
 from pipeline.parallel.threads import map_in_order
 from pipeline.shards.decode import BadImage, Facts, probe
