@@ -1,15 +1,19 @@
 """A folder of images: a folder for each class, or a table of answers (path,label), or no answers at all."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.artifacts.class_names import means_no_label
 from pipeline.artifacts.labels import level_names
-from pipeline.base.errors import SourceError
+from pipeline.base.errors import SourceError, first_names
+from pipeline.ingest.album_names import of_an_album
 from pipeline.ingest.answers import Answers, tables_of
 from pipeline.ingest.files import Found, look_below
 from pipeline.ingest.source import Item, Listing, Source
 from pipeline.ingest.split_names import all_splits, said, splits_of_names
+
+log = logging.getLogger(__name__)
 
 Parts = Mapping[Path, Sequence[str]]  # of each image the names of the folders that it lies in, and its own
 Answer = tuple[str, ...] | None
@@ -19,7 +23,8 @@ class Folder(Source):
     """The folder `path`: its sub-folders that are called by splits are these; one that is alone is none.
 
     Folders of classes may be nested: the last one names the class and those above it its coarser levels. A table of
-    answers takes their place. What lies beside class folders, or in one whose name says so, has no label.
+    answers takes their place. What lies beside class folders, or in one whose name says so, has no label. Folders that
+    are named by dates or by a camera are no classes.
     """
 
     path: str
@@ -35,7 +40,11 @@ class Folder(Source):
         splits, no_class, where = _splits(root, parts)
         tables = tables_of(root, found.others.get("tables", ()), found.images)
         found.say_passed_over(root, [table.file for table in tables])
-        levels, answers = _answers(root, tables, _class_folders(parts, no_class), found)
+        albums = _albums(parts, no_class)
+        folders = _class_folders(parts, no_class | {*albums})
+        if albums and len({*folders.values()} - {()}) == 1:  # what lies above or below the albums tells no two apart
+            folders = dict.fromkeys(folders, ())
+        levels, answers = _answers(root, tables, folders, found, [name for names in albums.values() for name in names])
         for table in tables:
             where = where or (f"that of a column of {table.file.name}" if table.splits else "")
             for image, split in table.splits.items():
@@ -78,6 +87,17 @@ def _folder(parts: Sequence[str], depth: int) -> str:
     return parts[depth] if len(parts) > depth + 1 else ""
 
 
+def _albums(parts: Parts, no_class: Iterable[int]) -> dict[int, list[str]]:
+    """The depths at which all folders are those of an album, each with their names."""
+    found: dict[int, list[str]] = {}
+    for at in range(max(map(len, parts.values())) - 1):
+        names = {_folder(own, at) for own in parts.values()} - {""}
+        classes = sorted(name for name in names if not means_no_label(name))
+        if at not in no_class and classes and all(of_an_album(name, below_date=at - 1 in found) for name in classes):
+            found[at] = classes
+    return found
+
+
 def _class_folders(parts: Parts, no_class: Iterable[int]) -> dict[Path, tuple[str, ...]]:
     """The class folders of each image, the last one first; none where one of its folders says that it has no label."""
     of_folder = {
@@ -90,7 +110,11 @@ def _class_folders(parts: Parts, no_class: Iterable[int]) -> dict[Path, tuple[st
 
 
 def _answers(
-    root: Path, tables: Sequence[Answers], folders: Mapping[Path, tuple[str, ...]], found: Found
+    root: Path,
+    tables: Sequence[Answers],
+    folders: Mapping[Path, tuple[str, ...]],
+    found: Found,
+    albums: Sequence[str],
 ) -> tuple[Sequence[str], dict[Path, Answer]]:
     """Level names, and the answer of each image: by the nearest table above it, else by its folders."""
     answers: dict[Path, Answer] = {}
@@ -100,6 +124,12 @@ def _answers(
         answers |= {image: table.of.get(image) for image in inside}
         levels.setdefault(tuple(table.levels), table.file)
     by_folder = {image: names for image, names in folders.items() if image not in answers}
+    if by_folder and albums:
+        log.info(
+            "ingest: no classes are made of folders that are named by dates or by a camera (%s); if they are classes, "
+            "put a word to each name (cars 2019), or name the classes in answers.csv",
+            first_names(albums, 3),
+        )
     in_classes = {image: names for image, names in by_folder.items() if names}
     if in_classes:
         depths = {len(names): image.parent for image, names in reversed(in_classes.items())}  # the first of each
