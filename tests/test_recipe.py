@@ -59,6 +59,7 @@ def test_a_run_is_laid_out_by_what_was_chosen_and_what_was_asked_for(tmp_path, m
     whole = (tmp_path / "it's mine/RGB000.png").read_bytes()
     (tmp_path / "it's mine/RGB006.png").write_bytes(whole[: len(whole) // 2])
     monkeypatch.setattr(times, "START", "pass")
+    monkeypatch.setattr(times, "SECONDS", 0)
     run = tmp_path / "run"
     words = [str(run), "--images", str(tmp_path / "it's mine"), "--budget", "5", "--set", "ingest.size=32"]
     done = CliRunner().invoke(main, words)
@@ -83,6 +84,7 @@ def test_a_run_is_laid_out_by_what_was_chosen_and_what_was_asked_for(tmp_path, m
 
 def test_laid_out_again_a_run_keeps_what_a_person_set(tmp_path, monkeypatch):
     monkeypatch.setattr(times, "START", "pass")
+    monkeypatch.setattr(times, "SECONDS", 0)
     save(tmp_path / "images", 12)
     run = tmp_path / "run"
 

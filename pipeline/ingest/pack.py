@@ -75,6 +75,17 @@ def plan(listed: Mapping[str, Item], splits: Mapping[str, str], shard_images: in
     return plans
 
 
+@contextmanager
+def encoding(count: int, channels: int, max_side: int) -> Iterator[Encode]:
+    """Makes images ready for a shard, some at a time: in processes, where `count` take longer than these to start."""
+    work = partial(encoded, channels=channels, max_side=max_side)
+    if cores() == 1 or count < FEW:
+        yield lambda images: [work(image) for image in images]
+        return
+    with Processes(work, cores()) as processes:
+        yield processes.map
+
+
 @dataclass(frozen=True)
 class Packer:
     """Writes shards into `folder`, or finds them there."""
@@ -89,20 +100,13 @@ class Packer:
         threads = -(-cores() // min(cores(), len(plans)))
         way = json.dumps([code(), PIL.__version__, self.channels, self.max_side, self.measured])
         count = sum(len(plan.items) for plan in plans)
-        with Progress("ingest: writing", count, "images") as progress, self._encoding(count) as encode:
+        with (
+            Progress("ingest: writing", count, "images") as progress,
+            encoding(count, self.channels, self.max_side) as encode,
+        ):
             run = map if cores() == 1 else partial(map_in_order, chunk=1, threads=threads)
             work = partial(self._packed, way=way, run=partial(run, encode), progress=progress)
             yield from map_in_order(work, plans, chunk=1, stop=progress.stop)
-
-    @contextmanager
-    def _encoding(self, count: int) -> Iterator[Encode]:
-        """Makes several images ready for a shard: in processes, where it takes longer than these take to start."""
-        work = partial(encoded, channels=self.channels, max_side=self.max_side)
-        if cores() == 1 or count < FEW:
-            yield lambda images: [work(image) for image in images]
-            return
-        with Processes(work, cores()) as processes:
-            yield processes.map
 
     def _packed(self, plan: Plan, way: str, run: Run, progress: Progress) -> Packed:
         digest = _digest(plan, way)
