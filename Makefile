@@ -24,10 +24,10 @@ fashion: $(READY)  ## the same chain on Fashion-MNIST's 60,000 images, in runs/f
 	cd runs/fashion && dvc repro && dvc metrics show data/evaluate/metrics.json
 	@echo "the page: runs/fashion/data/report/index.html"
 
-# Runs the chain of RUN; that it stops for labels is no failure.
+# Runs the chain of RUN. That it stops for labels is no failure, so the first of them are asked for before dvc goes on.
 define GO_ON
-	@cd "$(RUN)" && touch .run && if dvc repro; then echo "the page: $(RUN)/data/report/index.html"; else \
-		test data/label/page.html -nt .run && ! test -f data/label/labels.csv && \
+	@cd "$(RUN)" && dvc repro graph select && python -m stages.ask && if test -f data/label/labels.csv; then \
+		dvc repro && echo "the page: $(RUN)/data/report/index.html"; else \
 		echo "Label the images with: make label$(OF_RUN)" && \
 		echo "or open $(RUN)/data/label/page.html, save labels.csv into $(RUN)/data/annotations, then:" \
 		"make images$(OF_RUN)"; fi

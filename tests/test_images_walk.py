@@ -87,6 +87,7 @@ def test_the_tutorial(tmp_path):
         f"Label the images with: make label RUN='{run}'\nor open {run}/data/label/page.html, save labels.csv into "
         f"{run}/data/annotations, then: make images RUN='{run}'\n"
     )
+    assert "error" not in (stopped.stdout + stopped.stderr).lower()
     assert len(rows(run / "data/annotations/template.csv")) == 30
 
     assert label(first).startswith("With 30 labels spread over the graph, probably at least")

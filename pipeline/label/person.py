@@ -28,6 +28,10 @@ COLUMNS = (
 )  # of the template and of what the page saves, before the levels
 
 
+class MissingLabels(SourceError):
+    """A person has labels to give before the chain can go on: no fault, where they are being asked for."""
+
+
 class FileParams(Block):
     """The block `label.file`: a CSV with the columns key and label; columns that are no level are ignored."""
 
@@ -136,7 +140,7 @@ def offer_template(file: Path, asked: Sequence[str], sources: Sources, filled: L
 def refuse_missing(
     file: Path, wanted: Wanted, why: Mapping[str, str], filled: Labels, reason: str, picks: Path, page: Path
 ) -> None:
-    """Raises SourceError, which says where to type the missing labels; `reason` is what `offer_template` gave.
+    """Raises MissingLabels, which says where to type the missing labels; `reason` is what `offer_template` gave.
 
     `why` says of each image without a label why it has none.
     """
@@ -150,7 +154,7 @@ def refuse_missing(
     )
     audit = f" and of the {len(wanted.audit)} images of the audit" if wanted.audit else ""
     found = f"got none for {len(why)} of them, such as {next(iter(why))}" if file.is_file() else "found no file"
-    raise SourceError(
+    raise MissingLabels(
         f"{file}: expected labels for half of the {len(wanted.keys)} picks in {picks}{least}{audit}, {found}; "
         f"type them into {page}, or fill in {template}{kept}, and save as {file}; "
         f"{MARK_NAMES} may stand in place of a class{others}"

@@ -92,7 +92,7 @@ def label(
 ) -> Labels:
     """Writes the page, which picks have no label, labels.csv with those of finished rounds, and audit.csv.
 
-    Gives the labels of the picks. All labels of a person's file count, but for those of the audit. Raises SourceError
+    Gives the labels of the picks. All labels of a person's file count, but for those of the audit. Raises MissingLabels
     where these are fewer than half of the picks (of the audit), and the file has no row for each of the others, or none
     for picks that came in place of skipped ones; then the page asks for them.
     """
