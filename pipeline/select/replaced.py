@@ -5,7 +5,7 @@ quarter of 30 picks skipped, a linear probe is then as good as without (12 seeds
 picks, the skipped ones too, cost 3.6 points.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,27 +13,25 @@ from jaxtyping import Float, Int64
 from numpy import ndarray
 
 from pipeline.select.pool import Pool
-from pipeline.select.rules import Rules, choose
-from pipeline.select.selector import Picks, Selector
+from pipeline.select.selector import Picks
 from pipeline.select.taken import without
 
 
 def choose_others(
     skipped: Sequence[Int64[ndarray, " r"]],
-    selector: Selector,
+    pick: Callable[[Pool, int, float], Picks],
     pool: Pool,
     budget: int,
-    seed: int,
-    rules: Rules,
-    group: Int64[ndarray, " n"],
     cost: Float[ndarray, " n"],
     max_cost: float = 0,
 ) -> Picks:
-    """The picks of `choose` less the `skipped` rows, request by request, and at the end as many others as are gone.
+    """The picks that `pick` makes of a pool for a budget and `max_cost`, and others at the end for those `skipped`.
+
+    The `skipped` rows leave request by request, and as many others join as are gone.
 
     To choose these, the picks that stay count as labelled. What a request brings does not depend on later ones.
     """
-    picks = choose(selector, pool, budget, seed, rules, group, cost, max_cost)
+    picks = pick(pool, budget, max_cost)
     rows, scores, out = picks.rows, picks.scores, np.empty(0, np.int64)
     for request in skipped:
         out = np.concatenate([out, request])
@@ -43,7 +41,7 @@ def choose_others(
         stay = rows[~np.isin(rows, out)]
         at_hand = replace(without(pool, out), labelled=np.concatenate([pool.labelled, stay]))
         left = max_cost and max_cost - cost[stay].sum()
-        more = choose(selector, at_hand, gone, seed, rules, group, cost, left)
+        more = pick(at_hand, gone, left)
         scores = np.concatenate([scores, np.minimum(more.scores, scores[-1])])
         rows = np.concatenate([rows, more.rows])
     kept = ~np.isin(rows, out)

@@ -32,6 +32,8 @@ from pipeline.select.params import SelectParams
 from pipeline.select.pool import Outputs, Pool
 from pipeline.select.quality import quality
 from pipeline.select.replaced import choose_others
+from pipeline.select.rules import choose
+from pipeline.select.selector import Picks
 from pipeline.select.taken import without
 from pipeline.vectors import clustering
 
@@ -72,8 +74,11 @@ def run(params: Params, embeddings: Path, vectors: Path | None, attributes: Path
     _refuse(params.where, block, file, pool, about)
     logged = vectors is None and out.suffix != ".csv"  # only then does `out` lie in a data folder
     with write_log(out.parent, "select", {"images": len(x)}) if logged else nullcontext():
-        how = pool, block.budget, params.seed, block.rules, about.group, about.cost, block.max_cost
-        picks = choose_others(skipped, selector, *how)
+
+        def pick(pool: Pool, budget: int, max_cost: float) -> Picks:
+            return choose(selector, pool, budget, params.seed, block.rules, about.group, about.cost, max_cost)
+
+        picks = choose_others(skipped, pick, pool, block.budget, about.cost, block.max_cost)
         if len(picks.rows) == 0:
             raise ParamsError(
                 "select.rules: expected an image that may be picked, found none: each has a label, is near one that "

@@ -14,9 +14,13 @@ X = cloud(120)
 
 
 def chosen(name, *requests, budget=12, rules=NO_RULES, group=None, cost=None, max_cost=0.0, given=None):
-    about = np.full(120, -1) if group is None else group, np.ones(120) if cost is None else cost, max_cost
+    groups, cost = np.full(120, -1) if group is None else group, np.ones(120) if cost is None else cost
     skipped = [np.array(request, np.int64) for request in requests]
-    return choose_others(skipped, made(name), given or pool(X, labelled=(3, 8)), budget, 0, rules, *about)
+
+    def pick(at_hand, count, most):
+        return choose(made(name), at_hand, count, 0, rules, groups, cost, most)
+
+    return choose_others(skipped, pick, given or pool(X, labelled=(3, 8)), budget, cost, max_cost)
 
 
 @ALL
