@@ -7,6 +7,7 @@ from PIL import Image
 
 from pipeline.base.errors import SourceError
 from pipeline.base.params import Params
+from pipeline.ingest.files import look_below
 from pipeline.recipe import look, times
 from pipeline.recipe.choose import choose
 from pipeline.recipe.look import Pictures
@@ -21,20 +22,24 @@ def save(folder, count, size=(30, 20), mode="L"):
         Image.fromarray(np.full(shape, i, np.uint8)).save(folder / f"{mode}{i:03d}.png")
 
 
+def pictures(folder):
+    return Pictures.look(folder, look_below(folder))
+
+
 def test_images_are_told_from_a_sample_of_their_headers(tmp_path, monkeypatch):
     save(tmp_path / "a", 9)
     (tmp_path / "broken.png").write_bytes(b"no image")
     (tmp_path / "Thumbs.db").write_bytes(b"")
-    found = Pictures.look(tmp_path)
+    found = pictures(tmp_path)
     assert (found.count, len(found.sample), found.grey, found.side) == (10, 9, True, 30)
     save(tmp_path / "b", 1, (90, 10), "RGB")
-    assert Pictures.look(tmp_path).grey is False
+    assert pictures(tmp_path).grey is False
     monkeypatch.setattr(look, "MOST", 5)
-    assert (Pictures.look(tmp_path).count, len(Pictures.look(tmp_path).sample)) == (11, 5)
+    assert (pictures(tmp_path).count, len(pictures(tmp_path).sample)) == (11, 5)
     with pytest.raises(SourceError, match="expected images, found 1 files and none that can be read"):
         (tmp_path / "none").mkdir()
         (tmp_path / "none/x.png").write_bytes(b"")
-        Pictures.look(tmp_path / "none")
+        pictures(tmp_path / "none")
 
 
 @pytest.mark.parametrize(
@@ -70,6 +75,8 @@ def test_a_run_is_laid_out_by_what_was_chosen_and_what_was_asked_for(tmp_path, m
     assert {key: params.lookup(key) for key in wanted} == wanted
     assert "12 images in colour, as a rule 30 pixels long\n  ingest.mode: rgb, as there are colours\n" in done.stdout
     assert "ingest.size: 160" not in done.stdout
+    said = "  pretrain.backbone: timm, tf_efficientnet_lite0\n  pretrain.method: none, weights packaged\n"
+    assert said + "  train.method: propagate\n" in done.stdout
     assert "to the page that asks for labels: params 0 s, ingest 0 s, pretrain 0 s, embed " in done.stdout
     noted = (run / "data/images/elsewhere.txt").read_text()
     save(tmp_path / "it's mine", 13, mode="RGB")
@@ -77,7 +84,7 @@ def test_a_run_is_laid_out_by_what_was_chosen_and_what_was_asked_for(tmp_path, m
     again = CliRunner().invoke(main, words)
     assert "  select.budget was 5 and is 6 now\n" in again.stdout
     assert (run / "data/images/elsewhere.txt").read_text() != noted
-    many = times.seconds(Pictures(120_000, Pictures.look(tmp_path / "it's mine").sample, False, 30), params)
+    many = times.seconds(Pictures(120_000, pictures(tmp_path / "it's mine").sample, False, 30), params)
     assert many["embed"] > 20 * many["graph"]
     assert [duration(99), duration(170)] == ["99 s", "3 min"]
 

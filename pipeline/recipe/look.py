@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median_low
 
 from pipeline.base.errors import SourceError
-from pipeline.ingest.files import look_below
+from pipeline.ingest.files import Found
 from pipeline.shards.decode import BadImage, probe, read_file
 
 MOST = 300  # images that are looked at
@@ -22,9 +22,9 @@ class Pictures:
     side: int  # pixels; the median of their longer sides
 
     @classmethod
-    def look(cls, folder: Path) -> "Pictures":
-        """Raises SourceError where the folder has no image that can be read."""
-        files = [*look_below(folder).images]
+    def look(cls, folder: Path, found: Found) -> "Pictures":
+        """Of what was found below the folder. Raises SourceError where no image of it can be read."""
+        files = [*found.images]
         spaced = [files[len(files) * i // MOST] for i in range(MOST)] if len(files) > MOST else files
         facts = {}
         for file in spaced:

@@ -14,7 +14,7 @@ import torch
 
 from pipeline.base.errors import ParamsError
 from pipeline.base.params import Params
-from pipeline.ingest.files import look_below
+from pipeline.ingest.files import Found, look_below
 from pipeline.new_run import HOME, new_run
 from pipeline.recipe.choose import choose
 from pipeline.recipe.look import Pictures
@@ -35,7 +35,8 @@ def lay_out(
     Where there is a run, it keeps what a person sets from round to round; `budget` and `sets` go before that.
     Raises ParamsError for more labels than there are images, and for what `new_run` refuses.
     """
-    pictures = Pictures.look(images)
+    found = look_below(images)
+    pictures, now = Pictures.look(images, found), state(found)
     before: dict[str, Any] = {}
     with suppress(ParamsError):  # there are none yet, or they are no YAML any more
         before = flat(Params.read(folder / "params.yaml").tree)
@@ -47,7 +48,7 @@ def lay_out(
     path = str(images.resolve()).replace("'", "''")
     chosen = [f"{choice.key}={choice.value}" for choice in choices]
     method, noted = str(kept.get("select.method")), folder / "data/images" / NOTE
-    others = noted.is_file() and noted.read_text(encoding="utf-8") != state(images)
+    others = noted.is_file() and noted.read_text(encoding="utf-8") != now
     outdated = others and method in SELECTORS and SELECTORS[method].needs_outputs
     if outdated:
         kept["select.method"] = "auto"
@@ -55,7 +56,8 @@ def lay_out(
     values = [f"ingest.folder.path='{path}'", *chosen, *own, *sets]
     new_run(folder, [PRESET, *presets], values, git=shutil.which("git") is not None)
     params = Params.read(folder / "params.yaml")
-    note(folder / "data/images", images)
+    if not noted.parent.is_symlink():
+        noted.write_text(now, encoding="utf-8")  # DVC watches it, so that a change elsewhere is ingested
     yield f"{images}: {pictures}"
     for key, value in flat(params.tree).items():
         if before and before.get(key) != value:
@@ -65,8 +67,12 @@ def lay_out(
     for choice in choices:
         if params.lookup(choice.key) == choice.value:
             yield f"  {choice.key}: {choice.value}, as {choice.why}"
-    for key in ("pretrain.method", "pretrain.none.weights", "train.method"):
-        yield f"  {key}: {params.lookup(key)}"
+    pretrain = params.tree["pretrain"]
+    model = pretrain["backbones"][pretrain["backbone"]].get("model")
+    yield f"  pretrain.backbone: {pretrain['backbone']}" + (f", {model}" if model else "")
+    steps = f"{pretrain['steps']} steps" if pretrain["method"] != "none" else f"weights {pretrain['none']['weights']}"
+    yield f"  pretrain.method: {pretrain['method']}, {steps}"
+    yield f"  train.method: {params.lookup('train.method')}"
     times = seconds(pictures, params)
     for stages, end in ((BEFORE, "the page that asks for labels"), (AFTER, "the result, once they are there")):
         each = ", ".join(f"{stage} {times[stage]:.0f} s" for stage in stages)
@@ -77,15 +83,8 @@ def lay_out(
     yield f"shorter: a smaller ingest.size; better: more labels, or {ADAPTED} ({folder}/params.yaml has all values)"
 
 
-def note(folder: Path, images: Path) -> None:
-    """Notes the files of `images` in the folder that DVC watches, so that a change there is ingested."""
-    if not folder.is_symlink():
-        (folder / NOTE).write_text(state(images), encoding="utf-8")
-
-
-def state(images: Path) -> str:
-    """A line that is another one when files of `images` change."""
-    found = look_below(images)
+def state(found: Found) -> str:
+    """A line that is another one when these files change."""
     files = sorted([*found.images, *(file for others in found.others.values() for file in others)])
     lines = [f"{file} {file.lstat().st_size} {file.lstat().st_mtime_ns}" for file in files]
     digest = hashlib.sha256("\n".join(map(repr, lines)).encode()).hexdigest()
