@@ -12,7 +12,11 @@ FASHION_FILES := /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-demo: $(READY)  ## the whole chain on scikit-learn's digits: nothing to download, under 3 minutes
+in-git:
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "make $(MAKECMDGOALS): expected a git repository, which DVC" \
+		"needs here, got none: git init, or python -m stages.new_run runs/mine for a run that needs none"; exit 2; }
+
+demo: in-git $(READY)  ## the whole chain on scikit-learn's digits: nothing to download, under 3 minutes
 	dvc repro
 	@dvc metrics show data/evaluate/metrics.json
 	@echo "the page: data/report/index.html"
@@ -99,4 +103,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 .PHONY: help demo fashion images label round compare replicate test test-all check bench setup \
-	pictures-there budget-number run-there
+	pictures-there budget-number run-there in-git

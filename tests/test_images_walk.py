@@ -140,3 +140,11 @@ def test_what_is_asked_for_is_checked_before_anything_is_laid_out(tmp_path, targ
     assert done.returncode != 0
     assert message in done.stdout
     assert not (tmp_path / "run").exists()
+
+
+def test_a_checkout_without_git_is_told_before_dvc_fails(tmp_path):
+    command = ["make", "-f", str(ROOT / "Makefile"), "demo"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "make demo: expected a git repository, which DVC needs here, got none: git init, or " in done.stdout
+    assert not [*tmp_path.iterdir()]
