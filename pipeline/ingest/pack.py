@@ -35,6 +35,7 @@ from pipeline.shards.decode import BadImage
 log = logging.getLogger(__name__)
 
 CHUNK = 16  # images that a process is asked for at a time
+SPECK = 8  # pixels: an image whose longer side has fewer is a dot that a tracker left
 FEW = 2_000  # images: fewer are done in threads before processes have started
 
 Size = tuple[int, int]  # height, width
@@ -61,6 +62,7 @@ class Packed:
     pictures: Mapping[str, str]  # by key
     bad: list[dict[str, str]]  # path and reason of each image that is not in it
     sizes: set[Size]  # of its images; no more than two, as all that matters is whether there is one
+    specks: list[str]  # paths of those in which there is nothing to be seen
     was_there: bool  # from a run that was interrupted
 
 
@@ -117,14 +119,16 @@ class Packer:
         bad: list[dict[str, str]] = []
         sizes: set[Size] = set()
         pictures: dict[str, str] = {}
-        images = self._images(plan, run, progress, bad, sizes, pictures)
+        specks: list[str] = []
+        images = self._images(plan, run, progress, bad, sizes, pictures, specks)
         shard, rows = write_tar(images, self.folder / plan.name, plan.split)
         columns = {"keys": [row.key for row in rows], "offsets": [row.offset for row in rows]}
         lengths = [row.size for row in rows]
-        about = {"bytes": shard.bytes, "sha256": shard.sha256, "bad": bad, "sizes": sorted(sizes), "pictures": pictures}
+        made = {"bad": bad, "sizes": sorted(sizes), "pictures": pictures, "specks": specks}
+        about = {"bytes": shard.bytes, "sha256": shard.sha256, **made}
         with whole_file(self._note(plan)) as part:  # for no eyes: a line a value would take seconds
             part.write_text(json.dumps({"digest": digest, **about, **columns, "lengths": lengths}), encoding="utf-8")
-        return Packed(shard, rows, pictures, bad, sizes, was_there=False)
+        return Packed(shard, rows, pictures, bad, sizes, specks, was_there=False)
 
     def _images(
         self,
@@ -134,6 +138,7 @@ class Packer:
         bad: list[dict[str, str]],
         sizes: set[Size],
         pictures: dict[str, str],
+        specks: list[str],
     ) -> Iterator[tuple[str, bytes, str]]:
         listed = [*plan.items.items()]
         chunks = [listed[start : start + CHUNK] for start in range(0, len(listed), CHUNK)]
@@ -145,6 +150,8 @@ class Packer:
                     bad.append({"path": item.path, "reason": str(one)})
                     continue
                 pictures[key] = one.picture
+                if max(one.size) < min(SPECK, self.max_side):
+                    specks.append(item.path)
                 if self.measured and len(sizes) < 2:
                     sizes.add(one.size)
                 yield key, one.data, one.extension
@@ -164,7 +171,7 @@ class Packer:
         rows = [Row(key, plan.split, plan.name, offset, length) for key, offset, length in columns]
         sizes = {(height, width) for height, width in note["sizes"]}
         shard = Shard(plan.name, note["bytes"], note["sha256"], len(rows))
-        return Packed(shard, rows, note["pictures"], note["bad"], sizes, was_there=True)
+        return Packed(shard, rows, note["pictures"], note["bad"], sizes, note["specks"], was_there=True)
 
     def _note(self, plan: Plan) -> Path:
         return self.folder / f"{plan.name}.json"

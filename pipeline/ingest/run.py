@@ -21,13 +21,13 @@ from pipeline.artifacts.attributes import Attributes
 from pipeline.artifacts.class_names import counted
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.shards import Index, Manifest, Shard
-from pipeline.base.errors import ArtifactError, SourceError
+from pipeline.base.errors import ArtifactError, SourceError, first_names
 from pipeline.base.files import whole_folder
 from pipeline.base.params import Block
 from pipeline.base.scratch import alone
 from pipeline.ingest.classes import class_names, in_one_form, lost_classes, with_hierarchy
 from pipeline.ingest.copies import say_copies
-from pipeline.ingest.pack import Packed, Packer, Size, home_of, move, plan, work_folder
+from pipeline.ingest.pack import SPECK, Packed, Packer, Size, home_of, move, plan, work_folder
 from pipeline.ingest.source import Item, Listing, Source, Span, keyed
 from pipeline.ingest.split import SPLITS, groups_and_costs, splits_of, used_splits
 from pipeline.ingest.tars import Row, index_tars, placed
@@ -108,6 +108,9 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingest
             rows = sorted(row for inside in made.parts.values() for _, own in inside for row in own)
             _write_rows(part, rows, listing, listed, made.pictures)
             say_copies(listed, {row.key: row.split for row in rows}, made.pictures)
+            if made.specks:
+                names = first_names(sorted(made.specks), 3)
+                log.warning("ingest: images smaller than %d pixels: %d (%s)", SPECK, len(made.specks), names)
             _write_attributes(part, [row.key for row in rows], groups, costs)
             if made.tars:
                 move(made.tars, made.home)
@@ -140,6 +143,7 @@ class _Made:
     parts: Parts
     pictures: Mapping[str, str]  # by key
     sizes: set[Size]
+    specks: Sequence[str]  # paths
     images: int
     bytes: int
     tars: Sequence[Path] = ()  # that are to go to `home`, where `parts` has them already
@@ -150,16 +154,19 @@ def _indexed(
     listed: Mapping[str, Item], splits: Mapping[str, str], tars: Mapping[Path, Shard], bad: _BadImages
 ) -> _Made:
     spans: dict[str, Span] = {}
-    sizes = set()
+    sizes, specks = set(), []
     for key, item in listed.items():
         assert isinstance(item.image, Span)
         if isinstance(item.image.facts, Facts):
             spans[key] = item.image
             sizes.add(item.image.facts.size)
+            if max(item.image.facts.size) < SPECK:
+                specks.append(item.path)
         else:
             bad.add(item.path, item.image.facts)
     pictures = {key: span.picture for key, span in spans.items()}
-    return _Made(index_tars(spans, splits, tars), pictures, sizes, len(listed), sum(tar.bytes for tar in tars.values()))
+    num_bytes = sum(tar.bytes for tar in tars.values())
+    return _Made(index_tars(spans, splits, tars), pictures, sizes, specks, len(listed), num_bytes)
 
 
 def _packed(
@@ -184,6 +191,7 @@ def _packed(
         parts,
         {key: picture for one in packed for key, picture in one.pictures.items()},
         {size for one in packed for size in one.sizes},
+        [path for one in packed for path in one.specks],
         sum(len(one.rows) + len(one.bad) for one in new),
         sum(one.shard.bytes for one in new),
         [packer.folder / one.shard.path for one in with_images],

@@ -302,6 +302,17 @@ def test_what_else_lies_in_folders_is_no_bad_image(ingest, fill, caplog):
     )
 
 
+def test_dots_among_images_are_said(ingest, fill, picture, tar, caplog):
+    fill(IMAGES, {**dict.fromkeys(["a.png", "b.png"], picture(0, size=(1, 7))), "c.png": picture(1, size=(2, 8))})
+    ingest(FOLDER)
+    tar("x.tar", [("0.png", picture(0, size=(1, 1))), ("1.png", picture(1))])
+    ingest("ingest.source=shards", f"ingest.shards.path={IMAGES}")
+    assert [line for line in caplog.messages if "smaller" in line] == [
+        "ingest: images smaller than 8 pixels: 2 (a.png, b.png)",
+        "ingest: images smaller than 8 pixels: 1 (x.tar/0)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("table", "says"),
     [
