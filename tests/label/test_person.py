@@ -4,8 +4,12 @@ import csv
 from pathlib import Path
 
 import pytest
+import yaml
+from click.testing import CliRunner
 
 from pipeline.artifacts.labels import Labels
+from pipeline.base.params import Params
+from stages.ask import main as ask
 from tests.label.small_set import (
     COARSE,
     FILE,
@@ -45,6 +49,19 @@ def test_without_labels_it_says_where_everything_lies_and_takes_the_template_fil
     assert rows == [[str(rank), key, path_of(key), "", ""] for rank, key in enumerate(PICKS)]
     labelled(TEMPLATE.read_text().replace('png",,\n', 'png",,dog\n'))
     assert labels(*FROM_FILE) == ("key,label\nkey1,dog\nkey3,dog\nkey4,dog\n", "file: 3 labels\n")
+
+
+def test_asked_for_labels_that_are_lacking_are_no_error_and_other_faults_are():
+    params = Params.read(Path("params.yaml"), ["label.source=file"])
+    Path("params.yaml").write_text(yaml.safe_dump(dict(params.tree)))
+    done = CliRunner().invoke(ask, [])
+    assert (done.exit_code, done.output) == (0, f"label: {MISSING.format('found no file')}\n")
+    assert sorted(p.name for p in Path("data/label").iterdir()) == ["missing.csv", "page.html"]
+    labelled("key,label\nkey1,dog\nkey3,dog\n")
+    assert CliRunner().invoke(ask, []).output.endswith("file: 2 labels\n")
+    labelled("key,label\nkey1,dog\nkey1,cat\n")
+    done = CliRunner().invoke(ask, [])
+    assert (done.exit_code, done.stderr) == (1, f"Error: {FILE}: key key1: expected one label, got 'dog' and 'cat'\n")
 
 
 @pytest.mark.parametrize(
