@@ -80,8 +80,14 @@ class Got:
         return Labels(levels, {**of_the_audit, **said, **self.labels.rows})
 
     def with_earlier(self, earlier: Labels) -> Labels:
-        """The labels to train on: those of finished rounds, and of the picks and the others."""
-        return joined(earlier, self.labels.less({*self.labels.rows} - {*self.others} - {*self.wanted.keys}))
+        """The labels to train on: those of finished rounds, unless a person's file says otherwise now, and its own."""
+        return joined(earlier.less(self.corrected(earlier)), self.labels)
+
+    def corrected(self, earlier: Labels) -> set[str]:
+        """The images of finished rounds to which a person's file gives another class now, or a mark in its place."""
+        before, now = earlier.rows, self.labels.rows
+        other = {key for key in before if before[key][0] and now.get(key, [""])[0] not in ("", before[key][0])}
+        return other | (self.marked & {*before} - {*now})
 
     def still(self, of_each: bool) -> int:
         """How many picks need a label before the chain goes on; `of_each` where something must be said of every one.

@@ -92,9 +92,9 @@ def label(
 ) -> Labels:
     """Writes the page, which picks have no label, labels.csv with those of finished rounds, and audit.csv.
 
-    Gives the labels of the picks. All labels of a person's file count, but for those of the audit. Raises MissingLabels
-    where these are fewer than half of the picks (of the audit), and the file has no row for each of the others, or none
-    for picks that came in place of skipped ones; then the page asks for them.
+    Gives the labels of the picks. All labels of a person's file count, but for those of the audit, and before those of
+    finished rounds. Raises MissingLabels where these are fewer than half of the picks (of the audit), and the file has
+    no row for each of the others, or none for picks that came in place of skipped ones; then the page asks for them.
     """
     picks = Selection.read(select / "picks.csv").keys
     levels_of_picks = params.levels(len(picks))
@@ -140,7 +140,7 @@ def label(
             log_still(still, got.audit_still)
             missing = {**got.why, **got.not_audited}
             refuse_missing(file, wanted, missing, filled, reason, select / "picks.csv", out / "page.html")
-        _log_person(got, spent, file, sources)
+        _log_person(got, earlier, spent, file, sources)
         log_classes(everything, classes, got.checked)
     if got.wanted.audit:
         log_audit(len(got.wanted.audit), got.not_audited)
@@ -150,8 +150,11 @@ def label(
     return labelled
 
 
-def _log_person(got: Got, spent: Mapping[str, Effort], file: Path, sources: Sources) -> None:
+def _log_person(got: Got, earlier: Labels, spent: Mapping[str, Effort], file: Path, sources: Sources) -> None:
     """Logs what a person's file has and lacks."""
+    corrected = got.corrected(earlier)
+    if corrected:
+        log.info("label: %d labels of earlier rounds are corrected by %s", len(corrected), file.name)
     if got.others:
         log.info("label: %d labels of images that are no picks count too", len(got.others))
     if got.why:

@@ -255,6 +255,33 @@ def test_classes_are_those_of_answers_rounds_and_labels_in_one_spelling(known, r
     assert f"label: {said}" in caplog.messages
 
 
+@pytest.mark.parametrize(
+    ("text", "found", "corrected"),
+    [
+        ("key0,cat\nkey2,Owl\n", "key0,cat|key2,owl|key3,cat", 0),
+        ("key0,dog\nkey2,\n", "key0,dog|key2,owl|key3,cat", 1),
+        ("key0,dog\nkey2,cat\n", "key0,dog|key2,cat|key3,cat", 2),
+        ("key0,[unusable]\nkey2,[skip]\n", "key3,cat", 2),
+    ],
+)
+def test_a_persons_file_corrects_labels_of_finished_rounds(text, found, corrected, caplog):
+    Path("data/rounds/00").mkdir(parents=True)
+    Path("data/rounds/00/labels.csv").write_text("key,label\nkey0,cat\nkey2,owl\n")
+    labelled(f"key,label\n{text}key1,\nkey3,cat\nkey4,[skip]\n")
+    caplog.set_level("INFO")
+    assert "|".join(labels(*FROM_FILE)[0].splitlines()[1:]) == found
+    said = [message for message in caplog.messages if "earlier rounds" in message]
+    assert said == [f"label: {corrected} labels of earlier rounds are corrected by labels.csv"] * bool(corrected)
+
+
+def test_a_corrected_class_leaves_the_coarser_class_of_its_round():
+    Path("data/rounds/00").mkdir(parents=True)
+    Path("data/rounds/00/labels.csv").write_text("key,label,coarse\nkey0,cat,pet\nkey2,owl,bird\nkey5,,bird\n")
+    labelled("key,label,coarse\nkey0,dog,\nkey1,cat,\nkey3,elm,tree\nkey4,elm,\nkey2,owl,fowl\nkey5,hen,\n")
+    written = labels(*FROM_FILE, *COARSE)[0].splitlines()[1:]
+    assert written == ["key0,dog,", "key1,cat,", "key2,owl,fowl", "key3,elm,tree", "key4,elm,tree", "key5,hen,bird"]
+
+
 def test_the_file_cannot_have_the_template_s_name():
     assert refusal(*FROM_FILE, "--set", "label.file.path=a/template.csv") == (
         "params.yaml: label.file.path: expected a file of another name than template.csv, which is written beside it, "
