@@ -13,7 +13,7 @@ from pipeline.artifacts.model_outputs import OUTPUTS, PREDICTED, ModelOutputs
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.rounds import METRICS, next_number, round_to_keep
 from pipeline.artifacts.shards import Index, Manifest
-from pipeline.artifacts.skipped import NEVER_AGAIN, Skipped, read_missing
+from pipeline.artifacts.skipped import MARKED, Skipped, read_missing
 from pipeline.base.errors import ArtifactError
 from pipeline.base.files import read_json, sha256, whole_file, whole_folder, write_json
 from pipeline.base.machine import Machine
@@ -36,7 +36,7 @@ def keep_round(
 ) -> tuple[Path, int]:
     """Writes the next round below `out`: the file with its labels, and their number.
 
-    Picks without a label are left out; one that is not usable or of no class is not picked again. A copy of `metrics`,
+    Picks without a label are left out; one with a mark in its place is not picked again. A copy of `metrics`,
     where there is such a file, lies beside the labels, for the report to compare rounds. Raises ArtifactError unless
     the model was trained on these labels and the metrics are of as many.
     """
@@ -65,9 +65,9 @@ def keep_round(
     if (model / PREDICTED).is_file():
         with whole_file(out / OUTPUTS / PREDICTED) as copy:
             shutil.copyfile(model / PREDICTED, copy)
-    unusable = {key: why for key, why in read_missing(missing).items() if why in NEVER_AGAIN}
-    if unusable:
-        Skipped.read(out).and_(unusable, next_number(out)).write(out)
+    marked = {key: why for key, why in read_missing(missing).items() if why in MARKED}
+    if marked:
+        Skipped.read(out).and_(marked, next_number(out)).write(out)
     with whole_folder(file.parent) as part:  # last: if anything fails, the round is not kept, and one may try again
         new.write(part / file.name)
         if measured:

@@ -7,7 +7,7 @@ from pipeline.artifacts.audit import audit_keys
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.rounds import labelled_keys, next_number
 from pipeline.artifacts.shards import Index
-from pipeline.artifacts.skipped import NEVER_AGAIN, Skipped, read_missing
+from pipeline.artifacts.skipped import MARKED, Skipped, read_missing
 from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.base.files import read_json
 from pipeline.base.machine import Machine
@@ -72,5 +72,5 @@ def _left(data: Path, audit: int) -> int:
         known |= {*labelled_keys(rounds)}
     gone = {*known, *audit_keys(keys, known, audit), *Skipped.read(rounds).keys}
     if missing.is_file():
-        gone |= {key for key, why in read_missing(missing).items() if why in NEVER_AGAIN}
+        gone |= {key for key, why in read_missing(missing).items() if why in MARKED}
     return len({*keys} - gone)

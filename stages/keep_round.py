@@ -1,6 +1,6 @@
 """Finish a round: keep its labels and metrics in data/rounds, and the trained model's features of all training images.
 
-Picks without a label are left out. After it `dvc repro` selects the next images: never one of those kept or not usable,
+Picks without a label are left out. After it `dvc repro` selects the next images: never one of those kept or marked,
 and with those kept in view. The methods margin, entropy, badge, uherding and dropquery read the model's outputs. Labels
 that were there before the first round go by hand into data/rounds/00/labels.csv (columns key,label).
 """

@@ -316,11 +316,11 @@ def test_two_processes_are_one_run(run):
 def test_a_round_of_coarse_labels_is_kept(run):
     """After HierMatch: the finest layer is kept as one on all features, zero on the coarser slice.
 
-    Two picks have no label: they are left out, and the one that is not usable is not picked again.
+    Three picks have no label: they are left out, and the two of which a person said why are not picked again.
     """
     rows = Labels.read(run / "label/labels.csv").rows
-    skipped, unusable, *keys = rows
-    write_missing(run / "label/missing.csv", {skipped: "skipped", unusable: "not usable"})
+    skipped, unusable, empty, *keys = rows
+    write_missing(run / "label/missing.csv", {skipped: "skipped", unusable: "not usable", empty: "left empty"})
     table = {
         key: [rows[key][0] if i % 2 else "", "odd" if len(rows[key][0]) % 2 else "even"] for i, key in enumerate(keys)
     }
@@ -329,7 +329,7 @@ def test_a_round_of_coarse_labels_is_kept(run):
     result = call(keep_round)
     assert result.exit_code == 0, result.output
     assert Labels.read(run / "rounds/00/labels.csv").rows == {key: list(names) for key, names in table.items()}
-    assert Skipped.read(run / "rounds") == Skipped([unusable], ["not usable"], [0], [0])
+    assert Skipped.read(run / "rounds") == Skipped([skipped, unusable], ["skipped", "not usable"], [0, 0], [0, 0])
     model = Classifier.read(run / "train")
     outputs = ModelOutputs.read(run / "rounds/outputs", Index.read(run / "ingest/index.parquet", "train").key)
     with torch.inference_mode():

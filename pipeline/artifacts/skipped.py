@@ -9,7 +9,6 @@ from pipeline.base.files import check_once, read_csv, write_csv
 
 # Why a person gives no label: can't tell the class; it is none of the classes; a useless picture.
 SKIPPED, NO_CLASS, NOT_USABLE = MARKED = ("skipped", "of no class", "not usable")
-NEVER_AGAIN = (NO_CLASS, NOT_USABLE)  # whoever is asked
 FILE = "skipped.csv"  # beside the finished rounds
 
 
