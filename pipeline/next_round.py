@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.artifacts.audit import audit_keys
+from pipeline.artifacts.audit import audit_keys, read_audit
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.rounds import labelled_keys, next_number
 from pipeline.artifacts.shards import Index
@@ -70,7 +70,9 @@ def _left(data: Path, audit: int) -> int:
     known = {key for key, names in Labels.read(data / "label/labels.csv").rows.items() if any(names)}
     if rounds.is_dir():
         known |= {*labelled_keys(rounds)}
-    gone = {*known, *audit_keys(keys, known, audit), *Skipped.read(rounds).keys}
+    gone = {*known, *audit_keys(keys, known, audit, ()), *Skipped.read(rounds).keys}
+    if audit:
+        gone |= {*read_audit(rounds)}
     if missing.is_file():
         gone |= {key for key, why in read_missing(missing).items() if why in MARKED}
     return len({*keys} - gone)

@@ -3,11 +3,13 @@
 `data/rounds/NN` holds the labels of round NN and, in `metrics.json`, what was measured with them and all before;
 `data/rounds/outputs` the last model's features of all training images, `data/rounds/skipped.csv` the picks that are not
 to be picked again. A graph of stages has no cycles, so the commands `keep_round` and `replace_picks` put them there.
+The stage `label` notes the audit in `data/rounds/audit.csv` when it is labelled, which changes no pick.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.artifacts.audit import FILE as AUDIT
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model_outputs import OUTPUTS
 from pipeline.artifacts.skipped import FILE
@@ -21,7 +23,7 @@ def round_files(folder: Path) -> list[Path]:
     """The label files of finished rounds, the oldest first; none of a missing folder. Refuses what is no round."""
     if not folder.is_dir():
         return []
-    others = {OUTPUTS, FILE, *(entry.name for entry in folder.iterdir() if entry.name.startswith("."))}
+    others = {OUTPUTS, FILE, AUDIT, *(entry.name for entry in folder.iterdir() if entry.name.startswith("."))}
     rounds = [entry for entry in folder.iterdir() if entry.name not in others]
     for entry in sorted(rounds):
         if not entry.name.isdecimal() or not (entry / "labels.csv").is_file():

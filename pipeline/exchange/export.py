@@ -44,7 +44,7 @@ def export(
     picks = Selection.read(select / "picks.csv").keys
     known.index.rows_of(picks, str(select / "picks.csv"), f"a training image of {ingest}")
     led = {key for key, effort in known.spent.items() if effort.how in LED}
-    audit = audit_keys(known.index.key, {*picks, *known.earlier.rows, *led}, num_audit)
+    audit = audit_keys(known.index.key, {*picks, *known.earlier.rows, *led}, num_audit, known.audited)
     done = {key for labels in (known.earlier, known.written) for key, names in labels.rows.items() if any(names)}
     wanted = [key for key in (*picks, *audit) if key not in done]
     if not wanted:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.artifacts.audit import read_audit
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.shards import Index
 from pipeline.label.earlier import of_rounds
@@ -25,6 +26,7 @@ class Known:
     written: Labels
     classes: Sequence[str]
     spent: Mapping[str, Effort]  # on the labels of the file
+    audited: Sequence[str]  # the images of the audit so far
 
     @classmethod
     def read(cls, ingest: Path, rounds: Path, labels: Path, named: Sequence[str]) -> "Known":
@@ -34,5 +36,6 @@ class Known:
         classes = Classes({"label": [*dict.fromkeys((*answered, *named))]})
         earlier, classes = of_rounds(rounds, index, sources, ["label"], classes)
         written = read_written(labels, index, classes, ["label"], sources)
+        audited = read_audit(rounds)
         own = {name for names in written.rows.values() for name in names} - {*MARKS}
-        return cls(index, sources, earlier, written, classes.union("label", own), read_effort(labels))
+        return cls(index, sources, earlier, written, classes.union("label", own), read_effort(labels), audited)

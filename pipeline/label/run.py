@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from pipeline.artifacts.audit import audit_keys
+from pipeline.artifacts.audit import audit_keys, read_audit, write_audit
 from pipeline.artifacts.class_names import alike
 from pipeline.artifacts.confirmed import FILE, write_confirmed
 from pipeline.artifacts.labels import Classes, Labels, Sources
@@ -109,7 +109,8 @@ def label(
     earlier, known = of_rounds(rounds, index, sources, levels, classes)
     spent = read_effort(Path(source.path)) if isinstance(source, FileParams) else {}
     led = {key for key, effort in spent.items() if effort.how in LED}
-    wanted = Wanted(picks, levels_of_picks, audit_keys(index.key, {*picks, *earlier.rows, *led}, params.audit))
+    taken, audited = {*picks, *earlier.rows, *led}, read_audit(rounds)
+    wanted = Wanted(picks, levels_of_picks, audit_keys(index.key, taken, params.audit, audited))
     confirmed = {key for key, effort in spent.items() if effort.how == CONFIRMED} - {*picks}
     if isinstance(source, FileParams):
         got = Got.of_person(Path(source.path), wanted, answers, earlier, index, known, levels, sources, confirmed)
@@ -134,6 +135,8 @@ def label(
             got.checked.write(part / "audit.csv")
             write_confirmed(part, confirmed & {*everything.rows})
     if isinstance(source, FileParams):
+        if any(names[0] for names in got.checked.rows.values()):
+            write_audit(rounds, {*audited, *wanted.audit})
         file, keys = Path(source.path), [key for key, _ in wanted.asked]
         reason = offer_template(file.with_name(TEMPLATE), keys, sources, filled, answers)
         if not goes_on:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32, Int64
 from numpy import ndarray
 
 from pipeline.artifacts.attributes import Attributes
-from pipeline.artifacts.audit import audit_keys
+from pipeline.artifacts.audit import audit_keys, read_audit
 from pipeline.artifacts.embeddings import Embeddings, StoredEmbeddings
 from pipeline.artifacts.on_disk import Parts, RowNumbers
 from pipeline.artifacts.rounds import labelled_keys, next_number
@@ -86,9 +86,13 @@ def skipped_rows(file: Path, keys: Sequence[str]) -> tuple[Int64[ndarray, " s"],
     return np.array(before, np.int64), [np.array(requests[request], np.int64) for request in sorted(requests)]
 
 
-def audited_rows(keys: Sequence[str], known: Collection[str], count: int) -> Int64[ndarray, " a"]:
-    """The rows of the images that an audit of `count` images is of; `known` are the keys with a label."""
-    audit = {*audit_keys(keys, known, count)}
+def audited_rows(file: Path, keys: Sequence[str], known: Collection[str], count: int) -> Int64[ndarray, " a"]:
+    """The rows of the images that an audit of `count` images is of, or was; `known` are the keys with a label.
+
+    `file` is what says so, if it is a folder of rounds.
+    """
+    # New images that join those of before may be picked: no label of theirs is part of the audit yet.
+    audit = {*audit_keys(keys, known, count, ()), *read_audit(file)} if count else set()
     return np.array([row for row, key in enumerate(keys) if key in audit] if audit else [], np.int64)
 
 

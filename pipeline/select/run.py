@@ -64,7 +64,7 @@ def run(params: Params, embeddings: Path, vectors: Path | None, attributes: Path
     audit = params.lookup("label.audit") if vectors is None else 0
     if type(audit) is not int or audit < 0:
         raise ParamsError(f"{params.where}: label.audit: expected a whole number of at least 0, got {audit!r}")
-    audited = audited_rows(keys, known, audit)
+    audited = audited_rows(Path(block.labelled), keys, known, audit)
     pool = without(Pool.of(x, block.search, labelled), np.concatenate([skipped_before, audited]))
     if selector.needs_outputs:
         outputs = ModelOutputs.read(Path(block.labelled) / OUTPUTS, keys)

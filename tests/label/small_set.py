@@ -50,11 +50,16 @@ def small_set():
     answers(label=lambda i: NAMES[i % 3])
     classes(label=NAMES)
     pick(*PICKS)
-    angle = np.arange(6) * 0.2  # key i is nearest to keys i - 1 and i + 1
-    vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
     for folder in ("embed/train", "graph"):
         Path("data", folder).mkdir(parents=True)
-    Embeddings(KEYS[:6], vectors).write(Path("data/embed/train"))
+    embed(KEYS[:6])
+
+
+def embed(keys):
+    """Embeddings and graph: each image is nearest to the one before and the one after it."""
+    angle = np.arange(len(keys)) * 0.2
+    vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    Embeddings(keys, vectors).write(Path("data/embed/train"))
     nearest_others(vectors, 4, SEARCH)[0].write(Path("data/graph"))
 
 

@@ -5,19 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts.audit import audit_keys
-from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.audit import audit_keys, read_audit
+from pipeline.artifacts.labels import Labels, Sources
+from pipeline.artifacts.shards import Index
 from tests.label.small_set import (
     FILE,
     FROM_FILE,
+    INGEST,
     KEYS,
     PICKS,
     TEMPLATE,
     classes,
+    embed,
     labelled,
     labels,
     nothing_known,
     on_page,
+    path_of,
     refusal,
 )
 
@@ -27,12 +31,22 @@ AUDIT = Path("data/label/audit.csv")
 
 def test_images_are_drawn_by_their_keys_and_picks_are_left_out():
     keys = [f"{i:04d}" for i in range(1000)]
-    first = audit_keys(keys, {}, 50)
-    assert audit_keys(reversed(keys), {}, 50) == first
-    assert audit_keys(keys, first[:2], 48) == first[2:]
-    assert len({*audit_keys(keys[:990], {}, 50)} & {*first}) >= 45
+    first = audit_keys(keys, {}, 50, ())
+    assert audit_keys(reversed(keys), {}, 50, ()) == first
+    assert audit_keys(keys, first[:2], 48, ()) == first[2:]
+    assert len({*audit_keys(keys[:990], {}, 50, ())} & {*first}) >= 45
     assert abs(sum(map(int, first)) / 50 - 500) < 4 * 289 / 50**0.5
-    assert audit_keys(keys, {}, 0) == []
+    assert audit_keys(keys, {}, 0, first) == []
+
+
+def test_images_that_are_added_put_none_out_of_the_audit_and_the_same_share_of_them_joins():
+    keys, more = [f"{i:04d}" for i in range(400)], [f"new{i:04d}" for i in range(4000)]
+    first = audit_keys(keys, {}, 40, ())
+    after = audit_keys(keys + more, {}, 40, first)
+    assert [key for key in after if key in keys] == first
+    assert abs(len(after) - 440) < 4 * (4000 * 0.1 * 0.9) ** 0.5
+    assert audit_keys(keys, {}, 60, first)[:40] == first
+    assert len(audit_keys(keys, first[:5], 40, first)) == 40  # in place of those that are taken
 
 
 def test_its_images_are_asked_for_beside_the_picks_and_written_apart(caplog):
@@ -68,6 +82,24 @@ def test_an_image_of_the_audit_may_be_skipped_with_a_word(rest, caplog):
     assert "label: audit: images without a label make the accuracy too high, if they were the hard ones" in (
         caplog.messages
     )
+
+
+def test_an_audit_with_labels_stays_when_images_are_added():
+    nothing_known()
+    index = Index.read(INGEST / "index.parquet")
+    refusal(*TWO)
+    audit = [card["key"] for card in on_page()["cards"] if card["audit"]]
+    labelled("key,label\n" + "".join(f"{key},{name}\n" for key, name in zip([*PICKS, *audit], "aabba", strict=True)))
+    before = labels(*TWO)[0]
+    assert read_audit(Path("data/rounds")) == sorted(audit)
+    new = next(name for i in range(99) if audit_keys([name := f"new{i}", *audit], {}, 1, ()) == [name])
+    keys = [new if key == KEYS[-1] else key for key in index.key]  # a test image so far
+    split = ["train" if key == new else split for key, split in zip(keys, index.split, strict=True)]
+    Index(keys, split, index.shard, index.offset, index.size).write(INGEST / "index.parquet")
+    Sources({key: path_of(key) for key in keys}).write(INGEST / "sources.csv")
+    embed([key for key, of in zip(keys, split, strict=True) if of == "train"])
+    assert labels(*TWO)[0] == before
+    assert [card["key"] for card in on_page()["cards"] if card["audit"]] == [new, *audit]
 
 
 def test_what_is_written_of_an_audit_is_no_part_of_what_is_trained_on():

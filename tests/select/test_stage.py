@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.artifacts.audit import audit_keys
+from pipeline.artifacts.audit import audit_keys, write_audit
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model_outputs import ModelOutputs
@@ -252,11 +252,14 @@ def test_embeddings_of_the_chain_may_stay_on_disk(caplog):
 
 def test_images_of_an_audit_are_never_picked_in_the_chain():
     keys = [f"k{i:03d}" for i in range(60)]
-    audit = audit_keys(keys, [], 20)
+    audit = audit_keys(keys, [], 20, ())
     done("--set", "label.audit=20", budget=40)
     assert sorted([*picked(), *audit]) == keys
     Labels(["label"], {key: ["cat"] for key in picked()[:5]}).write(Path("data/rounds/00/labels.csv"))
     done("--set", "label.audit=20", budget=35)
+    assert not {*picked()} & {*audit}
+    write_audit(Path("data/rounds"), audit[5:])  # of a time with fewer images
+    done("--set", "label.audit=5", budget=35)
     assert not {*picked()} & {*audit}
     done(*VECTORS, "--set", "label.audit=20", budget=60)  # a bare matrix has none
 
