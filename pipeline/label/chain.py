@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +21,9 @@ LONGEST_LINE = 1 << 24  # bytes
 
 @dataclass
 class Chain:
-    """`dvc repro` in this folder, as it goes on in the background."""
+    """`dvc repro` in this folder, as it goes on in the background; `say` is told each line that is new."""
 
+    say: Callable[[str], None]
     state: str = "idle"  # running, done, asks for more labels, failed
     line: str = ""  # what it does, its figure when it is done, how many labels it needs, or what is wrong
     task: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -29,7 +31,7 @@ class Chain:
     def start(self) -> None:
         """Runs the chain, unless it runs already."""
         if self.state != "running":
-            self.state, self.line = "running", "starting"
+            self._tell("running", "the chain starts")
             self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -49,12 +51,21 @@ class Chain:
             wrong = line.removeprefix("Error: ") if line.startswith("Error: ") else wrong
             last = line or last
             if stage := STAGE.match(line):
-                self.line = DOES.get(stage[1], stage[1])
+                self._tell("running", _step(stage[1]))
             if RIGHT.search(line):
                 figure = line.partition(";")[0]
             if line.startswith(STILL):
                 still = f"To go on, label {line.removeprefix(STILL)}. Then press Finish again."
         if not await process.wait():
-            self.state, self.line = "done", f"done: {figure}" if figure else "done"
+            self._tell("done", f"done: {figure}" if figure else "done")
         else:
-            self.state, self.line = ("asks", still) if still else ("failed", wrong or last)
+            self._tell(*(("asks", still) if still else ("failed", wrong or last)))
+
+    def _tell(self, state: str, line: str) -> None:
+        self.state, self.line = state, line
+        self.say(line)
+
+
+def _step(stage: str) -> str:
+    """What a stage does, and which of all it is."""
+    return f"{DOES[stage]} ({[*DOES].index(stage) + 1} of {len(DOES)})" if stage in DOES else stage

@@ -80,6 +80,7 @@ async function startServed() {
     return;
   }
   start();
+  follow();
 }
 if (served) startServed();
 else {

@@ -13,7 +13,7 @@ async function ask(what, body) {
 }
 
 const unsaved = []; // rows in the order in which they were given
-let sending = false;
+let sending = false, again = ""; // the command that starts the server
 function post(items) {
   $("untaken").textContent = "";
   for (const item of items) unsaved.push({ key: item.key, ...item.values, how: item.how, seconds: item.seconds || 0 });
@@ -38,14 +38,15 @@ async function send() {
     } catch (error) {
       const gone = error.message === GONE && ++tries >= FEW_TRIES;
       $("here").hidden = !gone;
-      tellUnsaved(gone ? GONE + ": start `make label` again in the run's folder, or save the file here" : error.message);
+      tellUnsaved(gone ? GONE + ": start it again by `" + again + "`, or save the file here" : error.message);
       await wait();
     }
   }
   sending = false;
 }
 async function load() {
-  const { rows } = await ask("labels");
+  const { rows, again: command } = await ask("labels");
+  again = command;
   for (const item of all) {
     if (!(item.key in rows)) continue; // what the page was made with is still so
     const { how, seconds, ...names } = rows[item.key];
@@ -57,27 +58,26 @@ async function load() {
   }
 }
 async function finish() {
-  $("save").disabled = true;
   $("progress").textContent = "saving";
-  while (unsaved.length) await wait();
+  await follow(async () => {
+    while (unsaved.length) await wait();
+    return ask("finish", {});
+  });
+}
+// What the chain does, until it has ended; of one that nobody has started yet, the report of before, if there is one.
+async function follow(first = () => ask("progress")) {
+  $("save").disabled = true;
   try {
-    await ask("finish", {});
-    await follow();
+    for (let told = await first(); ; told = await ask("progress")) {
+      const { state, line, report } = told, ended = state === "done" || state === "idle";
+      $("progress").textContent = line;
+      if (ended && report) $("progress").append(" ", make("a", { href: report }, state === "done" ? "Open the report" : "Open the last report"));
+      if (state === "asks" && view === "one" && labelOf(cards[at])) goOn();
+      if (state !== "running") break;
+      await wait();
+    }
   } catch (error) {
     $("progress").textContent = "Could not finish: " + error.message;
   }
   $("save").disabled = false;
-}
-async function follow() {
-  for (;;) {
-    const { state, line, report } = await ask("progress");
-    $("progress").textContent = line;
-    if (state === "done") {
-      const link = make("a", { href: report }, "Open the report");
-      return $("progress").append(" ", link);
-    }
-    if (state === "asks" && view === "one" && labelOf(cards[at])) goOn();
-    if (state !== "running") return undefined;
-    await wait();
-  }
 }

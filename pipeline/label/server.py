@@ -8,13 +8,14 @@ import json
 import os
 import re
 import secrets
+import shlex
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
 from aiohttp.typedefs import Handler
 
 from pipeline.artifacts.labels import Classes, Labels, Sources
@@ -34,6 +35,8 @@ MOST_BYTES = 4_000_000  # of a request: 10,000 labels
 HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
            "Cross-Origin-Resource-Policy": "same-origin", "X-Frame-Options": "DENY"}  # fmt: skip
 LINKED = ("evaluate/metrics.json", "select/picks.csv", "label/page.html")  # by the report
+INDEX = "index.html"  # of the report
+SOON = 3  # seconds in which another server of the run answers
 TOKEN = web.AppKey("token", str)
 KEPT = ".label-server"  # beside the label stage's folder, which that stage replaces; not in git, for its owner alone
 ADDRESS = re.compile(r"(\d{1,5}) ([\w-]{32})", re.ASCII)
@@ -69,19 +72,38 @@ class Pages:
     report: Path  # folder of the report
     files: Sequence[Path]  # those of which a new one makes `read` give other images
     read: Callable[[], Images]
-    chain: Chain = field(default_factory=Chain)
+    chain: Chain
+    again: str  # the command that starts this server
+    _shown: bytes  # what the page was when it was asked for last
     _read: tuple[Sequence[int], Images] | None = None
 
     @classmethod
     def of(
-        cls, ingest: Path, select: Path, label: Path, report: Path, params: LabelParams, file: Path, reading: Reading
+        cls,
+        ingest: Path,
+        select: Path,
+        label: Path,
+        report: Path,
+        params: LabelParams,
+        file: Path,
+        reading: Reading,
+        say: Callable[[str], None],
     ) -> "Pages":
         """Those of a run. Raises ArtifactError where its label stage has not made a page yet."""
         page = label / "page.html"
         if not page.is_file():
             raise ArtifactError(f"{page}: expected the page that `dvc repro` makes, found none; run it first")
         files = ingest / "sources.csv", ingest / "index.parquet", select / "picks.csv"
-        pages = cls(page, report, files, lambda: Images.read(ingest, select, params, file, reading))
+        chain = Chain(lambda line: say(f"{line}; the report: {report / INDEX}" if chain.state == "done" else line))
+        pages = cls(
+            page,
+            report,
+            files,
+            lambda: Images.read(ingest, select, params, file, reading),
+            chain,
+            _again(),
+            page.read_bytes(),
+        )
         pages.images.labels.rows()  # a file that is no table is refused now, not at the first label
         return pages
 
@@ -96,10 +118,12 @@ class Pages:
         return self._read[1]
 
     async def show(self, _: web.Request) -> web.Response:
-        return web.Response(body=self.page.read_bytes(), content_type="text/html", charset="utf-8")
+        with suppress(FileNotFoundError):  # the label stage makes it anew: that of before is shown
+            self._shown = self.page.read_bytes()
+        return web.Response(body=self._shown, content_type="text/html", charset="utf-8")
 
     async def saved(self, _: web.Request) -> web.Response:
-        return web.json_response({"rows": self.images.labels.rows()})
+        return web.json_response({"rows": self.images.labels.rows(), "again": self.again})
 
     async def save(self, request: web.Request) -> web.Response:
         try:
@@ -115,7 +139,7 @@ class Pages:
 
     async def progress(self, _: web.Request) -> web.Response:
         state = {"state": self.chain.state, "line": self.chain.line}
-        return web.json_response({**state, "report": "report/index.html"})
+        return web.json_response({**state, "report": f"report/{INDEX}" if (self.report / INDEX).is_file() else None})
 
     async def whole_picture(self, request: web.Request) -> web.Response:
         key = request.query.get("key", "")
@@ -141,6 +165,8 @@ class Pages:
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuses other tokens, hosts and origins, and says what is wrong as JSON."""
+    if request.path == "/favicon.ico":  # a browser asks for it beside a page that names none, without the token
+        return web.Response(status=204)
     given = request.path.split("/")[1]
     if not secrets.compare_digest(given.encode(), request.app[TOKEN].encode()):
         raise _refused(403, "expected the address that the command printed, with its token")
@@ -178,18 +204,22 @@ def serve_run(
 ) -> None:
     """Serves the page of a run until Ctrl-C, and says its address; port 0 is that of before, if it is free, or any.
 
-    Raises ParamsError where no person labels, ArtifactError where the label stage has made no page yet, and OSError for
-    a port that is taken.
+    Raises ParamsError where no person labels, ArtifactError where the label stage has made no page yet or the run has a
+    server already, and OSError for a port that is taken.
     """
     if not isinstance(source, FileParams):
         raise ParamsError("label.source: expected file, as a person labels, got answers")
-    pages = Pages.of(ingest, select, label, report, params, Path(source.path), reading)
+    pages = Pages.of(ingest, select, label, report, params, Path(source.path), reading, say)
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(pages, port, label.parent / KEPT, say))
 
 
 async def _serve(pages: Pages, port: int, kept: Path, say: Callable[[str], None]) -> None:
     before, token = _kept(kept)
+    if before and await _answers(_address(before, token)):
+        raise ArtifactError(
+            f"{kept}: expected no other server of this run, got {_address(before, token)}; open that one"
+        )
     runner = web.AppRunner(application(pages, token), access_log=None)
     await runner.setup()
     try:
@@ -203,7 +233,7 @@ async def _serve(pages: Pages, port: int, kept: Path, say: Callable[[str], None]
         kept.unlink(missing_ok=True)
         with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(f"{port} {token}")
-        say(f"open http://{LOOPBACK}:{port}/{token}/  (Ctrl-C ends it)")
+        say(f"open {_address(port, token)}  (Ctrl-C ends it)")
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
@@ -216,6 +246,26 @@ def _kept(file: Path) -> tuple[int, str]:
         if found and not file.is_symlink() and file.stat().st_mode & 0o077 == 0 and int(found[1]) < 2**16:
             return int(found[1]), found[2]
     return 0, secrets.token_urlsafe(24)
+
+
+def _address(port: int, token: str) -> str:
+    return f"http://{LOOPBACK}:{port}/{token}/"
+
+
+async def _answers(address: str) -> bool:
+    """Whether a server of this run is there: another one does not know the token."""
+    with suppress(ClientError, TimeoutError):
+        async with ClientSession(timeout=ClientTimeout(SOON)) as session, session.get(f"{address}progress") as answer:
+            return answer.status == 200
+    return False
+
+
+def _again() -> str:
+    """The command that starts the server of the run in this folder, in the checkout, where there is a Makefile."""
+    checkout, run = Path(__file__).parents[2], Path.cwd()
+    if not (checkout / "Makefile").is_file():
+        return "python -m stages.label --serve"
+    return f"make label RUN={shlex.quote(str(run.relative_to(checkout) if run.is_relative_to(checkout) else run))}"
 
 
 def application(pages: Pages, token: str) -> web.Application:

@@ -128,6 +128,18 @@ def test_others_are_refused():
 
 
 @pytest.mark.usefixtures("_asked")
+def test_the_page_of_before_is_shown_while_the_stage_makes_another():
+    page = Path("data/label/page.html")
+    with served() as (url, _):
+        assert ask(url.rpartition("/")[0].rpartition("/")[0] + "/favicon.ico") == (204, b"")
+        before = page.read_bytes()
+        page.unlink()
+        assert ask(url) == (200, before)
+        page.write_text("another")
+        assert ask(url) == (200, b"another")
+
+
+@pytest.mark.usefixtures("_asked")
 def test_a_page_that_was_made_anew_is_served_with_its_images():
     with served() as (url, _):
         say(url, {"key": "key1", "label": "dog"})
@@ -151,6 +163,12 @@ def test_the_address_stays_for_a_run_and_nobody_else_can_read_it():
     kept = Path("data/.label-server")
     with served() as (first, _):
         assert kept.stat().st_mode & 0o777 == 0o600
+        assert refusal("--serve", *FROM_FILE, "--port", "0") == (
+            f"{kept}: expected no other server of this run, got {first}; open that one"
+        )
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", int(first.split(":")[2].split("/")[0])))
+        stranger.listen()
         with served() as (other, _):  # the port is taken
             assert other != first
             assert other.split("/")[3] == first.split("/")[3]
@@ -176,14 +194,15 @@ def test_a_full_disk_loses_nothing():
 
 @pytest.mark.usefixtures("_asked")
 def test_finish_runs_the_chain_and_says_how_it_goes():
-    with served() as (url, _):  # here is no repository of DVC
-        assert json.loads(ask(f"{url}progress")[1])["state"] == "idle"
+    with served() as (url, process):  # here is no repository of DVC
+        assert json.loads(ask(f"{url}progress")[1]) == {"state": "idle", "line": "", "report": None}
         assert json.loads(ask(f"{url}finish", {})[1])["state"] == "running"
         until = time.monotonic() + 60
         while (found := json.loads(ask(f"{url}progress")[1]))["state"] == "running" and time.monotonic() < until:
             time.sleep(0.2)
-    assert found["state"] == "failed"
-    assert "not inside of a DVC repository" in found["line"]
+        assert found["state"] == "failed"
+        assert "not inside of a DVC repository" in found["line"]
+        assert [process.stdout.readline().strip() for _ in range(2)] == ["the chain starts", found["line"]]
 
 
 @pytest.mark.usefixtures("_asked")

@@ -103,7 +103,7 @@ def test_an_open_page_goes_on_when_the_server_is_started_again(browser):
         wait_until(lambda: count(page))
         assert not page.locator("#here").is_visible()
     Person(page).press("1")
-    wait_until(lambda: "start `make label` again" in page.inner_text("#unsaved"), 20)
+    wait_until(lambda: "start it again by `make label RUN=/" in page.inner_text("#unsaved"), 20)
     with page.expect_download() as download:
         page.click("#here")
     assert keys[0] in Path(download.value.path()).read_text()
@@ -155,7 +155,7 @@ def test_finish_lets_the_chain_go_on_and_shows_what_it_says(browser, there):
     if there:
         subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], check=True)
         Path("dvc.yaml").write_text(CHAIN)
-    with served() as (url, _), asked(browser, url) as page:
+    with served() as (url, process), asked(browser, url) as page:
         Person(page).press("1")
         assert page.inner_text("#save") == "Finish"
         if there:
@@ -166,12 +166,19 @@ def test_finish_lets_the_chain_go_on_and_shows_what_it_says(browser, there):
         Person(page).press("1")
         page.click("#save")
         if there:
-            wait_until(lambda: page.inner_text("#progress") == "measuring", 30)
+            wait_until(lambda: page.inner_text("#progress") == "measuring (8 of 9)", 30)
+            page.reload()
+            wait_until(lambda: page.inner_text("#progress") == "measuring (8 of 9)", 3)
+            assert not page.locator("#save").is_enabled()
         wait_until(lambda: page.locator("#save").is_enabled(), 30)
         said = page.inner_text("#progress")
         if there:
             assert said == "done: 93.0% of 100 test images are right (95 %: 86.1% to 97.1%) Open the report"
             assert page.locator("#progress a").get_attribute("href") == "report/index.html"
+            page.reload()
+            wait_until(lambda: page.inner_text("#progress") == said)
+            *_, done = [process.stdout.readline().strip() for _ in range(8)]
+            assert done == said.replace(" Open the report", "; the report: data/report/index.html")
             assert keys[1] in page.evaluate("fetch('report/index.html').then((answer) => answer.text())")
         else:
             assert "you are not inside of a DVC repository" in said
