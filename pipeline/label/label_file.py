@@ -11,10 +11,11 @@ from pipeline.artifacts.labels import Sources
 from pipeline.base.errors import SourceError
 from pipeline.base.files import write_csv
 from pipeline.base.tables import Table
+from pipeline.label.effort import NOT
 from pipeline.label.person import COLUMNS, keys_by_path
 from pipeline.label.pictures import meant, places
 
-ABOUT = ("how", "seconds")  # how a label was given, and how long that took
+ABOUT = ("how", "seconds", NOT)  # how a label was given, how long that took, and a class that it is not
 LONGEST = 200  # letters of a class name
 
 
@@ -37,7 +38,7 @@ class LabelFile:
         It is nothing, but there, of one of which the page took a label back; the empty rows of a template are not here,
         nor those of a picture that is another now.
         """
-        rows = {key: row for key, row in self._read()[0].items() if _is_said(row, (*self.levels, "seconds"))}
+        rows = {key: row for key, row in self._read()[0].items() if _is_said(row, (*self.levels, "seconds", NOT))}
         return {key: {name: row.get(name, "") for name in (*self.levels, *ABOUT)} for key, row in rows.items()}
 
     def change(self, changes: object) -> tuple[int, dict[str, str]]:
@@ -111,7 +112,7 @@ class LabelFile:
             raise SourceError("it is no training image")
         cells = {}
         for name, value in change.items():
-            if name in self.levels or name == "how":
+            if name in self.levels or name in ("how", NOT):
                 if not isinstance(value, str) or len(value) > LONGEST:
                     raise SourceError(f"{name}: expected a text of at most {LONGEST} letters")
                 cells[name] = value

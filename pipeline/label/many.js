@@ -3,7 +3,7 @@ const groups = new Map();
 for (const item of many) groups.set(item.guess[0], [...(groups.get(item.guess[0]) || []), item]);
 let group = 0; // the place of the class that is shown
 let confirmMany = () => {}, nextMany = () => {};
-const isOpen = (item) => !labelOf(item) && !item.refused;
+const isOpen = (item) => !labelOf(item) && !item.not; // what was unticked is not asked for again
 const open = () => [...groups.keys()].filter((name) => groups.get(name).some(isOpen));
 
 function showMany() {
@@ -19,16 +19,20 @@ function showMany() {
     const box = make("input", { type: "checkbox", "aria-label": "This is " + name + ": " + (item.path || item.key) });
     box.checked = true;
     const tick = make("label", { class: "card tick" }, box, image(item, ""));
-    box.addEventListener("change", () => tell());
+    box.addEventListener("change", () => {
+      item.not = box.checked ? "" : name;
+      change([item]);
+      tell();
+    });
     return { item, box, tick };
   });
   const confirm = make("button", { type: "button", class: "go" }), other = make("button", { type: "button" }, "Next class ", make("kbd", {}, "→"));
-  const chosen = (checked = true) => ticks.filter(({ box }) => box.checked === checked).map(({ item }) => item);
+  const chosen = () => ticks.filter(({ box }) => box.checked).map(({ item }) => item);
   function tell() {
     confirm.replaceChildren(chosen().length + " of " + ticks.length + " are " + name + " ", make("kbd", {}, "Enter"));
   }
   confirm.addEventListener("click", () => {
-    give(chosen(), data.levels[0], name, "confirmed", null, chosen(false));
+    if (chosen().length) give(chosen(), data.levels[0], name, "confirmed");
     showMany();
   });
   other.addEventListener("click", () => { group += 1; showMany(); });

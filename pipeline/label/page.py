@@ -69,12 +69,19 @@ def shown(wanted: Wanted, album: Album, filled: Labels) -> str:
 
 
 def asking(
-    wanted: Wanted, album: Album, classes: Classes, filled: Labels, spent: Mapping[str, Effort], around: Around
+    wanted: Wanted,
+    album: Album,
+    classes: Classes,
+    filled: Labels,
+    spent: Mapping[str, Effort],
+    unticked: Mapping[str, str],
+    around: Around,
 ) -> str:
     """A page that needs no other file and asks for a label of each image, in place of which a mark may stand.
 
     Where some picks are labelled at a coarser level only, the others are asked for that level too. All labels of the
-    person's file are in the page, and so in what it saves, whether it shows their images or not.
+    person's file are in the page, and so in what it saves, whether it shows their images or not; so are the images that
+    were unticked for a class.
     """
     keys = [key for key, _ in wanted.asked]
     asked, large = filled.levels[: wanted.depth], album.large(keys)
@@ -83,7 +90,8 @@ def asking(
     def written(key: str, picture: Picture | None) -> dict[str, Any]:
         given = spent.get(key, Effort("", None))
         values = dict(zip(filled.levels, filled.rows.get(key, blank), strict=True))
-        return {**album.row(key, picture), "values": values, "how": given.how, "seconds": given.seconds}
+        about = {"how": given.how, "seconds": given.seconds, "not": unticked.get(key, "")}
+        return {**album.row(key, picture), "values": values, **about}
 
     cards = [
         {
@@ -111,7 +119,7 @@ def asking(
         "marks": marks,
         "cards": cards,
         "sure": sure,
-        "others": [written(key, None) for key in filled.rows if key not in there],
+        "others": [written(key, None) for key in {**filled.rows, **unticked} if key not in there],
         "small": {key: picture.uri for key, picture in album.at(beside - there, TINY).items()},
         "known": {key: around.known[key] for key in sorted(beside) if key in around.known},
     }

@@ -24,7 +24,7 @@ from pipeline.base.params import Block
 from pipeline.label.around import LookAround
 from pipeline.label.audit import log_audit
 from pipeline.label.earlier import of_rounds
-from pipeline.label.effort import CONFIRMED, LED, Effort, log_effort, read_effort
+from pipeline.label.effort import CONFIRMED, LED, Effort, log_effort, read_effort, read_not
 from pipeline.label.got import Got
 from pipeline.label.marks import MARKS, log_missing, log_still
 from pipeline.label.page import Album, asking, shown
@@ -122,9 +122,10 @@ def label(
     still = max(got.still(of_each=replaced), int(not any(names[0] for names in everything.rows.values())))
     goes_on = not still and not got.audit_still
     if isinstance(source, FileParams):
-        never = {*wanted.audit, *got.marked, *skipped.keys}
+        unticked = read_not(Path(source.path))
+        never = {*wanted.audit, *got.marked, *skipped.keys, *({*unticked} - {*picks})}
         around = look_around(index, picks, everything, never, confirmed)
-        page = asking(wanted, album, known, filled, spent, around)
+        page = asking(wanted, album, known, filled, spent, unticked, around)
     else:
         page = shown(got.wanted, album, filled)
     with whole_folder(out, spare=("labels.csv", "audit.csv", FILE)) as part:

@@ -16,7 +16,7 @@ const unsaved = []; // rows in the order in which they were given
 let sending = false, again = ""; // the command that starts the server
 function post(items) {
   $("untaken").textContent = "";
-  for (const item of items) unsaved.push({ key: item.key, ...item.values, how: item.how, seconds: item.seconds || 0 });
+  for (const item of items) unsaved.push({ key: item.key, ...item.values, how: item.how, seconds: item.seconds || 0, not: item.not || "" });
   tellUnsaved("");
   if (!sending) send();
 }
@@ -49,12 +49,12 @@ async function load() {
   again = command;
   for (const item of all) {
     if (!(item.key in rows)) continue; // what the page was made with is still so
-    const { how, seconds, ...names } = rows[item.key];
+    const { how, seconds, not, ...names } = rows[item.key];
     for (const wanted of Object.keys(item.values)) {
       item.values[wanted] = names[wanted] || "";
       learn(item.values[wanted], wanted);
     }
-    Object.assign(item, { how, seconds: how ? Number(seconds) : null });
+    Object.assign(item, { how, seconds: how ? Number(seconds) : null, not });
   }
 }
 async function finish() {

@@ -19,8 +19,8 @@ const served = location.protocol.startsWith("http");
 // Private windows may refuse storage: the page still works, but does not survive a reload.
 const remember = (item) => {
   if (served) return;
-  const { values, how, seconds, refused } = item;
-  try { localStorage.setItem(item.store, JSON.stringify({ values, how, seconds, refused })); } catch { }
+  const { values, how, seconds, not } = item;
+  try { localStorage.setItem(item.store, JSON.stringify({ values, how, seconds, not })); } catch { }
 };
 const recall = (item) => { try { return JSON.parse(localStorage.getItem(item.store)); } catch { return null; } };
 for (const item of all) {
@@ -65,24 +65,22 @@ document.addEventListener("visibilitychange", () => {
 
 const done = []; // what undo takes back: the images of each step as they were, and the card that was shown
 const listeners = []; // called with the images that have changed
-const copyOf = (item) => ({ item, values: { ...item.values }, how: item.how, seconds: item.seconds, refused: item.refused });
+const copyOf = (item) => ({ item, values: { ...item.values }, how: item.how, seconds: item.seconds });
 function change(items) {
   items.forEach(remember);
   listeners.forEach((tell) => tell(items));
 }
 // Gives images a name at a level, "" for none. `how` is typed, key, guess or confirmed.
-// The `refused` are not that, and stay without a label.
-function give(items, wanted, name, how, card = null, refused = []) {
+function give(items, wanted, name, how, card = null) {
   const each = Math.round(lap() / items.length * 10) / 10;
-  done.push({ card, before: [...items, ...refused].map(copyOf) });
-  for (const item of refused) item.refused = true;
+  done.push({ card, before: items.map(copyOf) });
   learn(name, wanted);
   for (const item of items) {
     item.values[wanted] = name;
     item.seconds = Math.round(((item.seconds || 0) + each) * 10) / 10;
     if (wanted === level(item)) item.how = name ? how : "";
   }
-  change([...items, ...refused]);
+  change(items);
 }
 function undo() {
   const last = done.pop();
@@ -99,7 +97,7 @@ const cell = (item, column) => {
   if (column === "seconds") return item.how && item.seconds !== null ? Number(item.seconds).toFixed(1) : "";
   return String(item[column] ?? "");
 };
-const table = () => [data.columns, ...all.filter((item) => item.rank || Object.values(item.values).some((name) => name))
+const table = () => [data.columns, ...all.filter((item) => item.rank || item.not || Object.values(item.values).some((name) => name))
   .map((item) => data.columns.map((column) => cell(item, column)))].map((cells) => cells.map(quote).join(",") + "\n").join("");
 function save() {
   const link = make("a", { href: URL.createObjectURL(new Blob([table()], { type: "text/csv" })), download: "labels.csv" });

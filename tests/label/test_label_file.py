@@ -42,7 +42,7 @@ def test_a_file_of_a_spreadsheet_keeps_the_paths_of_its_rows_and_gets_no_column_
     with served() as (url, _):
         say(url, {"key": "key4", "label": "dog"})
     header, rows = read_csv(FILE, ())
-    assert header == ["rank", "key", "path", "picture", "label", "how", "seconds"]
+    assert header == ["rank", "key", "path", "picture", "label", "how", "seconds", "not"]
     assert [row[1:5:3] for row in rows] == [["key4", "dog"], ["key1", "cat"], ["key3", "dog"], ["12", "cat"]]
     assert [row[2] for row in rows] == [*map(path_of, ("key4", "key1", "key3")), "gone.png"]
 

@@ -35,14 +35,19 @@ def test_each_label_is_in_the_file_at_once_and_outlives_kill():
         say(url, {"key": PICKS[2], "label": "[skip]", **SAID}, {"key": "key0", "label": "dog", "how": "typed"})
         process.send_signal(signal.SIGKILL)
     header, rows = read_csv(FILE, ())
-    assert header == ["rank", "key", "path", "picture", "label", "how", "seconds"]
-    assert [[row[0], row[1], *row[4:]] for row in rows] == [
+    assert header == ["rank", "key", "path", "picture", "label", "how", "seconds", "not"]
+    assert [[row[0], row[1], *row[4:7]] for row in rows] == [
         ["0", "key4", "cat", "key", "1.2"],
         ["2", "key3", "[skip]", "key", "1.2"],
         ["", "key0", "dog", "typed", ""],  # no pick
     ]
     with served() as (url, _):
-        assert json.loads(ask(f"{url}labels")[1])["rows"]["key4"] == {"label": "cat", "how": "key", "seconds": "1.2"}
+        assert json.loads(ask(f"{url}labels")[1])["rows"]["key4"] == {
+            **SAID,
+            "label": "cat",
+            "seconds": "1.2",
+            "not": "",
+        }
         say(url, {"key": PICKS[0], "label": "", **SAID}, {"key": PICKS[1], "label": " ant & bee "})  # undone
     with served() as (url, _):
         assert json.loads(ask(f"{url}labels")[1])["rows"]["key4"]["label"] == ""  # a reload does not bring it back
@@ -60,7 +65,7 @@ NO_LABELS = [
     ({"key": "../x", "label": "cat"}, "it is no training image"),
     ({"key": "key1", "label": 3}, "label: expected a text"),
     ({"key": "key1", "label": "x" * 201}, "label: expected a text of at most 200"),
-    ({"key": "key1", "split": "test"}, "expected label, how, seconds, got split"),
+    ({"key": "key1", "split": "test"}, "expected label, how, seconds, not, got split"),
     ({"key": "key1", "label": "cat", "seconds": -1}, "seconds: expected a number"),
     ({"key": "key1", "label": "cat", "seconds": True}, "seconds: expected a number"),
     ({"key": "key1", "label": None}, "label: expected a text"),

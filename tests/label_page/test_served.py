@@ -70,6 +70,35 @@ def test_what_the_stage_knows_stays_and_what_was_taken_back_does_not_come_again(
         assert count(page).startswith("2 of 6")
 
 
+def test_what_was_unticked_among_many_does_not_come_back(browser):
+    truth, keys = answers(), train_keys()
+    written([(key, truth[key]) for key in keys[:30]])
+    pick(keys[30:40])
+    make()
+
+    def offered(page):
+        Person(page).press("g")
+        name = page.locator("#many b").inner_text()
+        return name, page.evaluate(f"groups.get('{name}').filter(isOpen).map((item) => item.key)")
+
+    with served() as (url, _), asked(browser, url) as page:
+        name, first = offered(page)
+        Person(page).press("Space", "Tab", "Space", "Space", "Escape")  # the second one is ticked again
+        assert offered(page) == (name, first[1:])
+        wait_until(lambda: first[1] in rows() and page.inner_text("#unsaved") == "")
+        assert (rows()[first[0]]["not"], rows()[first[1]]["not"]) == (name, "")
+        page.reload()
+        wait_until(lambda: count(page))
+        assert offered(page) == (name, first[1:])
+        make()
+        page.reload()
+        wait_until(lambda: count(page))
+        assert first[0] not in page.evaluate("many.map((item) => item.key)")
+        Person(page).press("g", "Enter")
+        wait_until(lambda: page.inner_text("#unsaved") == "" and rows()[first[1]]["label"] == name)
+    assert (rows()[first[0]]["label"], rows()[first[0]]["not"]) == ("", name)
+
+
 def test_what_is_not_saved_yet_is_said_and_tried_again(browser):
     """The server is gone for a while: its port refuses."""
     keys = train_keys()
