@@ -42,7 +42,7 @@ class Paired:
 
 def paired(first: Run, second: Run) -> Paired | str:
     """The runs on the test images, else on those of the audit, if both have the same; or why they have not."""
-    why = "no image has an answer in both"
+    why = "no image has an answer in both; set the same label.audit in both, dvc repro, and label these images"
     for kind in ("test", "audit"):
         if kind in first.judged and kind in second.judged:
             one, other = first.judged[kind], second.judged[kind]

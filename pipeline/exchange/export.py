@@ -1,5 +1,6 @@
 """The picks that have no label yet, and the images of the audit, as a folder that a tool for labelling takes."""
 
+import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from unicodedata import category
@@ -9,6 +10,7 @@ from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.predictions import PseudoLabels
 from pipeline.artifacts.rounds import joined
 from pipeline.artifacts.shards import Manifest
+from pipeline.artifacts.skipped import Skipped
 from pipeline.base.errors import SourceError
 from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
@@ -20,6 +22,7 @@ from pipeline.label.marks import without_marks
 from pipeline.shards.decode import BadImage, normalise, probe
 from pipeline.shards.pictures import files_of
 
+log = logging.getLogger(__name__)
 MOST_SIDE = 4096  # pixels of a picture, at most
 
 
@@ -27,6 +30,7 @@ def export(
     known: Known,
     ingest: Path,
     select: Path,
+    rounds: Path,
     pseudo: Path,
     graph: Graph,
     form: Format,
@@ -42,6 +46,11 @@ def export(
     if out.exists():
         raise SourceError(f"{out}: expected a folder that is not there, as labels may be in it; name another by --out")
     picks = Selection.read(select / "picks.csv").keys
+    replaced = {*Skipped.read(rounds).keys} & {*picks}
+    if replaced:
+        log.warning(
+            "others are not picked yet in place of %d: `dvc repro` first, for the export to have them", len(replaced)
+        )
     known.index.rows_of(picks, str(select / "picks.csv"), f"a training image of {ingest}")
     led = {key for key, effort in known.spent.items() if effort.how in LED}
     audit = audit_keys(known.index.key, {*picks, *known.earlier.rows, *led}, num_audit, known.audited)

@@ -138,11 +138,11 @@ def offer_template(file: Path, asked: Sequence[str], sources: Sources, filled: L
 
 
 def refuse_missing(
-    file: Path, wanted: Wanted, why: Mapping[str, str], filled: Labels, reason: str, picks: Path, page: Path
+    file: Path, wanted: Wanted, why: Mapping[str, str], each: bool, filled: Labels, reason: str, picks: Path, page: Path
 ) -> None:
     """Raises MissingLabels, which says where to type the missing labels; `reason` is what `offer_template` gave.
 
-    `why` says of each image without a label why it has none.
+    `why` says of each image without a label why it has none; something must be said of `each`, or of half of them.
     """
     template = file.with_name(TEMPLATE)
     kept = f" (kept as it is: {reason})" if reason else ""
@@ -153,9 +153,11 @@ def refuse_missing(
         f"; `python -m stages.replace_picks` asks for others in place of the {marked} marked ones" if marked else ""
     )
     audit = f" and of the {len(wanted.audit)} images of the audit" if wanted.audit else ""
-    found = f"got none for {len(why)} of them, such as {next(iter(why))}" if file.is_file() else "found no file"
+    lacking = [key for key, said in why.items() if not (each and said)]
+    found = f"got none for {len(lacking)} of them, such as {lacking[0]}" if file.is_file() else "found no file"
+    share = "for each" if each else "for half"
     raise MissingLabels(
-        f"{file}: expected labels for half of the {len(wanted.keys)} picks in {picks}{least}{audit}, {found}; "
+        f"{file}: expected labels {share} of the {len(wanted.keys)} picks in {picks}{least}{audit}, {found}; "
         f"type them into {page}, or fill in {template}{kept}, and save as {file}; "
         f"{MARK_NAMES} may stand in place of a class{others}"
     )

@@ -143,7 +143,16 @@ def label(
         if not goes_on:
             log_still(still, got.audit_still)
             missing = {**got.why, **got.not_audited}
-            refuse_missing(file, wanted, missing, filled, reason, select / "picks.csv", out / "page.html")
+            refuse_missing(
+                file,
+                wanted,
+                missing,
+                replaced and not all(missing.values()),
+                filled,
+                reason,
+                select / "picks.csv",
+                out / "page.html",
+            )
         _log_person(got, earlier, spent, file, sources)
         log_classes(everything, classes, got.checked)
     if got.wanted.audit:

@@ -129,7 +129,8 @@ def test_the_page_reads_well_on_desk_and_phone(browser):
         (lambda rows: rows[1:], TEST, "other test images: 100 and 99, 99 of them in both"),
         (lambda rows: [[rows[0][0], "nine" if rows[0][1] != "nine" else "six", *rows[0][2:]], *rows[1:]], TEST,
          "1 test images have other answers"),
-        (lambda rows: [[row[0], "", *row[2:]] for row in rows], TEST, "no image has an answer in both"),
+        (lambda rows: [[row[0], "", *row[2:]] for row in rows], TEST,
+         "no image has an answer in both; set the same label.audit in both, dvc repro, and label these images"),
     ],
 )  # fmt: skip
 def test_runs_that_are_judged_by_other_images_are_not_paired(change, file, why):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.skipped import Skipped
 from pipeline.exchange.votes import decide
 from tests.exchange.small import AUDIT, PICTURES, export, labels, name_of, take
 from tests.label.small_set import FILE, FROM_FILE, labelled, path_of, pick
@@ -182,6 +183,15 @@ def test_what_is_in_the_file_stays_and_another_label_needs_a_word():
     assert FILE.read_text() == before
     assert take("--replace", other).startswith(f"{FILE}: 1 new labels, 1 replaced, 0 there already")
     assert labels() == {**dict.fromkeys(("key0", "key3", "key4", "key5"), "cat"), "key1": "Cat"}
+
+
+def test_an_export_says_that_others_are_not_picked_yet(caplog):
+    says = "others are not picked yet in place of 1: `dvc repro` first, for the export to have them"
+    export("csv")
+    assert says not in caplog.messages
+    Skipped.read(Path("data/rounds")).and_({"key1": "skipped", "gone": "skipped"}, 0).write(Path("data/rounds"))
+    export("coco")
+    assert says in caplog.messages
 
 
 def test_label_takes_what_came_back_and_the_next_export_asks_for_the_rest():

@@ -35,6 +35,7 @@ def test_marked_picks_are_noted_once_and_empty_ones_stay():
     assert Path("data/rounds/skipped.csv").read_text() == noted
     pick("key3", "key0", "key2")
     labelled("key,label\nkey3,dog\nkey0,cat\n")
-    assert "got none for 1 of them, such as key2" in refusal(*FROM_FILE)  # half would do, had nobody asked for others
+    says = "expected labels for each of the 3 picks in data/select/picks.csv, got none for 1 of them, such as key2"
+    assert says in refusal(*FROM_FILE)  # half would do, had nobody asked for others
     labelled("key,label\nkey3,dog\nkey0,cat\nkey2,\n")
     assert labels(*FROM_FILE)[0] == "key,label\nkey0,cat\nkey3,dog\n"
