@@ -17,6 +17,7 @@ from pipeline.evaluate.headline import Figure, headline, told_from
 from pipeline.graph.estimate import Estimate, forecast
 from pipeline.keep_round import keep_round
 from pipeline.new_run import edited, write_params
+from pipeline.select.methods import SELECTORS
 
 
 def next_round(file: Path, data: Path, budget: int, method: str) -> Iterator[str]:
@@ -53,14 +54,18 @@ def next_round(file: Path, data: Path, budget: int, method: str) -> Iterator[str
         return
     now = Estimate(*(measured[f"estimated_top1{end}"] for end in ("", "_low", "_high", "_at_least")))
     then = forecast(now, told_from(measured), budget)
-    reach = f"(95 %: {then.low:.0%} to {then.high:.0%})"
-    if kind == "estimate":
+    soon, today, reach = f"{then.top1:.0%}", f"{now.top1:.0%}", f"(95 %: {then.low:.0%} to {then.high:.0%})"
+    if soon == today:
+        yield f"{chooses}; the estimate is {today} now {reach}, and the new labels bring no change that it could show"
+    elif kind == "estimate":
         yield (
-            f"{chooses}; with their labels spread over the graph, about {then.top1:.0%} of the images will be right "
-            f"{reach}, {now.top1:.0%} now"
+            f"{chooses}; with their labels spread over the graph, about {soon} of the images will be right {reach}, "
+            f"{today} now"
         )
     else:  # what was measured is said above, and differs from the estimate
-        yield f"{chooses}; with their labels the estimate goes from {now.top1:.0%} to {then.top1:.0%} {reach}"
+        yield f"{chooses}; with their labels the estimate goes from {today} to {soon} {reach}"
+    if SELECTORS[method].needs_outputs:
+        yield "  the model is unsure of these images, which are harder: an estimate with their labels may be too low"
 
 
 def _left(data: Path, audit: int) -> int:

@@ -37,7 +37,7 @@ def test_it_keeps_the_round_and_the_next_picks_are_others_that_the_model_is_unsu
     assert said[0].startswith(f"round 0: {len(labels.rows)} labels are kept in data/rounds/00/labels.csv; ")
     assert f"{metrics['top1']:.1%} of {metrics['n_test_answered']} test images are right" in said[0]
     assert said[1:3] == ["  select.method was auto and is uherding now", "  select.budget was 40 and is 5 now"]
-    assert f"the estimate goes from {metrics['estimated_top1']:.0%} to" in said[3]  # the test set is what counts
+    assert f"the estimate is {metrics['estimated_top1']:.0%} now" in said[3]  # the test set is what counts
     now, before = (Params.read(file) for file in (run / "../params.yaml", ROOT / "params.yaml"))
     chosen = {**before.lookup("select"), "method": "uherding", "budget": 5}
     assert now.tree == {**before.tree, "select": chosen}
@@ -70,10 +70,15 @@ def test_where_something_is_missing_nothing_changes(measured):
 
 
 @pytest.mark.parametrize(
-    ("count", "tested", "says"),
-    [(39, 0, ""), (40, 0, "about 8"), (40, 100, "the estimate goes from 80% to 8")],
+    ("count", "tested", "budget", "says"),
+    [
+        (39, 0, 20, ""),
+        (40, 0, 20, "about 8"),
+        (40, 0, 1, "the estimate is 80% now"),
+        (40, 100, 20, "the estimate goes from 80% to 8"),
+    ],
 )
-def test_a_forecast_is_told_where_there_are_labels_enough(measured, count, tested, says):
+def test_a_forecast_is_told_where_there_are_labels_enough(measured, count, tested, budget, says):
     file = measured / "evaluate/metrics.json"
     rows = dict(Labels.read(measured / "label/labels.csv").rows)
     name, others = next(iter(rows.values())), Index.read(measured / "ingest/index.parquet", "train").key
@@ -83,7 +88,8 @@ def test_a_forecast_is_told_where_there_are_labels_enough(measured, count, teste
     ends = {"": 0.8, "_low": 0.7, "_high": 0.9, "_at_least": 0.72}
     told = {f"estimated_top1{end}": value for end, value in ends.items()}
     file.write_text(json.dumps({**known, **told, "n_labels": len(rows)}))
-    line = call("--budget", "20").output.splitlines()[-1]
-    assert line.startswith("round 1: `dvc repro` chooses 20 images")
+    line, *more = call("--budget", str(budget)).output.partition("\nround 1: ")[2].splitlines()
+    assert line.startswith(f"`dvc repro` chooses {budget} images")
     assert says in line
-    assert ("now" in line, "estimate" in line, "%" in line) == (count >= 40 and not tested, bool(tested), bool(says))
+    assert ("%" in line, "no change that it could show" in line) == (bool(says), budget == 1)
+    assert [told.partition("an estimate")[2] for told in more] == [" with their labels may be too low"] * bool(says)

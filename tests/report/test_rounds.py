@@ -53,6 +53,12 @@ def test_a_round_keeps_its_metrics_and_the_page_compares_them(run):
     page = (run / "report/index.html").read_text()
     assert "Round by round" in page
     assert f'<th scope="row">round 0</th><td class="n">20</td><td class="n">{100 * measured["top1"]:.1f}' in page
+    assert "may be too low" not in page
+    for file in (run / "rounds/00/metrics.json", run / "evaluate/metrics.json"):
+        known = {name: value for name, value in json.loads(file.read_text()).items() if name != "top1"}
+        file.write_text(json.dumps(known))
+    assert call(report, "report.map=none").exit_code == 0
+    assert "so an estimate with their labels may be too low" in (run / "report/index.html").read_text()
 
 
 def test_metrics_of_other_labels_are_not_kept_and_a_round_may_have_none(run):
