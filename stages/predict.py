@@ -30,10 +30,11 @@ from stages.cli import DATA, one_line_errors, path_option
 def main(images: Path, out: Path, model: Path, abstain: float | None, gallery: Path | None, **wanted: Any) -> None:
     with one_line_errors():
         least = threshold(model, abstain) if abstain else None
-        channels = predict_folder(images, out, model, unsure_below=least and least.confidence, **wanted)
+        channels, counts = predict_folder(images, out, model, unsure_below=least and least.confidence, **wanted)
+        click.echo(f"predict: {out}: {counts}" + (f"; {least}" if least else ""))
         if gallery:
             write_gallery(out, images, channels, gallery)
-        click.echo(f"predict: {least or out}")
+            click.echo(f"predict: {gallery}")
 
 
 if __name__ == "__main__":

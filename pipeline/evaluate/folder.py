@@ -1,5 +1,6 @@
 """Predictions for all images below a folder, a batch at a time: the table that `predict` writes."""
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,21 @@ from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
 from pipeline.parallel.threads import map_in_order
 from pipeline.shards.decode import BadImage, decode, read_file
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many files were given, could not be read, and got no class as the model was unsure."""
+
+    files: int
+    bad: int
+    unsure: int
+
+    def __str__(self) -> str:
+        images = self.files - self.bad
+        return f"{images:,} images, {images - self.unsure:,} of them with a class"
 
 
 @dataclass(frozen=True)
@@ -57,33 +73,35 @@ def predict_folder(
     scores: bool,
     unsure_below: float | None,
     batch_size: int,
-) -> int:
-    """Writes the table of all images below a folder, but for one that lies there itself; the channels of the model.
+) -> tuple[int, Counts]:
+    """Writes the table of all images below a folder, but for one that lies there itself.
 
-    Raises SourceError where there are none, and, when the others are written, where more than `max_bad` cannot be read.
+    Gives the channels of the model, and how many images it was. Raises SourceError where there are none, and, when the
+    others are written, where more than `max_bad` cannot be read.
     """
     found = look_below(images)
     found.say_passed_over(images, [out])
     files = [file for file in found.images if file.resolve() != out.resolve()]
     if not files:
         raise SourceError(f"{images}: expected images, found none")
+    log.info("predict: %d files to read", len(files))
     net = Classifier.read(model).to(Device.choose("fp32").device)
     table = Table(min(most, len(net.classes)), scores, unsure_below)
-    bad = predict_files(net, files, images, out, batch_size, table)
-    if bad > max_bad:
+    counts = predict_files(net, files, images, out, batch_size, table)
+    if counts.bad > max_bad:
         expected = f"expected at most {max_bad} files that cannot be read (--max-bad)"
-        raise SourceError(f"{images}: {expected}, got {bad}; {out} holds the other {len(files) - bad}")
-    return net.channels
+        raise SourceError(f"{images}: {expected}, got {counts.bad}; {out} holds the other {len(files) - counts.bad}")
+    return net.channels, counts
 
 
 def predict_files(
     model: Classifier, files: Sequence[Path], root: Path, out: Path, batch_size: int, table: Table
-) -> int:
-    """Writes path (below `root`) and what the table holds of each file; the number of those that cannot be read.
+) -> Counts:
+    """Writes path (below `root`) and what the table holds of each file.
 
-    Each of these is named on stderr, with the reason. Raises SourceError where no file can be read.
+    Each that cannot be read is named on stderr, with the reason. Raises SourceError where no file can be read.
     """
-    bad, batch_size = 0, model.images_a_pass(batch_size)
+    bad, unsure, batch_size = 0, 0, model.images_a_pass(batch_size)
 
     def read(file: Path) -> UInt8[ndarray, "c h w"] | str:
         try:
@@ -92,7 +110,7 @@ def predict_files(
             return str(error)
 
     def rows() -> Iterator[list[str]]:
-        nonlocal bad
+        nonlocal bad, unsure
         rest = iter(files)
         with tqdm(total=len(files), desc="predict", disable=None, unit=" images") as bar:
             while part := list(islice(rest, batch_size)):
@@ -106,10 +124,12 @@ def predict_files(
                 if images:
                     p = model.probabilities(torch.from_numpy(np.stack(list(images.values()))), batch_size)["label"]
                     cells = table.rows(p.numpy(), model.classes)
+                    if table.unsure_below is not None:
+                        unsure += sum(row[2 * table.most] == "unsure" for row in cells)
                     yield from ([path, *row] for path, row in zip(images, cells, strict=True))
                 bar.update(len(part))
         if bad == len(files):
             raise SourceError(f"{root}: expected images, none of the {len(files)} files can be read")
 
     write_csv(out, table.header(model.classes), rows())
-    return bad
+    return Counts(len(files), bad, unsure)

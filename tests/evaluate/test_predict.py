@@ -39,7 +39,10 @@ def predict(run, images, *more, out=None, code=0):
     assert result.exit_code == code, result.output
     if code:
         return [line for line in result.stderr.splitlines() if line.startswith((str(images), "Error"))]
-    return list(csv.DictReader(out.read_text().splitlines()))
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    with_class = sum(row.get("status") != "unsure" for row in rows)
+    assert result.stdout.startswith(f"predict: {out}: {len(rows)} images, {with_class} of them with a class")
+    return rows
 
 
 def test_every_image_gets_the_model_s_class_and_its_probability(digits_run, images):
