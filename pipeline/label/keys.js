@@ -11,9 +11,9 @@ function show(name) {
 function tellCount() {
   const given = cards.map(labelOf), marked = given.filter(isMark).length, left = given.filter((name) => !name).length;
   const confirmed = many.filter(labelOf).length;
-  $("count").textContent = given.length - left - marked + " of " + cards.length + " labelled"
+  $("count").textContent = (left ? given.length - left - marked + " of " + cards.length : "All") + " labelled"
     + (marked ? ", " + marked + " without a class" : "") + (left ? ", " + left + " left" : "")
-    + (confirmed ? ", " + confirmed + " confirmed beside them" : "");
+    + (confirmed ? ", " + confirmed + " confirmed beside them" : "") + (left ? "" : ": press " + $("save").textContent);
 }
 
 const anywhere = {

@@ -123,7 +123,7 @@ def asking(
         "small": {key: picture.uri for key, picture in album.at(beside - there, TINY).items()},
         "known": {key: around.known[key] for key in sorted(beside) if key in around.known},
     }
-    return _render("page.html", data=data, count=len(cards))
+    return _render("page.html", data=data, count=len(cards), audit=len(wanted.audit))
 
 
 def _render(name: str, **values: Any) -> str:

@@ -64,6 +64,26 @@ def test_a_finger_labels_and_swipes(browser, begun):
         assert page.locator("#picture").bounding_box()["y"] < page.locator("#chips").bounding_box()["y"] < PHONE[1]
 
 
+def test_the_picture_stays_where_it_is_while_the_count_grows(browser, begun):
+    with opened(browser, begun, (1280, 800)) as page:
+        places = [page.locator("#picture").bounding_box()["y"]]
+        person = Person(page)
+        while "left" in count(page):
+            person.press("s" if len(places) == 1 else "1")
+            places.append(page.locator("#picture").bounding_box()["y"])
+        assert count(page) == "All labelled, 1 without a class: press Save labels.csv"
+        assert len({*places}) == 1
+
+
+def test_a_page_with_an_audit_says_how_many_images_it_is_of_and_why_they_have_no_guess(browser, begun):
+    says = "The last 5 are the audit, random images to measure with: they show no guess, which would lead you."
+    with opened(browser, begun) as page:
+        assert "audit" not in page.inner_text("header")
+    with opened(browser, make("label.audit=5")) as page:
+        assert says in page.inner_text("header")
+        assert not scrolls_sideways(page)
+
+
 def test_on_paper_all_images_stand_with_their_labels(browser, begun):
     with opened(browser, begun) as page:
         page.pdf()  # tells the page that it is printed
