@@ -74,6 +74,9 @@ def test_points_are_shown_listed_and_coloured(browser, pages):
             if page.locator("#tip").is_visible():
                 break
         assert page.locator("#tip .line").count() > 0
+        page.set_viewport_size({"width": 1280, "height": 800})
+        legend = page.locator("#legend").bounding_box()
+        assert legend["y"] + min(legend["height"], 200) < 800  # beside the map: seen without scrolling
         assert page.locator("#legend button").count() == 12  # the model knows the class by another name
         assert page.locator("#legend").get_by_text(NASTY).is_visible()
         page.locator("#by").select_option("confidence")

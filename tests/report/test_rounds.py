@@ -56,9 +56,11 @@ def test_a_round_keeps_its_metrics_and_the_page_compares_them(run):
     assert "may be too low" not in page
     for file in (run / "rounds/00/metrics.json", run / "evaluate/metrics.json"):
         known = {name: value for name, value in json.loads(file.read_text()).items() if name != "top1"}
-        file.write_text(json.dumps(known))
+        file.write_text(json.dumps({**known, "n_confirmed": 7}))
     assert call(report, "report.map=none").exit_code == 0
-    assert "so an estimate with their labels may be too low" in (run / "report/index.html").read_text()
+    page = (run / "report/index.html").read_text()
+    assert "so an estimate with their labels may be too low" in page
+    assert "7 of the labels were confirmed many at once." in page
 
 
 def test_metrics_of_other_labels_are_not_kept_and_a_round_may_have_none(run):
