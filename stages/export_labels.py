@@ -32,8 +32,7 @@ def main(
 ) -> None:
     block, reading = params.stage("label", LabelParams, LABELLERS), params.block("machine", Machine).reading
     known = Known.read(ingest, rounds, Path(params.block("label.file", FileParams).path), block.classes)
-    of_graph, audit = Graph.of(params, **graph), block.audit
-    asked = export(known, ingest, select, rounds, guesses, of_graph, FORMATS[form], out, audit, reading)
+    asked = export(known, ingest, select, guesses, Graph.of(params, **graph), FORMATS[form], out, block.audit, reading)
     click.echo(f"{out}: {len(asked)} images for {form}, {sum(bool(one.guess) for one in asked)} of them with a guess")
 
 

@@ -34,7 +34,6 @@ def main(images: Path, out: Path, model: Path, abstain: float | None, gallery: P
         click.echo(f"predict: {out}: {counts}" + (f"; {least}" if least else ""))
         if gallery:
             write_gallery(out, images, channels, gallery)
-            click.echo(f"predict: {gallery}")
 
 
 if __name__ == "__main__":

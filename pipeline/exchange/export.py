@@ -10,7 +10,6 @@ from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.predictions import PseudoLabels
 from pipeline.artifacts.rounds import joined
 from pipeline.artifacts.shards import Manifest
-from pipeline.artifacts.skipped import Skipped
 from pipeline.base.errors import SourceError
 from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
@@ -30,7 +29,6 @@ def export(
     known: Known,
     ingest: Path,
     select: Path,
-    rounds: Path,
     pseudo: Path,
     graph: Graph,
     form: Format,
@@ -46,7 +44,7 @@ def export(
     if out.exists():
         raise SourceError(f"{out}: expected a folder that is not there, as labels may be in it; name another by --out")
     picks = Selection.read(select / "picks.csv").keys
-    replaced = {*Skipped.read(rounds).keys} & {*picks}
+    replaced = {*known.skipped} & {*picks}
     if replaced:
         log.warning(
             "others are not picked yet in place of %d: `dvc repro` first, for the export to have them", len(replaced)

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.artifacts.audit import read_audit
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.shards import Index
+from pipeline.artifacts.skipped import Skipped
 from pipeline.label.earlier import of_rounds
 from pipeline.label.effort import Effort, read_effort
 from pipeline.label.marks import MARKS
@@ -27,6 +28,7 @@ class Known:
     classes: Sequence[str]
     spent: Mapping[str, Effort]  # on the labels of the file
     audited: Sequence[str]  # the images of the audit so far
+    skipped: Sequence[str]  # that are not picked again
 
     @classmethod
     def read(cls, ingest: Path, rounds: Path, labels: Path, named: Sequence[str]) -> "Known":
@@ -36,6 +38,6 @@ class Known:
         classes = Classes({"label": [*dict.fromkeys((*answered, *named))]})
         earlier, classes = of_rounds(rounds, index, sources, ["label"], classes)
         written = read_written(labels, index, classes, ["label"], sources)
-        audited = read_audit(rounds)
+        audited, skipped = read_audit(rounds), Skipped.read(rounds).keys
         own = {name for names in written.rows.values() for name in names} - {*MARKS}
-        return cls(index, sources, earlier, written, classes.union("label", own), read_effort(labels), audited)
+        return cls(index, sources, earlier, written, classes.union("label", own), read_effort(labels), audited, skipped)
