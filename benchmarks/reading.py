@@ -32,7 +32,7 @@ from pipeline.base.params import Params
 from pipeline.base.torchvision_import import torchvision
 from pipeline.shards.decode import crop_and_resize, quiet
 from pipeline.shards.reader import Reader
-from pipeline.views.augment import Chance
+from pipeline.views.chance import Chance
 from pipeline.views.kinds import ContrastiveView, Crops
 from tests.shards.tar_set import made
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from pipeline.base import rng
 from pipeline.parallel import dist
 from pipeline.shards.order import Order
-from pipeline.views.augment import Chance
+from pipeline.views.chance import Chance
 from pipeline.views.kinds import ContrastiveView, LocalCrops
 
 LOCAL = "pretrain.swav.local"  # the one block of small views in self-supervised methods
@@ -47,7 +47,8 @@ class Feed:
     def __call__(self, step: int) -> Views:
         """All views, drawn independently."""
         chance = Chance(rng.number(self._seed, "pretrain", "views", step), self._batch_size, self._part)
-        rows = torch.from_numpy(self._order.batch(step, self._batch_size))[self._part].to(self._pixels.device)
+        rows = torch.from_numpy(self._order.batch(step, self._batch_size))[self._part]
+        rows = rows.to(self._pixels.device, non_blocking=True)
         raw = self._pixels[rows]
         first, second = (view(raw, chance) for view in self._views)
         local = raw.new_empty(0, *raw.shape, dtype=torch.float32)

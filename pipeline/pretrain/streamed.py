@@ -22,7 +22,7 @@ from pipeline.shards.decode import Box, crop_and_resize, decode
 from pipeline.shards.order import ShardOrder
 from pipeline.shards.prefetch import Job, Prefetcher, buffer
 from pipeline.shards.reader import Reader
-from pipeline.views.augment import Chance
+from pipeline.views.chance import Chance
 from pipeline.views.kinds import ContrastiveView, Crops, LocalCrops
 
 
@@ -74,11 +74,11 @@ class StreamedFeed:
         views = []
         for (view, _), pixels in zip(self._kinds, crops, strict=True):
             view.crops(len(pixels), chance)  # passes over the draws that these crops were made by
-            images = pixels.to(self._device, non_blocking=True).float() / 255
+            images = pixels.to(self._device, non_blocking=True).float().div_(255)
             views.append(view.photometric(images, chance))
         first, second, *others = views
         local = torch.stack(others) if others else first.new_empty(0, *first.shape)
-        return Views(first, second, local, torch.from_numpy(rows).to(self._device))
+        return Views(first, second, local, torch.from_numpy(rows).to(self._device, non_blocking=True))
 
     def _chance(self, step: int) -> Chance:
         return Chance(rng.number(self._seed, "pretrain", "views", step), self._batch_size, self._part)

@@ -14,7 +14,7 @@ from pipeline.shards.order import Order
 from pipeline.train.by_class import ByClass
 from pipeline.train.pixels import Pixels, images_by_step
 from pipeline.train.task import Task
-from pipeline.views.augment import Chance
+from pipeline.views.chance import Chance
 from pipeline.views.kinds import StrongView, WeakView
 
 
@@ -77,4 +77,5 @@ class SemiFeed:
         weak = self._task.common.weak(labelled, chance.over(*self._labelled))
         chance = chance.over(*self._unlabelled)
         views = [view(unlabelled, chance) for view in self._views]
-        return SemiBatch(weak, label.to(self._device), views, rows[len(label) :].to(self._device))
+        label, rows = (x.to(self._device, non_blocking=True) for x in (label, rows[len(label) :]))
+        return SemiBatch(weak, label, views, rows)

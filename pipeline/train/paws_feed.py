@@ -12,7 +12,7 @@ from pipeline.parallel import dist
 from pipeline.train.by_class import supports
 from pipeline.train.pixels import Pixels, images_by_step
 from pipeline.train.task import Task
-from pipeline.views.augment import Chance
+from pipeline.views.chance import Chance
 from pipeline.views.kinds import ContrastiveView, LocalCrops
 
 LOCAL = "train.paws.local"
@@ -91,5 +91,7 @@ class PawsFeed:
         if self._local_size is not None:
             small = self._local.view(self._view)
             local = torch.stack([small(unlabelled, chance, self._local_size) for _ in range(self._local.count)])
-        place, classes, rows = (x.to(self._device) for x in (place.repeat(2), classes, rows[len(place) :]))
+        place, classes, rows = (
+            x.to(self._device, non_blocking=True) for x in (place.repeat(2), classes, rows[len(place) :])
+        )
         return PawsBatch(labelled, place, classes, views, rows, local)

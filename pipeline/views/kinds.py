@@ -7,21 +7,35 @@ function of (images, chance).
 import math
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from pipeline.base.errors import ParamsError
 from pipeline.base.params import Block
 from pipeline.views import augment
-from pipeline.views.augment import Chance, PerImage, uniform
+from pipeline.views.chance import UNIT, Chance
+from pipeline.views.matrices import (
+    Affine,
+    PerImage,
+    affine_matrix,
+    colour_matrix,
+    crop_matrix,
+    flip_matrix,
+    saturation_matrix,
+)
 
 LEAST_SIDE = 2  # pixels of a local crop
-ASPECT = (3 / 4, 4 / 3)  # of a crop's width to its height, least and most; Szegedy et al. 2015, as torchvision has it
+LOG_ASPECT = (math.log(3 / 4), math.log(4 / 3))  # of a crop's width to its height; Szegedy et al. 2015
 BLUR_SIGMA = (0.1, 2)  # pixels, least and most; SimCLR, appendix A
-SOLARIZE = 0.5  # threshold; BYOL, appendix B
+SOLARIZE = np.float32(0.5)  # threshold; BYOL, appendix B
+NEVER = np.float32(2)  # a threshold that no pixel reaches
 POSTERIZE_BITS = (4, 8)  # least and most; RandAugment
+EXACT_BITS = 20.0  # of an image that is not posterized: rounded by less than a millionth
+UNCHANGED = np.array([1, 1, 1, 0], np.float32)  # brightness, contrast, saturation and turns of hue
+NOT_MOVED = (0.0,) * 5  # the angle, the shears and the shifts of an image that stays
 GREY = 0.5  # of the square that Cutout fills
 Pixels = UInt8[Tensor, "b c h w"]
 View = Float[Tensor, "b c s t"]  # of the images' size, where no other is asked for
@@ -35,12 +49,11 @@ class Crops:
     log_ratio: PerImage  # log of the crop's width to its height, in pixels
     across: PerImage  # place in [0, 1] of what the crop leaves free
     down: PerImage
-    flipped: Bool[Tensor, " b"]
+    flipped: Bool[ndarray, " b"]
 
-    def matrix(self) -> Float[Tensor, "b 2 3"]:
+    def matrix(self) -> Affine:
         """The maps for `augment.warp`; the images are square."""
-        matrix = augment.crop_matrix(self.area, self.log_ratio, self.across, self.down)
-        return augment.flip_matrix(matrix, self.flipped)
+        return flip_matrix(crop_matrix(self.area, self.log_ratio, self.across, self.down), self.flipped)
 
     def box(self, i: int, width: float, height: float) -> tuple[float, float, float, float]:
         """(left, top, right, bottom) of crop `i` in an image of this width and height; in a square it is `matrix()`'s.
@@ -78,39 +91,30 @@ class ContrastiveView(Block):
 
     def __call__(self, images: Pixels, chance: Chance, size: tuple[int, int] | None = None) -> View:
         """One view of each image, of its size or of `size`."""
-        cropped = augment.warp(images.float() / 255, self.crops(len(images), chance).matrix(), size)
+        cropped = augment.warp(images.float().div_(255), self.crops(len(images), chance).matrix(), size)
         return self.photometric(cropped, chance)
 
     def crops(self, count: int, chance: Chance) -> Crops:
         """The first half of a view: where it lies."""
-        return Crops(
-            uniform(count, self.crop_min, self.crop_max, chance),
-            uniform(count, math.log(ASPECT[0]), math.log(ASPECT[1]), chance),
-            uniform(count, 0, 1, chance),
-            uniform(count, 0, 1, chance),
-            uniform(count, 0, 1, chance) < self.flip,
-        )
+        drawn = chance.uniform(count, (self.crop_min, self.crop_max), LOG_ASPECT, UNIT, UNIT, UNIT)
+        area, log_ratio, across, down, flip = drawn.T
+        return Crops(area, log_ratio, across, down, flip < self.flip)
 
     def photometric(self, images: View, chance: Chance) -> View:
         """The second half: what happens to the colours of the cropped images, on their device."""
         b, channels = images.shape[:2]
-        jittered = uniform(b, 0, 1, chance) < self.jitter_prob
-
-        def factor(limit: float, neutral: float) -> Float[Tensor, " b"]:
-            """U(neutral - limit, neutral + limit) for images that are jittered, `neutral` for the rest."""
-            return torch.where(jittered, uniform(b, neutral - limit, neutral + limit, chance), neutral)
-
-        images = augment.brightness(images, factor(self.brightness, 1))
-        images = augment.contrast(images, factor(self.contrast, 1))
-        if channels > 1:
-            images = augment.saturation(images, factor(self.saturation, 1))
-            images = augment.hue(images, factor(self.hue, 0))
-            images = augment.saturation(images, (uniform(b, 0, 1, chance) >= self.grey_prob).float())
+        around = [(1 - limit, 1 + limit) for limit in (self.brightness, self.contrast, self.saturation)]
+        drawn = chance.uniform(b, UNIT, *around, (-self.hue, self.hue), UNIT, UNIT, BLUR_SIGMA, UNIT)
+        jittered, *colours, grey, blurred, sigma, solarized = drawn.T
+        jitter = zip(colours, UNCHANGED, strict=True)
+        factors = [np.where(jittered < self.jitter_prob, factor, neutral) for factor, neutral in jitter]
+        matrix, mean_share = colour_matrix(channels, *factors)
+        matrix = saturation_matrix(channels, (grey >= self.grey_prob).astype(np.float32)) @ matrix
+        images = augment.colour(images, matrix, mean_share)
         if self.blur_prob > 0:
-            blurred = uniform(b, 0, 1, chance) < self.blur_prob
-            images = augment.blur(images, uniform(b, *BLUR_SIGMA, chance) * blurred)
+            images = augment.blur(images, sigma * (blurred < self.blur_prob))
         if self.solarize_prob > 0:
-            images = augment.solarize(images, torch.where(uniform(b, 0, 1, chance) < self.solarize_prob, SOLARIZE, 2.0))
+            images = augment.solarize(images, np.where(solarized < self.solarize_prob, SOLARIZE, NEVER))
         return images
 
 
@@ -147,12 +151,13 @@ class WeakView(Block):
 
     def __call__(self, images: Pixels, chance: Chance) -> View:
         b, _, h, w = images.shape
-        zero = torch.zeros(b)
-        # Whole pixels, so that nothing is blurred: a half-side is h / 2 pixels.
-        down, across = ((uniform(b, -self.shift, self.shift, chance) * side).round() * 2 / side for side in (h, w))
-        matrix = augment.affine_matrix(zero, zero, zero, across, down)
-        flipped = uniform(b, 0, 1, chance) < self.flip
-        return augment.warp(images.float() / 255, augment.flip_matrix(matrix, flipped))
+        # Whole pixels, each as likely, so that nothing is blurred: a half-side is h / 2 pixels.
+        most = [math.floor(self.shift * side) + 0.5 for side in (w, h)]
+        drawn = chance.uniform(b, *((-limit, limit) for limit in most), UNIT)
+        across, down, flip = drawn.T
+        zero = np.zeros(b, np.float32)
+        matrix = affine_matrix(zero, zero, zero, across.round() * 2 / w, down.round() * 2 / h)
+        return augment.warp(images.float().div_(255), flip_matrix(matrix, flip < self.flip))
 
 
 class StrongView(Block):
@@ -175,23 +180,18 @@ class StrongView(Block):
 
     def __call__(self, images: Pixels, chance: Chance) -> View:
         b, channels = images.shape[:2]
-
-        def draw(low: float, high: float, neutral: float) -> Float[Tensor, " b"]:
-            """U(low, high) for images on which the operation acts, `neutral` for the rest."""
-            acts = uniform(b, 0, 1, chance) < self.op_prob
-            return torch.where(acts, uniform(b, low, high, chance), neutral)
-
         limits = math.radians(self.rotate), self.shear, self.shear, 2 * self.shift, 2 * self.shift
-        matrix = augment.affine_matrix(*(draw(-limit, limit, 0) for limit in limits))
-        flipped = uniform(b, 0, 1, chance) < self.flip
-        view = augment.warp(images.float() / 255, augment.flip_matrix(matrix, flipped))
-        view = augment.brightness(view, draw(1 - self.colour, 1 + self.colour, 1))
-        view = augment.contrast(view, draw(1 - self.colour, 1 + self.colour, 1))
-        if channels == 3:
-            view = augment.saturation(view, draw(1 - self.colour, 1 + self.colour, 1))
+        colours = [(1 - self.colour, 1 + self.colour)] * 3
+        ranges = [*((-limit, limit) for limit in limits), *colours, UNIT, POSTERIZE_BITS]
+        drawn = chance.uniform(b, *[UNIT] * len(ranges), *ranges, UNIT, UNIT, UNIT, (0, self.cutout))
+        acts, values, rest = np.split(drawn, [len(ranges), 2 * len(ranges)], axis=1)
+        neutral = np.array([*NOT_MOVED, *UNCHANGED[:3], NEVER, EXACT_BITS], np.float32)
+        *moves, brightness, contrast, saturation, threshold, bits = np.where(acts < self.op_prob, values, neutral).T
+        flip, across, down, side = rest.T
+        view = augment.warp(images.float().div_(255), flip_matrix(affine_matrix(*moves), flip < self.flip))
+        view = augment.colour(view, *colour_matrix(channels, brightness, contrast, saturation))
         if self.solarize:
-            view = augment.solarize(view, draw(0, 1, 2))
+            view = augment.solarize(view, threshold)
         if self.posterize:
-            view = augment.posterize(view, draw(*POSTERIZE_BITS, 8).round().exp2())
-        across, down, side = (uniform(b, 0, high, chance) for high in (1, 1, self.cutout))
+            view = augment.posterize(view, np.exp2(bits.round()))
         return augment.cutout(view, across, down, side, fill=GREY)

@@ -26,7 +26,7 @@ from pipeline.pretrain.streamed import sample
 from pipeline.shards import files as shard_files
 from pipeline.shards.order import Order
 from pipeline.shards.reader import load
-from pipeline.views.augment import Chance
+from pipeline.views.chance import Chance
 from pipeline.views.kinds import LocalCrops
 from tests.digits import CONTRASTIVE
 from tests.refusals import refusal_of
@@ -85,7 +85,7 @@ def test_a_batch_is_what_a_plain_loop_makes(photos, streamed):
         parts = [(PLAIN, 64, views.first), (PLAIN, 64, views.second)]
         parts += [(LOCAL.view(PLAIN), 32, local) for local in views.local]
         for view, side, found in parts:
-            area, log_ratio, across, down, flip = (chance.rand(8).tolist() for _ in range(5))
+            area, log_ratio, across, down, flip = chance.uniform(8, *[(0, 1)] * 5).T.tolist()
             view.photometric(torch.zeros(8, 3, 2, 2), chance)  # takes its draws from the stream
             for b, row in enumerate(Order(24, 0, "pretrain", "order").batch(step, 8)):
                 at = keys[row]

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline.base.errors import ParamsError
 from pipeline.parallel import dist
 from pipeline.train.batch import SemiFeed
-from pipeline.views.augment import Chance
+from pipeline.views.chance import UNIT, Chance
 from tests.digits import STRONG, WEAK, semi, task
 from tests.train.helpers import IMAGES
 
@@ -33,9 +34,9 @@ def halves(monkeypatch, make, step):
 
 def test_labelled_and_unlabelled_images_draw_from_one_stream():
     parts, whole = Chance(3), Chance(3)
-    assert torch.equal(parts.over(4, slice(2)).rand(2), whole.rand(4)[:2])
-    assert torch.equal(parts.over(6, slice(3, 6)).rand(3, 2), whole.rand(6, 2)[3:])
-    assert torch.equal(parts.rand(5), whole.rand(5))
+    for part, rest, ranges in ((slice(2), 4, [UNIT]), (slice(3, 6), 6, [UNIT, (2, 5)]), (slice(None), 5, [UNIT])):
+        drawn = whole.uniform(rest, *ranges)[part]
+        np.testing.assert_array_equal(parts.over(rest, part).uniform(len(drawn), *ranges), drawn)
 
 
 @pytest.mark.parametrize("sampling", ["images", "classes"])

@@ -8,7 +8,8 @@ import torch
 from pydantic import ValidationError
 
 from pipeline.base.errors import ParamsError
-from pipeline.views import augment
+from pipeline.views import augment, matrices
+from pipeline.views.chance import UNIT, Chance
 from pipeline.views.kinds import ContrastiveView, LocalCrops, StrongView, WeakView
 from tests.digits import CONTRASTIVE, STRONG, WEAK
 
@@ -18,8 +19,13 @@ NEUTRAL = ContrastiveView(
 )  # fmt: skip
 
 
+def each(*values):
+    """A parameter of each image."""
+    return np.array(values, np.float32)
+
+
 def chance(seed=0):
-    return augment.Chance(seed)
+    return Chance(seed)
 
 
 def raw(b=6, c=3, h=12, w=10):
@@ -37,27 +43,29 @@ def test_same_generator_same_view_and_each_image_its_own(view, channels):
     assert out.dtype == torch.float32
     assert out.min() >= 0
     assert out.max() <= 1 + 1e-6
-    same = view(images[:1].expand(6, -1, -1, -1), chance(1))
+    same = view(images[:1].expand(12, -1, -1, -1), chance(1))
     assert len({tuple(image.flatten().tolist()) for image in same}) > 3  # few whole-pixel shifts: some are alike
 
 
 def test_a_view_that_does_nothing_gives_the_image():
     images = raw()
-    no_log_ratio = augment.crop_matrix(torch.ones(6), torch.zeros(6), torch.rand(6), torch.rand(6))
+    no_log_ratio = matrices.crop_matrix(
+        np.ones(6, np.float32), np.zeros(6, np.float32), *chance().uniform(6, UNIT, UNIT).T
+    )
     torch.testing.assert_close(augment.warp(images / 255, no_log_ratio), images / 255, atol=1e-5, rtol=0)
     still = WeakView(flip=0.0, shift=0.0)(images, chance())
     torch.testing.assert_close(still, images / 255, atol=1e-5, rtol=0)
     nothing = StrongView(
         flip=0.0, op_prob=0.0, rotate=30, shear=0.3, shift=0.3, colour=0.9, solarize=True, posterize=True, cutout=0.0
     )
-    torch.testing.assert_close(nothing(images, chance()), images / 255, atol=1 / 255 + 1e-5, rtol=0)
+    torch.testing.assert_close(nothing(images, chance()), images / 255, atol=1e-5, rtol=0)
     assert NEUTRAL(images, chance()).shape == images.shape
 
 
 def test_crop_is_the_part_it_says():
     """A quarter of the area at the top left of a ramp spans the first half of it on both axes."""
     ramp = torch.linspace(0, 1, 40).expand(1, 1, 40, 40)
-    matrix = augment.crop_matrix(*(torch.tensor([v]) for v in (0.25, 0.0, 0.0, 1.0)))
+    matrix = matrices.crop_matrix(*(each(v) for v in (0.25, 0.0, 0.0, 1.0)))
     out = augment.warp(ramp, matrix)[0, 0, 0]
     assert out[0].item() == pytest.approx(0, abs=0.02)
     assert out[-1].item() == pytest.approx(0.5, abs=0.02)
@@ -70,14 +78,23 @@ def test_flip_and_shift_are_exact():
     images = raw()
     flipped = WeakView(flip=1.0, shift=0.0)(images, chance())
     torch.testing.assert_close(flipped, images.flip(3) / 255, atol=1e-5, rtol=0)
-    matrix = augment.affine_matrix(*[torch.zeros(1)] * 3, torch.tensor([2 * 2 / 10]), torch.tensor([3 * 2 / 12]))
+    matrix = matrices.affine_matrix(*[each(0)] * 3, each(2 * 2 / 10), each(3 * 2 / 12))
     moved = augment.warp(images[:1] / 255, matrix)  # output (y, x) shows input (y + 3, x + 2)
     torch.testing.assert_close(moved[:, :, :9, :8], images[:1, :, 3:, 2:] / 255, atol=1e-5, rtol=0)
 
 
+def test_all_shifts_are_as_likely():
+    ramp = torch.arange(0, 160, 10, dtype=torch.uint8).expand(9000, 1, 16, 16)  # 10 for each column
+    moved = WeakView(flip=0.0, shift=0.25)(ramp, chance())
+    counts = (moved[:, 0, 8, 8] * 25.5).round().long().bincount().tolist()  # columns 4 to 12 come to lie at 8
+    assert counts[:4] == [0, 0, 0, 0]
+    assert all(900 < count < 1100 for count in counts[4:])
+    assert len(counts) == 13
+
+
 def test_a_quarter_turn_is_rot90():
     square = torch.rand(1, 1, 9, 9, generator=torch.Generator().manual_seed(0))
-    matrix = augment.affine_matrix(torch.tensor([math.pi / 2]), *[torch.zeros(1)] * 4)
+    matrix = matrices.affine_matrix(each(math.pi / 2), *[each(0)] * 4)
     torch.testing.assert_close(augment.warp(square, matrix), square.rot90(1, (2, 3)), atol=1e-5, rtol=0)
 
 
@@ -85,36 +102,55 @@ def test_turn_is_shear_after_rotation():
     angle, shear_x, shear_y = 0.5, 0.3, -0.2
     rotation = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     expected = torch.tensor([[1, shear_x], [shear_y, 1]]) @ rotation
-    matrix = augment.affine_matrix(*(torch.tensor([v]) for v in (angle, shear_x, shear_y, 0.1, 0.4)))
-    torch.testing.assert_close(matrix[0], torch.cat([expected, torch.tensor([[0.1], [0.4]])], 1))
+    matrix = matrices.affine_matrix(*(each(v) for v in (angle, shear_x, shear_y, 0.1, 0.4)))
+    np.testing.assert_allclose(matrix[0], torch.cat([expected, torch.tensor([[0.1], [0.4]])], 1), atol=1e-6)
 
 
-def test_colour_operations_against_one_pixel_at_a_time():
-    images = raw(b=2).float() / 255
-    factor = torch.tensor([0.5, 1.4])
-    luma = (images * torch.tensor(augment.LUMA)[:, None, None]).sum(1)
-    for i in range(2):
-        f = factor[i].item()
-        x = images[i].numpy()
-        grey, mean = luma[i].numpy()[None], luma[i].mean().item()
-        for op, other in ((augment.brightness, 0.0), (augment.contrast, mean), (augment.saturation, grey)):
-            expected = np.clip(other + f * (x - other), 0, 1)
-            np.testing.assert_allclose(op(images, factor)[i].numpy(), expected, atol=1e-5)
+def changed(images, **factors):
+    """The images in other colours, each by its own factors."""
+    plain = np.ones(len(images), np.float32)
+    factors = {"brightness": plain, "contrast": plain, "saturation": plain, "turns": 0 * plain} | factors
+    return augment.colour(images, *matrices.colour_matrix(images.shape[1], **factors))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_colour_operations_against_one_pixel_at_a_time(channels):
+    images = raw(b=2, c=channels).float() / 255
+    shares = np.array(matrices.LUMA) if channels == 3 else np.full(channels, 1 / channels)
+    for name in ("brightness", "contrast", "saturation"):
+        for image, factor in zip(images, (0.5, 1.4), strict=True):
+            x = image.numpy()
+            grey = np.tensordot(shares, x, 1)[None]
+            other = {"brightness": 0, "contrast": grey.mean(), "saturation": grey}[name]
+            found = changed(image[None], **{name: each(factor)})[0].numpy()
+            np.testing.assert_allclose(found, np.clip(other + factor * (x - other), 0, 1), atol=1e-5)
+
+
+def test_colours_together_are_one_after_the_other_cut_once():
+    images = 0.3 + 0.1 * raw(b=2).float() / 255  # nothing leaves [0, 1] on the way
+    factors = {name: each(*pair) for name, pair in {
+        "brightness": (0.8, 1.2), "contrast": (1.3, 0.7), "saturation": (0.4, 1.5), "turns": (0.1, -0.05)
+    }.items()}  # fmt: skip
+    one_by_one = images
+    for name, factor in factors.items():
+        one_by_one = changed(one_by_one, **{name: factor})
+    torch.testing.assert_close(changed(images, **factors), one_by_one)
 
 
 def test_hue_keeps_grey_and_mean_and_a_third_of_a_turn_makes_red_green():
     images = raw(b=2).float() / 255
-    turned = augment.hue(images, torch.tensor([1 / 3, 0.0]))
+    turned = changed(images, turns=each(1 / 3, 0))
     torch.testing.assert_close(turned[1], images[1], atol=1e-6, rtol=0)
     torch.testing.assert_close(turned[0], images[0].roll(1, 0), atol=1e-5, rtol=0)  # red becomes green
+    small = 0.4 + 0.1 * images
+    torch.testing.assert_close(changed(small, turns=each(0.2, 0.4)).mean(1), small.mean(1))
     grey = images[:, :1].expand(-1, 3, -1, -1)
-    torch.testing.assert_close(augment.hue(grey, torch.tensor([0.2, 0.4])), grey, atol=1e-5, rtol=0)
+    torch.testing.assert_close(changed(grey, turns=each(0.2, 0.4)), grey, atol=1e-5, rtol=0)
 
 
 def test_blur_against_loops():
     images = torch.rand(2, 1, 25, 20, generator=torch.Generator().manual_seed(0))
-    sigma = torch.tensor([0.0, 1.3])
-    out = augment.blur(images, sigma)
+    out = augment.blur(images, each(0, 1.3))
     torch.testing.assert_close(out[0], images[0])
     weights = [math.exp(-(o**2) / (2 * 1.3**2)) for o in (-1, 0, 1)]
     x = images[1, 0]
@@ -128,13 +164,13 @@ def test_blur_against_loops():
 
 def test_solarize_posterize_cutout():
     images = torch.tensor([0.1, 0.6, 0.9]).reshape(1, 1, 1, 3).repeat(2, 1, 4, 1)
-    assert augment.solarize(images, torch.tensor([0.5, 2.0]))[:, 0, 0].tolist() == [
+    assert augment.solarize(images, each(0.5, 2))[:, 0, 0].tolist() == [
         pytest.approx([0.1, 0.4, 0.1]), pytest.approx([0.1, 0.6, 0.9])
     ]  # fmt: skip
-    assert augment.posterize(images, torch.tensor([4.0, 2.0]))[:, 0, 0].tolist() == [
+    assert augment.posterize(images, each(4, 2))[:, 0, 0].tolist() == [
         pytest.approx([0, 0.5, 0.75]), pytest.approx([0, 0.5, 0.5])
     ]  # fmt: skip
-    hole = augment.cutout(torch.ones(1, 1, 8, 8), *(torch.tensor([v]) for v in (0.5, 0.25, 0.5)), fill=0.0)
+    hole = augment.cutout(torch.ones(1, 1, 8, 8), *(each(v) for v in (0.5, 0.25, 0.5)), fill=0.0)
     assert (hole == 0).nonzero()[:, 2:].tolist() == [[y, x] for y in range(4) for x in range(2, 6)]
 
 
@@ -153,25 +189,21 @@ def test_a_contrastive_view_is_its_crops_and_then_its_colours_which_draw_alike_f
     assert torch.equal(view(images, whole), view.photometric(cropped, halves))
     view.crops(6, blank)
     view.photometric(torch.zeros(6, channels, 1, 1), blank)
-    after = whole.rand(6)
-    assert torch.equal(halves.rand(6), after)
-    assert torch.equal(blank.rand(6), after)
+    after = whole.uniform(6, UNIT)
+    np.testing.assert_array_equal(halves.uniform(6, UNIT), after)
+    np.testing.assert_array_equal(blank.uniform(6, UNIT), after)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_colours_of_any_number_of_channels(channels):
     images = raw(c=channels).float() / 255
-    luma = torch.tensor(augment.LUMA) if channels == 3 else torch.full((channels,), 1 / channels)
-    grey = (images * luma[:, None, None]).sum(1, keepdim=True)
-    torch.testing.assert_close(augment.grey(images), grey)
     lost = only(grey_prob=1.0).photometric(images, chance())
-    torch.testing.assert_close(lost, images if channels == 1 else grey.expand_as(images), atol=1e-5, rtol=0)
+    grey = changed(images, saturation=each(*[0] * 6))
+    torch.testing.assert_close(lost, images if channels == 1 else grey, atol=1e-5, rtol=0)
     still = only().photometric(images, chance())
     torch.testing.assert_close(still, images, atol=1e-5, rtol=0)
-    faded = augment.saturation(images, torch.full((6,), 0.3))
-    torch.testing.assert_close(faded, grey + 0.3 * (images - grey), atol=1e-5, rtol=0)
-    turned = augment.hue(images, torch.full((6,), 0.2))
-    assert torch.equal(turned, images) == (channels != 3)
+    turned = changed(images, turns=each(*[0.2] * 6))
+    assert torch.allclose(turned, images, atol=1e-6) == (channels != 3)
     jittered = only(jitter_prob=1.0, hue=0.0).photometric(images, chance())
     assert (jittered - images).abs().flatten(1).amax(1).min() > 0.01
 
@@ -192,10 +224,10 @@ def test_crops_have_areas_between_the_least_and_the_most():
     assert 0.299 < crops.area.max() <= 0.3
     assert math.log(3 / 4) <= crops.log_ratio.min() < -0.28
     assert 0.28 < crops.log_ratio.max() <= math.log(4 / 3)
-    assert crops.flipped.float().mean() == pytest.approx(0.25, abs=0.04)
+    assert crops.flipped.mean() == pytest.approx(0.25, abs=0.04)
     matrix = crops.matrix()
-    shares = (matrix[:, 0, 0].abs() * matrix[:, 1, 1]).numpy()  # none meets a side of the image
-    np.testing.assert_allclose(shares, crops.area.numpy(), rtol=1e-5)
+    shares = abs(matrix[:, 0, 0]) * matrix[:, 1, 1]  # none meets a side of the image
+    np.testing.assert_allclose(shares, crops.area, rtol=1e-5)
     assert (matrix[:, 0, 0] < 0).tolist() == crops.flipped.tolist()
 
 
