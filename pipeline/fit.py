@@ -51,10 +51,12 @@ class Step:
 class Method(nn.Module, ABC, Generic[Batch]):
     """A way to train: two verbs. All that a method must remember is in its state dict.
 
-    Modules in `constant_rate` keep the first learning rate throughout.
+    `progress` is the share of the steps that are done, which `fit` sets before each. Modules in `constant_rate` keep
+    the first learning rate throughout.
     """
 
     constant_rate: tuple[nn.Module, ...] = ()
+    progress = 0.0
 
     @abstractmethod
     def loss(self, batch: Batch) -> Step:
@@ -98,6 +100,7 @@ def fit(
     saved = logged = began = time.monotonic()
     said = False
     method.train()
+    methods = [module for module in method.modules() if isinstance(module, Method)]  # one may have others as its parts
     every = optim.accumulate
     with (
         tqdm(total=num_steps, initial=start, disable=None if dist.rank() == 0 else True, unit="step") as bar,
@@ -106,6 +109,8 @@ def fit(
         for step in range(start, num_steps):
             torch.manual_seed(rng.number(seed, "fit", step))
             rate = optim.move(optimiser, step / num_steps)
+            for each in methods:
+                each.progress = step / num_steps
             batch = batch_at(step)  # outside autocast: views are float32 whatever the precision
             with device.autocast():
                 out = method.loss(batch)

@@ -23,6 +23,7 @@ class Queue(nn.Module):
         super().__init__()
         self.register_buffer("rows", F.normalize(torch.randn(size, dim, generator=chance), dim=1))
         self.register_buffer("count", torch.zeros((), dtype=torch.long))
+        self._full = False
 
     def __len__(self) -> int:
         """Number of rows that it holds, the random ones among them."""
@@ -30,8 +31,9 @@ class Queue(nn.Module):
 
     @property
     def full(self) -> bool:
-        """Whether the random rows are gone."""
-        return int(self.count) >= len(self.rows)
+        """Whether the random rows are gone. It waits for the device, until they are."""
+        self._full = self._full or int(self.count) >= len(self.rows)
+        return self._full
 
     @torch.no_grad()
     def push(self, rows: Float[Tensor, "b d"]) -> None:
@@ -77,8 +79,8 @@ class Bank(nn.Module):
         of two epochs brings about, gets the vector of its last place.
         """
         images, rows = dist.gather(images), dist.gather(rows.to(self.rows.dtype))
-        last = ~(images[:, None] == images).triu(1).any(dim=1)
-        images, rows = images[last], rows[last]
+        places = torch.arange(len(images), device=images.device)
+        rows = rows[torch.where(images[:, None] == images, places, -1).amax(dim=1)]  # of an image's last place
         old = torch.where(self.seen[images][:, None], self.rows[images], rows)
         self.rows[images] = F.normalize(momentum * old + (1 - momentum) * rows, dim=1)
         self.seen[images] = True

@@ -65,9 +65,8 @@ class OptimParams(Block):
             groups.append({"params": rest, "weight_decay": 0.0, "scale": self.bias_scale, "constant": still})
         groups = [group for group in groups if group["params"]]
         if self.name == "sgd":
-            fused = all(p.is_cuda for group in groups for p in group["params"])
-            optimiser = SGD(groups, self.learning_rate, self.momentum, nesterov=self.nesterov, fused=fused or None)
-            return with_momentum(optimiser) if fused and self.momentum else optimiser
+            optimiser = SGD(groups, self.learning_rate, self.momentum, nesterov=self.nesterov, fused=True)
+            return with_momentum(optimiser) if self.momentum else optimiser
         return Lars(groups, self.learning_rate, self.momentum, self.lars.trust, clip=self.lars.clip)
 
     def move(self, optimiser: Optimizer, progress: float) -> float:

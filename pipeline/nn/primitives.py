@@ -72,6 +72,11 @@ def regress(
     return (sq_dists.mean(dim=1) if weights is None else (sq_dists * weights).sum(dim=1)).mean()
 
 
+def one_hot(numbers: Int64[Tensor, "*b"], count: int) -> Bool[Tensor, "*b k"]:
+    """True at each number's place; a row of none for -1. torch's own waits for the device to check the numbers."""
+    return numbers[..., None] == torch.arange(count, device=numbers.device)
+
+
 def feature_std(z: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
     """Standard deviation of directions over the batch of all processes, times sqrt(d): 1 if even, 0 if collapsed."""
     return dist.gather(unit(z.detach())).std(dim=0).mean() * z.shape[1] ** 0.5

@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from pipeline.base.errors import ParamsError
 from pipeline.base.params import Block
 from pipeline.fit import Method, Step
 from pipeline.nn.mlp import mlp
-from pipeline.nn.primitives import in_float32, soft_ce, unit
+from pipeline.nn.primitives import in_float32, one_hot, soft_ce, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.method import SelfSupervised
@@ -47,7 +46,7 @@ def grouped(
     centroids = first
     for _ in range(iterations):
         clusters = (g.detach() @ centroids.detach().T).argmax(dim=1)
-        members = F.one_hot(clusters, len(first)).to(g.dtype)
+        members = one_hot(clusters, len(first)).to(g.dtype)
         centroids = torch.where(members.any(dim=0)[:, None], unit(members.T @ g), centroids)
     return clusters, centroids
 
@@ -95,7 +94,9 @@ class Cld(Method[Views]):
                 f"pretrain.cld.clusters: expected at most {total}, the images of a batch, got {self.params.clusters}"
             )
         part = dist.share(total, "pretrain.batch_size")
-        first = torch.randperm(total)[: self.params.clusters].to(g[0].device)  # the same images in both views
+        first = torch.randperm(total)[: self.params.clusters].to(
+            g[0].device, non_blocking=True
+        )  # the same images in both views
         rows = [dist.gather(view) for view in g]
         clusters, centroids = zip(*(grouped(view, view[first], self.params.iterations) for view in rows), strict=True)
         term = cld_loss(g, [of_all[part] for of_all in clusters], centroids, self.params.temperature)

@@ -89,7 +89,7 @@ class InstanceDiscrimination(SelfSupervised[P]):
             loss = softmax_loss(q.flatten(0, 1), self.bank.rows, instance, self.params.temperature)
         else:
             # Drawn on the CPU, so that every device and every process draws the same.
-            noise = torch.randint(len(self.bank.rows), (self.params.negatives,)).to(images.device)
+            noise = torch.randint(len(self.bank.rows), (self.params.negatives,)).to(images.device, non_blocking=True)
             loss, log_z = nce_loss(q.flatten(0, 1), self.bank.rows, instance, noise, log_z, self.params.temperature)
         self._update = images, new.detach(), log_z
         return loss

@@ -29,7 +29,7 @@ class GraphTargets(nn.Module):
         self,
         own: Float[Tensor, "u k"],
         rows: Int64[Tensor, " u"],
-        share: Float[Tensor, ""],
+        share: float,
         classes: Int64[Tensor, " k"] | None = None,
     ) -> Float[Tensor, "u k"]:
         """(1 - share) own + share of the targets: `own` has a column for each class, or for each of `classes`.

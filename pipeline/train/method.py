@@ -54,17 +54,13 @@ class TrainMethod(Method[Batch], Generic[Batch, P]):
 class EmaMethod(TrainMethod[Batch, P]):
     """`net` learns; `ema_net`, the moving average of its weights and running statistics, is the model that is left.
 
-    The average's momentum is `train.ema_momentum`, warmed up by `ema.warm_momentum`. `progress` is the share of the
-    steps that are done.
+    The average's momentum is `train.ema_momentum`, warmed up by `ema.warm_momentum`.
     """
-
-    progress: Tensor
 
     def __init__(self, backbone: Backbone, task: Task, params: P) -> None:
         super().__init__(backbone, task, params)
         self.net = Classifier(backbone, self.head(backbone.dim), task.size)
         self.ema_net = copy.deepcopy(self.net).requires_grad_(requires_grad=False)
-        self.register_buffer("progress", torch.zeros((), dtype=torch.double))
 
     def head(self, dim: int) -> Head:
         """The head of a backbone with `dim` features: a linear layer for each level of classes."""
@@ -103,4 +99,3 @@ class EmaMethod(TrainMethod[Batch, P]):
     def after_step(self, step: int, num_steps: int) -> None:
         momentum = ema.warm_momentum(self.task.common.ema_momentum, step)
         ema.update(self.ema_net, self.net, momentum, buffers=True)
-        self.progress.fill_(step / num_steps)

@@ -63,7 +63,7 @@ class Resident(Pixels):
 
     def stream(self, wanted: Iterable[Rows]) -> Iterator[UInt8[Tensor, "_ c h w"]]:
         for rows in wanted:
-            yield self._pixels[rows.to(self.device)]
+            yield self._pixels[rows.to(self.device, non_blocking=True)]
 
 
 def spaced(num_rows: int, count: int) -> Rows:

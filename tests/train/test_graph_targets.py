@@ -101,7 +101,7 @@ def test_a_guess_is_the_mixture_that_its_docstring_says():
     targets = GraphTargets(3, 4, 4)
     targets.classes.copy_(torch.arange(4).expand(3, 4))
     targets.amounts.copy_(torch.tensor([[0.5, 0.5, 0, 0], [0, 0.25, 0, 0.75], [0, 0, 0, 0]]))
-    own, share = torch.tensor([[0.1, 0.2, 0.3, 0.4]] * 3), torch.tensor(0.4)
+    own, share = torch.tensor([[0.1, 0.2, 0.3, 0.4]] * 3), 0.4
     found = targets.mixed(own, torch.arange(3), share)
     expected = [[0.26, 0.32, 0.18, 0.24], [0.06, 0.22, 0.18, 0.54], [0.1, 0.2, 0.3, 0.4]]
     torch.testing.assert_close(found, torch.tensor(expected))
@@ -142,7 +142,7 @@ def test_at_the_first_step_a_share_of_one_is_the_graphs_target_alone_and_at_the_
         torch.testing.assert_close(found, own if level else target + rest * own)
         assert set(rows.tolist()) == set(batch.rows.tolist())
     guesses.clear()
-    made.progress.fill_(1.0)
+    made.progress = 1.0
     method.loss(batch)
     assert all(torch.equal(own, found) for own, _, _, _, found in guesses)
 

@@ -62,7 +62,7 @@ def forward_in_groups(
             f"pretrain.moco.bn_groups: expected at most {len(images) // 2}, half of a process's batch, got {groups}"
         )
     order = torch.randperm(len(images)) if shuffled else torch.arange(len(images))
-    order = order.to(images.device)
+    order = order.to(images.device, non_blocking=True)
     out = torch.cat([net(part) for part in images[order].tensor_split(groups)])
     return out[order.argsort()]
 

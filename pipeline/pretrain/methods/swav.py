@@ -92,7 +92,6 @@ class Swav(SelfSupervised[SwavParams]):
     """
 
     Params = SwavParams
-    progress: Tensor
 
     def __init__(self, backbone: Backbone, params: SwavParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)
@@ -101,7 +100,6 @@ class Swav(SelfSupervised[SwavParams]):
         self.prototypes = nn.Parameter(unit(torch.randn(params.prototypes, params.dim, generator=chance)))
         size = min(params.queue_size, num_images)
         self.queue = Queue(size, 2 * params.dim, chance) if size else None  # both large views' side by side
-        self.register_buffer("progress", torch.zeros((), dtype=torch.double))
         self._large: list[Tensor] = []  # projections of the two large views, for the queue after the step
 
     def loss(self, views: Views) -> Step:
@@ -111,32 +109,30 @@ class Swav(SelfSupervised[SwavParams]):
         with statistics_kept(self.backbone):
             small = [self.backbone(views.local.flatten(0, 1))] if num_views > 2 else []
         z = unit(self.head(torch.cat([h, *small]))).unflatten(0, (num_views, -1))
-        progress = float(self.progress)
         # Without a gradient the optimiser passes them by; one of zero would still get decay and momentum.
-        prototypes = self.prototypes.detach() if progress < self.params.frozen else self.prototypes
+        prototypes = self.prototypes.detach() if self.progress < self.params.frozen else self.prototypes
         self._large = list(z[:2].detach())
-        loss = swav_loss(z, self._codes(progress), prototypes, self.params.temperature)
+        loss = swav_loss(z, self._codes(), prototypes, self.params.temperature)
         return Step(loss, {"feature_std": feature_std(z[0])}, list(h.chunk(2)))
 
     @torch.no_grad()
-    def _codes(self, progress: float) -> Float[Tensor, "2 b k"]:
+    def _codes(self) -> Float[Tensor, "2 b k"]:
         """Codes of this rank's rows, balanced over those of all ranks and the queue.
 
         Each rank solves the whole problem, so the queue, which all ranks have, counts once.
         """
         part = dist.share(len(self._large[0]) * dist.world(), "pretrain.batch_size")
         rows = dist.gather(torch.cat(self._large, dim=1))
-        if self.queue is not None and progress >= self.params.queue_start and self.queue.full:
+        if self.queue is not None and self.progress >= self.params.queue_start and self.queue.full:
             rows = torch.cat([rows, self.queue.rows])
         epsilon, iterations = self.params.epsilon, self.params.iterations
         return torch.stack([swav_codes(z, self.prototypes, epsilon, iterations)[part] for z in rows.chunk(2, dim=1)])
 
     @torch.no_grad()
-    def after_step(self, step: int, num_steps: int) -> None:
+    def after_step(self, *_: int) -> None:
         """Brings the prototypes back to length 1, unless they are frozen, and puts the projections in the queue."""
-        if float(self.progress) >= self.params.frozen:
+        if self.progress >= self.params.frozen:
             self.prototypes.copy_(unit(self.prototypes))
         if self.queue is not None and self._large:
             self.queue.push(torch.cat(self._large, dim=1))
         self._large = []
-        self.progress.fill_(step / num_steps)

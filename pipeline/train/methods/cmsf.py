@@ -121,7 +121,7 @@ class CmsfSemi(EmaMethod[SemiBatch, CmsfSemiParams]):
 
         The curve has the share of images with a class, labelled or pseudo-labelled, as `mask_rate`.
         """
-        tuning = float(self.progress) >= 1 - self.params.finetune
+        tuning = self.progress >= 1 - self.params.finetune
         head = FeaturesAndLogits(self.net.head, 1.0 if tuning else self.params.supervised)
         net = Classifier(self.net.backbone, head, self.net.size)
         weak, strong = batch.views

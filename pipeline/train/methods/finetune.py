@@ -44,7 +44,7 @@ class Finetune(FrozenNorm[FinetuneParams]):
 
     def loss(self, batch: SemiBatch) -> Step:
         """Mean cross-entropy on the weak views; at first no gradient reaches the backbone, not even one of zero."""
-        head_alone = float(self.progress) < self.params.head_share
+        head_alone = self.progress < self.params.head_share
         with torch.no_grad() if head_alone else nullcontext():
             h = self.net.backbone(batch.labelled)
         if h.requires_grad:

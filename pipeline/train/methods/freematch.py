@@ -4,11 +4,11 @@ tau is the mean confidence, p~ the mean prediction and h~ the histogram of pseud
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from pydantic import Field
 from torch import Tensor
 
+from pipeline.nn.primitives import one_hot
 from pipeline.parallel import dist
 from pipeline.train.moving import MovingMean
 from pipeline.train.pseudo_labelling import PseudoLabelling, PseudoLabelParams, UnlabelledLoss, weighted_ce
@@ -45,7 +45,7 @@ def fairness_term(
     """
     q = strong.softmax(dim=1)
     total = dist.total(mask.sum()).clamp(min=1e-12)
-    h = dist.total(mask @ F.one_hot(q.detach().argmax(dim=1), q.shape[1]).to(q.dtype)) / total
+    h = dist.total(mask @ one_hot(q.detach().argmax(dim=1), q.shape[1]).to(q.dtype)) / total
     defined = has_label & (h > 0)
     target = torch.where(defined, mean_prediction / histogram.clamp(min=1e-6), 0)
     ratio = torch.where(defined, dist.total(mask @ q) / total / h.clamp(min=1e-12), 0)
@@ -73,7 +73,7 @@ class FreeMatchLoss(UnlabelledLoss[FreeMatchParams]):
         """The loss with the fairness term in it (eq. 8 and 13), and the mask's mean; no gradient reaches `p`."""
         p = self.aligned(p.detach())
         pseudo_label, mask = p.argmax(dim=1), self.weights(p, rows)
-        histogram = self.histogram.updated(F.one_hot(pseudo_label, self.num_classes).to(p.dtype).mean(dim=0))
+        histogram = self.histogram.updated(one_hot(pseudo_label, self.num_classes).to(p.dtype).mean(dim=0))
         mean_prediction = self.mean_prediction.updated(p.mean(dim=0))
         fairness = fairness_term(strong, mask, mean_prediction, histogram, self.has_label)
         return weighted_ce(strong, pseudo_label, mask) + self.params.fairness * fairness, mask.mean()

@@ -17,6 +17,7 @@ from pipeline.base.params import Block
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.norm import statistics_kept
+from pipeline.nn.primitives import one_hot
 from pipeline.parallel import dist
 from pipeline.train.alignment import Align, Alignment, goal_distribution
 from pipeline.train.batch import SemiBatch, SemiFeed
@@ -116,7 +117,7 @@ class MixMatch(EmaMethod[SemiBatch, MixMatchParams]):
             targets, known = self.targets(batch, batch.label[:, i], q)
             losses.append(mixmatch_loss(logits, mix(targets.split(sizes)), known))
         labelled, unlabelled = (torch.stack(terms).sum() for terms in zip(*losses, strict=True))
-        rise = (self.progress.float() / self.params.ramp).clamp(max=1) if self.params.ramp else 1.0
+        rise = min(self.progress / self.params.ramp, 1.0) if self.params.ramp else 1.0
         logs = {"labelled": labelled, "unlabelled": unlabelled}
         logs |= {by_level("confidence", level): q[: len(batch.rows)].amax(1).mean() for level, q in predictions.items()}
         return Step(labelled + self.params.weight * rise * unlabelled, logs)
@@ -138,7 +139,7 @@ class MixMatch(EmaMethod[SemiBatch, MixMatchParams]):
         self, batch: SemiBatch, label: Int64[Tensor, " b"], q: Float[Tensor, "g k"]
     ) -> tuple[Float[Tensor, "n k"], Bool[Tensor, " n"]]:
         """At one level the target of each labelled image and of each view, and whether it is a label."""
-        first, known = F.one_hot(label.clamp(min=0), q.shape[1]).to(q.dtype), label >= 0
+        first, known = one_hot(label, q.shape[1]).to(q.dtype), label >= 0
         if self.some_unlabelled:
             first = torch.where(known[:, None], first, q[len(batch.rows) :])
         views = q[: len(batch.rows)].repeat(len(batch.views), 1)
@@ -152,12 +153,13 @@ class MixMatch(EmaMethod[SemiBatch, MixMatchParams]):
         Every image has its own share, as in the equations, which are of a pair, and as the authors do: with one share
         for all, some steps' images would be nearly whole and other steps' half mixed.
         """
-        here = places(sizes)
-        if self.params.alpha == 0:
+        here, alpha = places(sizes), self.params.alpha
+        if alpha == 0:
             return here.to(device), torch.ones(len(here), device=device)
         count = len(here) * dist.world()
-        order, share = torch.randperm(count), Beta(self.params.alpha, self.params.alpha).sample((count,))
-        return order[here].to(device), torch.maximum(share, 1 - share)[here].to(device)
+        order, share = torch.randperm(count), Beta(alpha, alpha, validate_args=False).sample((count,))
+        order, share = order[here], torch.maximum(share, 1 - share)[here]
+        return order.to(device, non_blocking=True), share.to(device, non_blocking=True)
 
     def after_step(self, step: int, num_steps: int) -> None:
         super().after_step(step, num_steps)

@@ -21,6 +21,7 @@ from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import LINEAR, Head, Levels, Nearest, soft_nearest
 from pipeline.nn.mlp import mlp
 from pipeline.nn.norm import statistics_kept
+from pipeline.nn.primitives import one_hot
 from pipeline.parallel import dist
 from pipeline.train.head_start import start_head
 from pipeline.train.losses import labelled_ce
@@ -56,7 +57,7 @@ class PawsParams(Block):
 
 def smooth(place: Int64[Tensor, " s"], num_classes: int, smoothing: float) -> Float[Tensor, "s r"]:
     """One-hot rows of which the share `smoothing` is spread over all classes."""
-    return F.one_hot(place, num_classes) * (1 - smoothing) + smoothing / num_classes
+    return one_hot(place, num_classes) * (1 - smoothing) + smoothing / num_classes
 
 
 def paws_loss(p: Float[Tensor, "v u r"], q: Float[Tensor, "2 u r"]) -> Float[Tensor, ""]:
