@@ -24,7 +24,7 @@ def statistics_kept(net: nn.Module) -> Iterator[None]:
     norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     counts = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
-    before = [count.clone() for count in counts]
+    before = list(torch._foreach_add(counts, 0)) if counts else []
     for norm in norms:
         norm.momentum = 0.0
     try:
@@ -32,8 +32,8 @@ def statistics_kept(net: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-        for count, value in zip(counts, before, strict=True):
-            count.copy_(value)
+        if counts:
+            torch._foreach_copy_(counts, before)
 
 
 class SyncBatchNorm(_BatchNorm):

@@ -31,6 +31,11 @@ def warp(images: Images, matrix: Affine, size: tuple[int, int] | None = None) ->
     )
 
 
+def brightness(images: Images, factor: PerImage) -> Images:
+    """Scales towards black; cut to [0, 1]."""
+    return (images * on(factor, images)[:, None, None, None]).clamp_(0, 1)
+
+
 def colour(images: Images, matrix: Float32[ndarray, "b c c"], mean_share: PerImage) -> Images:
     """The matrix on the channels of each pixel, plus a share of the image's mean grey; cut to [0, 1]."""
     mean = images.mean((2, 3)) @ _luma(images.shape[1], images.device)

@@ -108,7 +108,8 @@ class ContrastiveView(Block):
         jittered, *colours, grey, blurred, sigma, solarized = drawn.T
         jitter = zip(colours, UNCHANGED, strict=True)
         factors = [np.where(jittered < self.jitter_prob, factor, neutral) for factor, neutral in jitter]
-        matrix, mean_share = colour_matrix(channels, *factors)
+        images = augment.brightness(images, factors[0])
+        matrix, mean_share = colour_matrix(channels, *factors[1:])
         matrix = saturation_matrix(channels, (grey >= self.grey_prob).astype(np.float32)) @ matrix
         images = augment.colour(images, matrix, mean_share)
         if self.blur_prob > 0:
@@ -189,7 +190,8 @@ class StrongView(Block):
         *moves, brightness, contrast, saturation, threshold, bits = np.where(acts < self.op_prob, values, neutral).T
         flip, across, down, side = rest.T
         view = augment.warp(images.float().div_(255), flip_matrix(affine_matrix(*moves), flip < self.flip))
-        view = augment.colour(view, *colour_matrix(channels, brightness, contrast, saturation))
+        view = augment.brightness(view, brightness)
+        view = augment.colour(view, *colour_matrix(channels, contrast, saturation))
         if self.solarize:
             view = augment.solarize(view, threshold)
         if self.posterize:

@@ -48,19 +48,19 @@ def luma(channels: int) -> Float32[ndarray, " c"]:
 
 
 def colour_matrix(
-    channels: int, brightness: PerImage, contrast: PerImage, saturation: PerImage, turns: PerImage | None = None
+    channels: int, contrast: PerImage, saturation: PerImage, turns: PerImage | None = None
 ) -> tuple[Float32[ndarray, "b c c"], PerImage]:
     """Matrices of all channels of a pixel, and how much of the image's mean grey is added to each channel.
 
-    They scale towards black by `brightness`, away from the mean grey of the image by `contrast`, away from the pixel's
-    own grey by `saturation`, and rotate RGB about the grey axis by `turns` of a circle; 1, 1, 1 and 0 change nothing.
-    Departures from torchvision: values are cut to [0, 1] once, at the end, and the hue is that of this rotation, which
+    They scale away from the mean grey of the image by `contrast` and from the pixel's own grey by `saturation`, and
+    rotate RGB about the grey axis by `turns` of a circle; 1, 1 and 0 change nothing.
+    Departures from torchvision: values are cut to [0, 1] once for all, and the hue is that of this rotation, which
     keeps a pixel's mean, and not of HSV.
     """
     matrix = saturation_matrix(channels, saturation)
     if turns is not None and channels == len(LUMA):
         matrix = _rotation(turns) @ matrix
-    return matrix * _each(brightness * contrast), brightness * (1 - contrast)
+    return matrix * _each(contrast), 1 - contrast
 
 
 def saturation_matrix(channels: int, factor: PerImage) -> Float32[ndarray, "b c c"]:

@@ -110,6 +110,7 @@ def changed(images, **factors):
     """The images in other colours, each by its own factors."""
     plain = np.ones(len(images), np.float32)
     factors = {"brightness": plain, "contrast": plain, "saturation": plain, "turns": 0 * plain} | factors
+    images = augment.brightness(images, factors.pop("brightness"))
     return augment.colour(images, *matrices.colour_matrix(images.shape[1], **factors))
 
 
