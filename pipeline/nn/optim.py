@@ -112,22 +112,26 @@ class Lars(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # no method here evaluates its loss again
-        """One step on all parameters that have a gradient."""
+        """One step on all parameters that have a gradient, each group's at once."""
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._move(p, p.grad, group)
+            moved = [p for p in group["params"] if p.grad is not None]
+            for p in moved:
+                if "momentum_buffer" not in self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            for adapted in (True, False):
+                self._move([p for p in moved if (p.ndim > 1) is adapted], group, adapted=adapted)
 
-    def _move(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        grad = grad.add(p, alpha=group["weight_decay"])
-        if p.ndim > 1:
-            w, g = p.norm(), grad.norm()
-            factor = torch.where((w > 0) & (g > 0), group["trust"] * w / g, torch.ones_like(w))
+    def _move(self, params: list[Tensor], group: dict[str, Any], *, adapted: bool) -> None:
+        if not params:
+            return
+        grads = torch._foreach_add([p.grad for p in params], params, alpha=group["weight_decay"])
+        if adapted:
+            w, g = (torch.stack(torch._foreach_norm(tensors)) for tensors in (params, grads))
+            factor = torch.where((w > 0) & (g > 0), group["trust"] * w / g, 1.0)
             if group["clip"]:
                 factor = (factor / max(group["lr"], 1e-30)).clamp(max=1)
-            grad = grad * factor
-        state = self.state[p]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(p)
-        velocity = state["momentum_buffer"].mul_(group["momentum"]).add_(grad)
-        p.add_(velocity, alpha=-group["lr"])
+            grads = torch._foreach_mul(grads, list(factor.unbind()))
+        velocities = [self.state[p]["momentum_buffer"] for p in params]
+        torch._foreach_mul_(velocities, group["momentum"])
+        torch._foreach_add_(velocities, grads)
+        torch._foreach_add_(params, velocities, alpha=-group["lr"])
