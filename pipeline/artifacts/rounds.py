@@ -3,10 +3,11 @@
 `data/rounds/NN` holds the labels of round NN and, in `metrics.json`, what was measured with them and all before;
 `data/rounds/outputs` the last model's features of all training images, `data/rounds/skipped.csv` the picks that are not
 to be picked again. A graph of stages has no cycles, so the commands `keep_round` and `replace_picks` put them there.
-The stage `label` notes the audit in `data/rounds/audit.csv` when it is labelled, which changes no pick.
+The stage `label` notes the audit in `data/rounds/audit.csv` when it is labelled, which changes no pick: DVC passes over
+that file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pipeline.artifacts.audit import FILE as AUDIT
@@ -68,6 +69,17 @@ def joined(*tables: Labels, levels: Sequence[str] = ()) -> Labels:
             earlier = rows.get(key, [""] * len(levels))
             rows[key] = [later.get(level, "") or name for level, name in zip(levels, earlier, strict=True)]
     return Labels(levels, rows)
+
+
+def latest(earlier: Labels, now: Labels, marked: Collection[str]) -> tuple[Labels, set[str], set[str]]:
+    """The labels of finished rounds and, over them, those of a person's file `now`, in which some images are `marked`.
+
+    Also the images of finished rounds whose class is another now, and those whose label is taken back by a mark.
+    """
+    before = earlier.rows
+    other = {key for key in before if before[key][0] and now.rows.get(key, [""])[0] not in ("", before[key][0])}
+    taken_back = {*marked} & {*before} - {*now.rows}
+    return joined(earlier.less(other | taken_back), now), other, taken_back
 
 
 def next_number(folder: Path) -> int:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.artifacts.labels import Classes, Labels, Sources
-from pipeline.artifacts.rounds import joined
+from pipeline.artifacts.rounds import latest
 from pipeline.artifacts.shards import Index
 from pipeline.label.audit import audit_labels
 from pipeline.label.marks import marked, why_without, without_marks
@@ -81,13 +81,7 @@ class Got:
 
     def with_earlier(self, earlier: Labels) -> Labels:
         """The labels to train on: those of finished rounds, unless a person's file says otherwise now, and its own."""
-        return joined(earlier.less(self.corrected(earlier)), self.labels)
-
-    def corrected(self, earlier: Labels) -> set[str]:
-        """The images of finished rounds to which a person's file gives another class now, or a mark in its place."""
-        before, now = earlier.rows, self.labels.rows
-        other = {key for key in before if before[key][0] and now.get(key, [""])[0] not in ("", before[key][0])}
-        return other | (self.marked & {*before} - {*now})
+        return latest(earlier, self.labels, self.marked)[0]
 
     def still(self, of_each: bool) -> int:
         """How many picks need a label before the chain goes on; `of_each` where something must be said of every one.

@@ -14,7 +14,7 @@ from pipeline.artifacts.class_names import alike
 from pipeline.artifacts.confirmed import FILE, write_confirmed
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.picks import Selection
-from pipeline.artifacts.rounds import next_number
+from pipeline.artifacts.rounds import latest, next_number
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.artifacts.skipped import Skipped, write_missing
 from pipeline.base.errors import ParamsError, first_names
@@ -138,7 +138,9 @@ def label(
     if isinstance(source, FileParams):
         if any(names[0] for names in got.checked.rows.values()):
             write_audit(rounds, {*audited, *wanted.audit})
-        file, keys = Path(source.path), [key for key, _ in wanted.asked]
+        file, (_, corrected, taken_back) = Path(source.path), latest(earlier, got.labels, got.marked)
+        # Whoever saves the table in place of the file keeps what the file says of earlier rounds.
+        keys = [*(key for key, _ in wanted.asked), *sorted(corrected | taken_back)]
         reason = offer_template(file.with_name(TEMPLATE), keys, sources, filled, answers)
         if not goes_on:
             log_still(still, got.audit_still)
@@ -165,9 +167,10 @@ def label(
 
 def _log_person(got: Got, earlier: Labels, spent: Mapping[str, Effort], file: Path, sources: Sources) -> None:
     """Logs what a person's file has and lacks."""
-    corrected = got.corrected(earlier)
-    if corrected:
-        log.info("label: %d labels of earlier rounds are corrected by %s", len(corrected), file.name)
+    _, corrected, taken_back = latest(earlier, got.labels, got.marked)
+    for keys, what in ((corrected, "corrected"), (taken_back, "taken back")):
+        if keys:
+            log.info("label: %d of the labels of earlier rounds %s by %s", len(keys), what, file.name)
     if got.others:
         log.info("label: %d labels of images that are no picks count too", len(got.others))
     if got.why:

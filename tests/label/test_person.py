@@ -271,7 +271,10 @@ def test_a_persons_file_corrects_labels_of_finished_rounds(text, found, correcte
     caplog.set_level("INFO")
     assert "|".join(labels(*FROM_FILE)[0].splitlines()[1:]) == found
     said = [message for message in caplog.messages if "earlier rounds" in message]
-    assert said == [f"label: {corrected} labels of earlier rounds are corrected by labels.csv"] * bool(corrected)
+    what = "taken back" if "[" in text else "corrected"
+    assert said == [f"label: {corrected} of the labels of earlier rounds {what} by labels.csv"] * bool(corrected)
+    labelled(TEMPLATE.read_text())  # filled in for the next round, it still corrects
+    assert "|".join(labels(*FROM_FILE)[0].splitlines()[1:]) == found
 
 
 def test_a_corrected_class_leaves_the_coarser_class_of_its_round():
