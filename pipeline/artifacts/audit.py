@@ -15,11 +15,11 @@ FILE = "audit.csv"
 def audit_keys(keys: Iterable[str], taken: Collection[str], count: int, kept: Collection[str]) -> list[str]:
     """`count` of the images that are not `taken`, those with a label: the first in an order as good as random.
 
-    The order depends on each key alone. All up to the last of those `kept` belong to it: these stay when images are
-    added, and of the new ones the same share joins them.
+    The order depends on each key alone. All up to the last of those `kept` belong to it: these stay when `count`
+    becomes smaller, or 0, and when images are added, of which the same share joins them.
     """
-    if not count:
-        return []
+    if not count and not kept:
+        return []  # without an order of a million keys
     last = max(map(_order, kept), default=b"")
     free = sorted({*keys} - {*taken}, key=_order)
     return [key for place, key in enumerate(free) if place < count or _order(key) <= last]

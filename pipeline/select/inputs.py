@@ -92,7 +92,7 @@ def audited_rows(file: Path, keys: Sequence[str], known: Collection[str], count:
     `file` is what says so, if it is a folder of rounds.
     """
     # New images that join those of before may be picked: no label of theirs is part of the audit yet.
-    audit = {*audit_keys(keys, known, count, ()), *read_audit(file)} if count else set()
+    audit = {*audit_keys(keys, known, count, ()), *read_audit(file)}
     return np.array([row for row, key in enumerate(keys) if key in audit] if audit else [], np.int64)
 
 

@@ -36,7 +36,8 @@ def test_images_are_drawn_by_their_keys_and_picks_are_left_out():
     assert audit_keys(keys, first[:2], 48, ()) == first[2:]
     assert len({*audit_keys(keys[:990], {}, 50, ())} & {*first}) >= 45
     assert abs(sum(map(int, first)) / 50 - 500) < 4 * 289 / 50**0.5
-    assert audit_keys(keys, {}, 0, first) == []
+    assert audit_keys(keys, {}, 0, ()) == []
+    assert audit_keys(keys, first[:2], 0, first) == first[2:]
 
 
 def test_images_that_are_added_put_none_out_of_the_audit_and_the_same_share_of_them_joins():
