@@ -11,6 +11,7 @@ from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
+from signal import SIGKILL
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -37,9 +38,8 @@ class Processes(Generic[T, R]):
             return pipe.recv()
         except (EOFError, OSError) as error:
             code = process.wait()
-            raise PipelineError(
-                f"process {process.pid}: expected its results, but it ended with code {code}; is there memory enough?"
-            ) from error
+            why = "was killed; is there memory enough?" if code == -SIGKILL else f"failed with code {code}"
+            raise PipelineError(f"process {process.pid}: expected its results, but it {why}") from error
         finally:
             self._free.put((process, pipe))
 

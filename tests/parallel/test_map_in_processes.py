@@ -24,12 +24,21 @@ def test_threads_that_share_processes_get_their_own_results():
         assert list(found) == [[3 * n for n in chunk] for chunk in chunks]
 
 
-def test_a_process_that_ended_is_said_in_one_line():
-    with Processes(os._exit, 1) as processes:
-        with pytest.raises(PipelineError, match=r"^process \d+: expected its results, but it ended with code 9; "):
-            processes.map([9])
-        with pytest.raises(PipelineError, match="ended with code 9"):
-            processes.map([9])
+@pytest.mark.parametrize(
+    ("work", "thing", "why"),
+    [
+        (os._exit, 9, "failed with code 9"),
+        (int, "no number", "failed with code 1"),
+        (signal.raise_signal, signal.SIGSEGV, "failed with code -11"),
+        (signal.raise_signal, signal.SIGKILL, "was killed; is there memory enough?"),
+    ],
+)
+def test_a_process_that_ended_is_said_in_one_line(work, thing, why):
+    with Processes(work, 1) as processes:
+        for _ in range(2):
+            with pytest.raises(PipelineError, match=r"^process \d+: ") as told:
+                processes.map([thing])
+            assert str(told.value).partition(": ")[2] == f"expected its results, but it {why}"
 
 
 def test_no_process_outlives_a_killed_parent():
