@@ -20,8 +20,8 @@ def log_new(labels: Labels, classes: Classes) -> None:
         known = classes.names.get(level, ())
         new = classes.union(level, {names[at] for names in labels.rows.values()})[len(known) :]
         if known and new:
-            of = "" if at == 0 else f" of {level}"
-            log.info("label: %d classes%s are in no answer: %s", len(new), of, first_names(new))
+            of = "" if at == 0 else f" at {level}"
+            log.info("label: no answer names %d of the classes%s: %s", len(new), of, first_names(new))
 
 
 def log_classes(labels: Labels, classes: Classes, audit: Labels) -> None:

@@ -82,7 +82,7 @@ def test_classes_are_those_known_then_those_asked_for_and_those_that_were_typed(
     labelled("key,label\nkey1,ZEBRA\nkey0,yak\n")
     labels(*FROM_FILE, "--set", "label.classes=[zebra, cat, asp]")
     assert on_page()["classes"] == {"label": ["ant & bee", "cat", "dog", "zebra", "asp", "yak"]}
-    assert "label: 1 classes are in no answer: yak" in caplog.messages
+    assert "label: no answer names 1 of the classes: yak" in caplog.messages
 
 
 def test_classes_that_were_typed_keep_their_order_in_the_next_round():

@@ -235,7 +235,7 @@ def test_a_persons_file_is_refused(text, message):
     ("known", "rounds", "text", "found", "said"),
     [
         (NAMES, ["key0,CAT\nkey2,owl\n"], "key1,dog\nkey3,Owl\nkey4,eel\n", "cat dog owl owl eel",
-         "2 classes are in no answer: eel, owl"),
+         "no answer names 2 of the classes: eel, owl"),
         (NAMES, [], "key1,dogs\nkey3,cat\nkey4,cat\n", "dogs cat cat",
          "the class 'dogs' has one label and is near 'dog': is it a slip?"),
         ([], ["key0,Red fox\n", "key2,eel\n"], "key1,red  fox\nkey3,RED FOX\nkey4,Eel\n",
