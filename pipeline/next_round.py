@@ -56,7 +56,10 @@ def next_round(file: Path, data: Path, budget: int, method: str) -> Iterator[str
     then = forecast(now, told_from(measured), budget)
     soon, today, reach = f"{then.top1:.0%}", f"{now.top1:.0%}", f"(95 %: {then.low:.0%} to {then.high:.0%})"
     if soon == today:
-        yield f"{chooses}; the estimate is {today} now {reach}, and the new labels bring no change that it could show"
+        yield (
+            f"{chooses}; the estimate is {today} now {reach}, too coarse to show what their labels bring: the model "
+            "may get better all the same"
+        )
     elif kind == "estimate":
         yield (
             f"{chooses}; with their labels spread over the graph, about {soon} of the images will be right {reach}, "
