@@ -13,7 +13,7 @@ async function ask(what, body) {
 }
 
 const unsaved = []; // rows in the order in which they were given
-let sending = false, again = ""; // the command that starts the server
+let sending = false, again = ""; // how the server is started again
 function post(items) {
   $("untaken").textContent = "";
   for (const item of items) unsaved.push({ key: item.key, ...item.values, how: item.how, seconds: item.seconds || 0, not: item.not || "" });
@@ -38,15 +38,15 @@ async function send() {
     } catch (error) {
       const gone = error.message === GONE && ++tries >= FEW_TRIES;
       $("here").hidden = !gone;
-      tellUnsaved(gone ? GONE + ": start it again by `" + again + "`, or save the file here" : error.message);
+      tellUnsaved(gone ? GONE + ": start it again " + again + ", or save the file here" : error.message);
       await wait();
     }
   }
   sending = false;
 }
 async function load() {
-  const { rows, again: command } = await ask("labels");
-  again = command;
+  const { rows, again: words } = await ask("labels");
+  again = words;
   for (const item of all) {
     if (!(item.key in rows)) continue; // what the page was made with is still so
     const { how, seconds, not, ...names } = rows[item.key];

@@ -73,7 +73,7 @@ class Pages:
     files: Sequence[Path]  # those of which a new one makes `read` give other images
     read: Callable[[], Images]
     chain: Chain
-    again: str  # the command that starts this server
+    again: str  # how this server is started again
     _shown: bytes  # what the page was when it was asked for last
     _read: tuple[Sequence[int], Images] | None = None
 
@@ -261,11 +261,11 @@ async def _answers(address: str) -> bool:
 
 
 def _again() -> str:
-    """The command that starts the server of the run in this folder, in the checkout, where there is a Makefile."""
+    """How the server of the run in this folder is started again: by make in the checkout; a run has no Makefile."""
     checkout, run = Path(__file__).parents[2], Path.cwd()
     if not (checkout / "Makefile").is_file():
-        return "python -m stages.label --serve"
-    return f"make label RUN={shlex.quote(str(run.relative_to(checkout) if run.is_relative_to(checkout) else run))}"
+        return f"in the folder {run}: `python -m stages.label --serve`"
+    return f"by `make label RUN={shlex.quote(str(run.relative_to(checkout) if run.is_relative_to(checkout) else run))}`"
 
 
 def application(pages: Pages, token: str) -> web.Application:

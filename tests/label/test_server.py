@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.artifacts.labels import Sources
 from pipeline.base.files import read_csv
+from pipeline.new_run import MARK, new_run
 from tests.label.served import SAID, ask, say, served
 from tests.label.small_set import (
     FILE,
@@ -184,6 +185,15 @@ def test_the_address_stays_for_a_run_and_nobody_else_can_read_it():
     with served() as (new, _):
         assert new.split("/")[3] != again.split("/")[3]
         assert kept.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("_asked")
+def test_a_run_with_its_own_code_says_in_which_folder_its_server_is_started_again():
+    Path(MARK).touch()  # laid out before, so it keeps its data
+    new_run(Path(), [], [])
+    with served() as (url, _):
+        again = json.loads(ask(f"{url}labels")[1])["again"]
+    assert again == f"in the folder {Path.cwd()}: `python -m stages.label --serve`"
 
 
 @pytest.mark.usefixtures("_asked")
