@@ -93,7 +93,7 @@ def _albums(parts: Parts, no_class: Iterable[int]) -> dict[int, list[str]]:
     for at in range(max(map(len, parts.values())) - 1):
         names = {_folder(own, at) for own in parts.values()} - {""}
         classes = sorted(name for name in names if not means_no_label(name))
-        if at not in no_class and classes and all(of_an_album(name, below_date=at - 1 in found) for name in classes):
+        if at not in no_class and classes and all(of_an_album(name, found.get(at - 1, ())) for name in classes):
             found[at] = classes
     return found
 
@@ -125,7 +125,7 @@ def _answers(
         levels.setdefault(tuple(table.levels), table.file)
     by_folder = {image: names for image, names in folders.items() if image not in answers}
     if by_folder and albums:
-        log.info(
+        log.warning(
             "ingest: no classes are made of folders that are named by dates or by a camera (%s); if they are classes, "
             "put a word to each name (cars 2019), or name the classes in answers.csv",
             first_names(albums, 3),
