@@ -1,8 +1,6 @@
 """The loop: an interrupted run ends in the same bytes, the curve is what happened, a bad loss is named by its step."""
 
-import platform
 import re
-import resource
 import time
 from contextlib import suppress
 
@@ -215,22 +213,3 @@ def test_the_log_says_once_and_early_how_long_the_rest_takes(tmp_path, monkeypat
 )
 def test_a_forecast(steps, speed, says):
     assert forecast(steps, speed) == says
-
-
-class Large(Line):
-    """A line on tensors of 64 MB, which come and go within a step."""
-
-    def loss(self, batch):
-        return Step((self.w.float() * batch.expand(2**12, 2**12)).relu().mean())
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap is told to keep what is freed")
-def test_later_steps_reuse_the_memory_of_the_first_ones(tmp_path):
-    faults = []
-
-    def batch_at(_step):
-        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
-        return torch.ones(1)
-
-    trained(Large(), batch_at, tmp_path, 12)
-    assert faults[-1] - faults[-7] < 3 * 2**26 // resource.getpagesize()  # half a tensor of 64 MB a step, not four
