@@ -84,7 +84,9 @@ def test_another_value(mine):
     )
     assert re.search(r"select.method +auto +kmeans|select.method +kmeans +auto", run(mine, diff))
     run(mine, apply)
-    assert (mine / "data/select/picks.csv").read_bytes() != before
+    assert re.search(
+        r"^  method: kmeans", (mine / "params.yaml").read_text(), re.MULTILINE
+    )  # its picks may be the same
     assert stage_lines(run(mine, "dvc repro")) == []
     assert status(mine) == [" M dvc.lock", " M params.yaml"]
     run(mine, "git checkout params.yaml dvc.lock && dvc checkout")

@@ -12,6 +12,7 @@ from sklearn.datasets import load_sample_image
 
 from pipeline.shards.decode import BadImage, crop_and_resize, encode
 from pipeline.views import augment
+from pipeline.views.chance import UNIT, Chance
 from pipeline.views.kinds import Crops
 
 CHINA = Image.fromarray(load_sample_image("china.jpg"))  # 640 x 427
@@ -24,7 +25,7 @@ def data_of(image, kind="JPEG", **options):
 
 
 def crops(area, log_ratio, across=0.3, down=0.8):
-    return Crops(*(torch.tensor([float(v)]) for v in (area, log_ratio, across, down)), torch.tensor([False]))
+    return Crops(*(np.array([v], np.float32) for v in (area, log_ratio, across, down)), np.array([False]))
 
 
 def planes(image):
@@ -57,10 +58,10 @@ def test_a_box_stays_inside_and_is_never_squeezed(width, height):
 
 
 def test_boxes_of_a_square_are_those_of_the_matrix():
-    draws = torch.rand(4, 50, generator=torch.Generator().manual_seed(0))
-    area, log_ratio = draws[0] * 0.95 + 0.05, (draws[1] * 2 - 1) * math.log(4 / 3)
-    many = Crops(area, log_ratio, draws[2], draws[3], torch.zeros(50, dtype=torch.bool))
-    matrix = many.matrix()
+    ratio = math.log(4 / 3)
+    draws = Chance(0).uniform(50, (0.05, 1), (-ratio, ratio), UNIT, UNIT)
+    many = Crops(*draws.T, np.zeros(50, bool))
+    matrix = torch.from_numpy(many.matrix())
     centre, half = matrix[:, :, 2], matrix[:, [0, 1], [0, 1]]
     expected = torch.cat([centre - half, centre + half], 1) * 24 / 2 + 12
     found = torch.tensor([many.box(i, 24, 24) for i in range(50)])
