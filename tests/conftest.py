@@ -10,9 +10,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from jaxtyping import install_import_hook
 
-import tests.shapes  # noqa: F401 - the hook names it in the code that it adds, without importing it
+import tests.shapes
 
-install_import_hook("pipeline", "tests.shapes.typecheck").__enter__()
+install_import_hook("pipeline", f"{tests.shapes.__name__}.typecheck").__enter__()
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from pipeline.base.errors import TrainingError
 from pipeline.fit import Method, Step, fit, forecast
 from pipeline.nn.device import Device
 from pipeline.parallel import dist
+from pipeline.parallel.heap import keep_freed_memory
 from tests.digits import METHODS, OPTIM, learner, stopping
 from tests.pretrain.family import trained
 from tests.refusals import refusal_of
@@ -213,3 +214,15 @@ def test_the_log_says_once_and_early_how_long_the_rest_takes(tmp_path, monkeypat
 )
 def test_a_forecast(steps, speed, says):
     assert forecast(steps, speed) == says
+
+
+def test_memory_is_kept_from_the_first_step_on(tmp_path):
+    kept = []
+    keep_freed_memory.cache_clear()
+
+    def batch_at(_step):
+        kept.append(keep_freed_memory.cache_info().currsize)
+        return torch.ones(2, dtype=torch.float64)
+
+    trained(Line(), batch_at, tmp_path, 3)
+    assert kept == [0, 1, 1]

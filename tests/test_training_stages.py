@@ -1,16 +1,12 @@
 """The commands `pretrain`, `embed` and `train` on real digits: what they write, what they refuse, what they leave."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 
 from pipeline.artifacts.attributes import Attributes
 from pipeline.artifacts.embeddings import Embeddings
@@ -29,8 +25,7 @@ from stages.keep_round import main as keep_round
 from stages.pretrain import main as pretrain
 from stages.select import main as select
 from stages.train import main as train
-from tests.commands import FEW, call, refusal
-from tests.imports import ROOT
+from tests.commands import call, refusal
 
 
 def test_train_writes_a_model_and_a_guess_for_every_image_without_label(run):
@@ -271,46 +266,6 @@ def test_local_crops_of_no_pixels_are_refused_whatever_reads_them():
         assert refusal(call(pretrain, *sets, f"machine.resident_mb={mb}")) == (
             "pretrain.swav.local.side: expected at least 0.250 for images of 8 x 8, 2 pixels, got 0.01"
         )
-
-
-def torchrun(*sets, out):
-    """The command under two processes; returns what they said."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    options = [part for item in (*FEW, *sets) for part in ("--set", item)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*command, "-m", "stages.pretrain", *options, "--out", out],
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def test_a_refusal_to_one_process_is_one_line_of_each(run):
-    (run / "two/scratch").mkdir(parents=True)
-    with FileLock(run / "two/scratch/pretrain.lock"):
-        result = torchrun("pretrain.method=simclr", out="data/two/pretrain")
-    assert result.returncode != 0
-    lines = [line for line in result.stderr.splitlines() if "Error: " in line and "elastic" not in line]
-    assert all("expected no other pretrain to run here, found one that holds the lock" in line for line in lines[:2])
-    assert "Traceback" not in result.stderr.split("torch/distributed/elastic")[0]
-    assert not (run / "two/pretrain").exists()
-
-
-def test_two_processes_are_one_run(run):
-    """Streamed: one writer, one log, and the weights of a single process after two steps; rounding grows with each."""
-    sets = ("machine.resident_mb=0", "pretrain.method=simclr", "pretrain.optim.learning_rate=0.01", "pretrain.steps=2")
-    assert call(pretrain, *sets, out="data/one").exit_code == 0
-    result = torchrun(*sets, out="data/two/pretrain")
-    assert result.returncode == 0, result.stderr
-    log = json.loads((run / "two/logs/pretrain.json").read_text())
-    assert (log["processes"], log["streamed"]) == (2, True)
-    assert list((run / "two/scratch").glob("pretrain-*")) == []
-    one, two = (read_backbone(run / name).state_dict() for name in ("one", "two/pretrain"))
-    for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4)
 
 
 def test_a_round_of_coarse_labels_is_kept(run):

@@ -9,6 +9,7 @@ that file.
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.artifacts.audit import FILE as AUDIT
 from pipeline.artifacts.labels import Labels
@@ -71,15 +72,20 @@ def joined(*tables: Labels, levels: Sequence[str] = ()) -> Labels:
     return Labels(levels, rows)
 
 
-def latest(earlier: Labels, now: Labels, marked: Collection[str]) -> tuple[Labels, set[str], set[str]]:
-    """The labels of finished rounds and, over them, those of a person's file `now`, in which some images are `marked`.
+class Latest(NamedTuple):
+    """The labels of finished rounds and, over them, those of a person's file."""
 
-    Also the images of finished rounds whose class is another now, and those whose label is taken back by a mark.
-    """
-    before = earlier.rows
-    other = {key for key in before if before[key][0] and now.rows.get(key, [""])[0] not in ("", before[key][0])}
-    taken_back = {*marked} & {*before} - {*now.rows}
-    return joined(earlier.less(other | taken_back), now), other, taken_back
+    labels: Labels
+    corrected: set[str]  # images of finished rounds whose class is another now
+    taken_back: set[str]  # those that have a mark in its place
+
+    @classmethod
+    def of(cls, earlier: Labels, now: Labels, marked: Collection[str]) -> "Latest":
+        """Of the rounds, the labels in the file, and the images that are marked there."""
+        before = earlier.rows
+        other = {key for key in before if before[key][0] and now.rows.get(key, [""])[0] not in ("", before[key][0])}
+        taken_back = {*marked} & {*before} - {*now.rows}
+        return cls(joined(earlier.less(other | taken_back), now), other, taken_back)
 
 
 def next_number(folder: Path) -> int:

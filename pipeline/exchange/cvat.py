@@ -70,8 +70,7 @@ def _unpacked(file: Path) -> bytes:
     try:
         with zipfile.ZipFile(file) as archive, archive.open(INSIDE) as member:
             data = member.read(MOST_BYTES + 1)
-    # No such member, a spoilt archive, a compression that zipfile lacks, a password: zipfile has no class above these.
-    except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (KeyError, zipfile.BadZipFile, RuntimeError) as error:  # the last: a password, or a compression it lacks
         raise SourceError(f"{file}: expected {INSIDE} in the archive, got: {error}") from error
     if len(data) > MOST_BYTES:
         raise SourceError(f"{file}: expected at most {MOST_BYTES:,} bytes of {INSIDE}, got more; export it in parts")

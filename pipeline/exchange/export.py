@@ -8,7 +8,7 @@ from unicodedata import category
 from pipeline.artifacts.audit import audit_keys
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.predictions import PseudoLabels
-from pipeline.artifacts.rounds import latest
+from pipeline.artifacts.rounds import Latest
 from pipeline.artifacts.shards import Manifest
 from pipeline.base.errors import SourceError
 from pipeline.base.files import whole_folder
@@ -60,8 +60,7 @@ def export(
     if pseudo.is_file():
         guesses = _guesses(pseudo, {*wanted} - {*audit})
     elif graph.graph.is_dir():  # not yet where the chain has gone to `select` alone
-        labels, *_ = latest(known.earlier, without_marks(known.written), marked(known.written))
-        labels = labels.less(audit)
+        labels = Latest.of(known.earlier, without_marks(known.written), marked(known.written)).labels.less(audit)
         confirmed = {key for key, effort in known.spent.items() if effort.how == CONFIRMED}
         guesses = graph.around(known.index, picks, labels, audit, confirmed).guesses.of
     classes = [*known.classes, *sorted({name for name, _ in guesses.values()} - {*known.classes})]

@@ -34,8 +34,7 @@ class Known:
     def read(cls, ingest: Path, rounds: Path, labels: Path, named: Sequence[str]) -> "Known":
         """Reads the files, those that are there of `rounds` and `labels`; `named` are the classes in params."""
         index, sources = Index.read(ingest / "index.parquet", "train"), Sources.read(ingest / "sources.csv")
-        answered = Classes.read(ingest / "classes.json").names.get("label", ())
-        classes = Classes({"label": [*dict.fromkeys((*answered, *named))]})
+        classes = Classes({"label": Classes.read(ingest / "classes.json").then("label", named)})
         earlier, classes = of_rounds(rounds, index, sources, ["label"], classes)
         written = read_written(labels, index, classes, ["label"], sources)
         audited, skipped = read_audit(rounds), Skipped.read(rounds).keys

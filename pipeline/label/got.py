@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.artifacts.labels import Classes, Labels, Sources
-from pipeline.artifacts.rounds import latest
+from pipeline.artifacts.rounds import Latest
 from pipeline.artifacts.shards import Index
 from pipeline.label.audit import audit_labels
 from pipeline.label.marks import marked, why_without, without_marks
@@ -79,9 +79,9 @@ class Got:
         said = {key: names for key, names in self.written.rows.items() if any(names)}
         return Labels(levels, {**of_the_audit, **said, **self.labels.rows})
 
-    def with_earlier(self, earlier: Labels) -> Labels:
+    def over(self, earlier: Labels) -> Latest:
         """The labels to train on: those of finished rounds, unless a person's file says otherwise now, and its own."""
-        return latest(earlier, self.labels, self.marked)[0]
+        return Latest.of(earlier, self.labels, self.marked)
 
     def still(self, of_each: bool) -> int:
         """How many picks need a label before the chain goes on; `of_each` where something must be said of every one.

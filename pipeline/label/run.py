@@ -14,7 +14,7 @@ from pipeline.artifacts.class_names import alike
 from pipeline.artifacts.confirmed import FILE, write_confirmed
 from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.picks import Selection
-from pipeline.artifacts.rounds import latest, next_number
+from pipeline.artifacts.rounds import Latest, next_number
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.artifacts.skipped import Skipped, write_missing
 from pipeline.base.errors import ParamsError, first_names
@@ -102,7 +102,7 @@ def label(
     sources, classes = Sources.read(ingest / "sources.csv"), Classes.read(ingest / "classes.json")
     answers, album = Labels.read(ingest / "answers.csv"), Album(manifest, index, sources, reading)
     index.rows_of(picks, str(select / "picks.csv"), f"a training image of {ingest}")
-    classes = Classes({**classes.names, "label": [*dict.fromkeys((*classes.names.get("label", ()), *params.classes))]})
+    classes = Classes({**classes.names, "label": classes.then("label", params.classes)})
     levels = answers.levels
     if isinstance(source, FileParams):
         levels = levels_to_ask(levels, classes, max(levels_of_picks, default=0) + 1, ingest / "classes.json")
@@ -116,7 +116,8 @@ def label(
         got = Got.of_person(Path(source.path), wanted, answers, earlier, index, known, levels, sources, confirmed)
     else:
         got = Got.of_answers(wanted, answers, ingest / "answers.csv")
-    everything = got.with_earlier(earlier).completed(out / "labels.csv")
+    over = got.over(earlier)
+    everything = over.labels.completed(out / "labels.csv")
     filled, skipped = got.filled(levels), Skipped.read(rounds)
     replaced = max(skipped.round, default=-1) >= next_number(rounds)
     still = max(got.still(of_each=replaced), int(not any(names[0] for names in everything.rows.values())))
@@ -138,9 +139,8 @@ def label(
     if isinstance(source, FileParams):
         if any(names[0] for names in got.checked.rows.values()):
             write_audit(rounds, {*audited, *wanted.audit})
-        file, (_, corrected, taken_back) = Path(source.path), latest(earlier, got.labels, got.marked)
         # Whoever saves the table in place of the file keeps what the file says of earlier rounds.
-        keys = [*(key for key, _ in wanted.asked), *sorted(corrected | taken_back)]
+        file, keys = Path(source.path), [*(key for key, _ in wanted.asked), *sorted(over.corrected | over.taken_back)]
         reason = offer_template(file.with_name(TEMPLATE), keys, sources, filled, answers)
         if not goes_on:
             log_still(still, got.audit_still)
@@ -155,7 +155,7 @@ def label(
                 select / "picks.csv",
                 out / "page.html",
             )
-        _log_person(got, earlier, spent, file, sources)
+        _log_person(got, over, spent, file, sources)
         log_classes(everything, classes, got.checked)
     if got.wanted.audit:
         log_audit(len(got.wanted.audit), got.not_audited)
@@ -165,10 +165,9 @@ def label(
     return labelled
 
 
-def _log_person(got: Got, earlier: Labels, spent: Mapping[str, Effort], file: Path, sources: Sources) -> None:
+def _log_person(got: Got, over: Latest, spent: Mapping[str, Effort], file: Path, sources: Sources) -> None:
     """Logs what a person's file has and lacks."""
-    _, corrected, taken_back = latest(earlier, got.labels, got.marked)
-    for keys, what in ((corrected, "corrected"), (taken_back, "taken back")):
+    for keys, what in ((over.corrected, "corrected"), (over.taken_back, "taken back")):
         if keys:
             log.info("label: %d of the labels of earlier rounds %s by %s", len(keys), what, file.name)
     if got.others:

@@ -107,9 +107,9 @@ class ContrastiveView(Block):
         drawn = chance.uniform(b, UNIT, *around, (-self.hue, self.hue), UNIT, UNIT, BLUR_SIGMA, UNIT)
         jittered, *colours, grey, blurred, sigma, solarized = drawn.T
         jitter = zip(colours, UNCHANGED, strict=True)
-        factors = [np.where(jittered < self.jitter_prob, factor, neutral) for factor, neutral in jitter]
-        images = augment.brightness(images, factors[0])
-        matrix, mean_share = colour_matrix(channels, *factors[1:])
+        brightness, *others = (np.where(jittered < self.jitter_prob, factor, neutral) for factor, neutral in jitter)
+        images = augment.brightness(images, brightness)
+        matrix, mean_share = colour_matrix(channels, *others)
         matrix = saturation_matrix(channels, (grey >= self.grey_prob).astype(np.float32)) @ matrix
         images = augment.colour(images, matrix, mean_share)
         if self.blur_prob > 0:

@@ -129,7 +129,7 @@ class Swav(SelfSupervised[SwavParams]):
         return torch.stack([swav_codes(z, self.prototypes, epsilon, iterations)[part] for z in rows.chunk(2, dim=1)])
 
     @torch.no_grad()
-    def after_step(self, *_: int) -> None:
+    def after_step(self, _step: int, _num_steps: int) -> None:
         """Brings the prototypes back to length 1, unless they are frozen, and puts the projections in the queue."""
         if self.progress >= self.params.frozen:
             self.prototypes.copy_(unit(self.prototypes))

@@ -1,0 +1,95 @@
+"""Each self-supervised method has the loss of its own projections, as plain loops compute it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pipeline.nn.primitives import feature_std
+from pipeline.pretrain.methods import METHODS
+from pipeline.pretrain.methods.swav import swav_codes, swav_loss
+from tests.digits import self_supervised
+from tests.oracles import barlow_twins, byol, losses, msf, npid, simclr
+
+PLAIN = {"moco": {"bn_groups": 1}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
+
+
+def both(encoder, views):
+    return (encoder(view)[1] for view in (views.first, views.second))
+
+
+def of_byol(method, views):
+    z1, z2 = both(method.student, views)
+    targets = [x.tolist() for x in both(method.teacher, views)]
+    return z1, byol.byol(method.predictor(z1).tolist(), method.predictor(z2).tolist(), *targets)
+
+
+def of_simsiam(method, views):
+    z1, z2 = both(method.encoder, views)
+    return z1, 1 + byol.simsiam(*(x.tolist() for x in (method.predictor(z1), method.predictor(z2), z1, z2)))
+
+
+def of_barlow_twins(method, views):
+    z1, z2 = both(method.encoder, views)
+    return z1, 0.1 * barlow_twins.barlow_twins(z1.tolist(), z2.tolist(), 0.0051)
+
+
+def together(method, views):
+    """Unit projections of both views, passed through the network at once."""
+    return F.normalize(method.encoder(torch.cat([views.first, views.second]))[1], dim=1)
+
+
+def of_simclr(method, views):
+    z = together(method, views)
+    return z[:8], simclr.simclr(z[:8].tolist(), z[8:].tolist(), 0.5)
+
+
+def of_npid(method, views):
+    z = together(method, views)
+    return z[:8], npid.softmax(z.tolist(), method.bank.rows.tolist(), views.rows.tolist() * 2, 0.1)
+
+
+def of_moco(method, views):
+    q1, q2 = (F.normalize(z, dim=1) for z in both(method.student, views))
+    k1, k2 = (F.normalize(z, dim=1) for z in both(method.teacher, views))
+    rows = method.queue.rows.tolist()
+    return q2, sum(losses.moco(q.tolist(), k.tolist(), rows, 0.2) for q, k in ((q1, k2), (q2, k1))) / 2
+
+
+def of_msf(method, views):
+    """Other images of the batch can be neighbours: the memory is the queue as it will be after the step."""
+    z, u = method.student(views.first)[1], F.normalize(method.teacher(views.second)[1], dim=1).tolist()
+    memory = msf.push(method.queue.rows.tolist(), u)
+    return z, msf.msf(method.predictor(z).tolist(), u, memory, 3)
+
+
+def of_swav(method, views):
+    """The large and the small views in that order, with the codes of the large ones."""
+    h = [method.backbone(part) for part in (torch.cat([views.first, views.second]), views.local.flatten(0, 1))]
+    z = F.normalize(method.head(torch.cat(h)), dim=1).reshape(4, 8, 8)
+    q = torch.stack([swav_codes(z[i], method.prototypes, 0.05, 3) for i in (0, 1)])
+    return z[0], swav_loss(z, q, method.prototypes, 0.1).item()
+
+
+EXPECTED = {
+    "barlow_twins": of_barlow_twins, "byol": of_byol, "moco": of_moco, "msf": of_msf, "cmsf": of_msf, "npid": of_npid,
+    "simclr": of_simclr, "simsiam": of_simsiam, "swav": of_swav,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_method_has_the_loss_of_its_projections(name):
+    """CMSF's, in the first epoch, is MSF's."""
+    method, feed = self_supervised(name, **PLAIN.get(name, {}))
+    views = feed(0)
+    views = replace(views, second=1 - views.second)  # so that it matters which view is which
+    with torch.no_grad():
+        z, expected = EXPECTED[name](method, views)
+    step = method.loss(views)
+    assert step.loss.item() == pytest.approx(expected, rel=1e-3 if name == "barlow_twins" else 1e-4)
+    torch.testing.assert_close(step.logs["feature_std"], feature_std(z))
+
+
+def test_the_expected_losses_are_of_all_methods():
+    assert {*EXPECTED, "pirl"} == set(METHODS)  # PIRL's stands in its own file, as its pieces are drawn
