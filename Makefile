@@ -82,11 +82,12 @@ test: $(READY)  ## the tests that take seconds: under 5 minutes on 2 cores
 test-all: $(READY)  ## all tests, those of whole chains and several processes too: under 20 minutes on 2 cores
 	python -m pytest -n auto
 
-check: $(READY)  ## format, lint, types, import contracts
+check: $(READY)  ## format, lint, types, import contracts, and that each test can be imported
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
+	@tests="$$(python -m pytest --collect-only)" || { echo "$$tests" | tail -20; exit 2; }
 
 bench: $(READY)  ## speed, each figure beside its floor and its limit
 	python -m benchmarks.ingest

@@ -113,8 +113,9 @@ def teacher(channels: int) -> str:
     """A folder with a model as `train` leaves it."""
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder)
+    body = backbone(1, channels)  # first, as it seeds what the head draws
     head = Levels(64, {"label": [str(i) for i in range(10)]})
-    Classifier(backbone(1, channels), head, (8, 8)).write(Path(folder), {})
+    Classifier(body, head, (8, 8)).write(Path(folder), {})
     return folder
 
 

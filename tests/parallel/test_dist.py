@@ -1,7 +1,6 @@
 """Two gloo processes against one: the same weights, means, queues and banks from the same global batches."""
 
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -10,12 +9,11 @@ from safetensors.torch import load_file
 from pipeline.base.errors import ParamsError
 from pipeline.nn.norm import SyncBatchNorm, synchronised
 from pipeline.parallel import dist
+from tests.commands import TORCHRUN
 from tests.imports import ROOT
 from tests.parallel.two_processes import CASES, RESUMED, gradients, trained
 
 pytestmark = pytest.mark.slow
-
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,8 @@ from pipeline.train.targets import Targets
 from pipeline.vectors.geometry import unit
 from stages.train import main as train
 from tests.clouds import SEARCH
+from tests.commands import call, refusal
 from tests.digits import OPTIM, digits, semi, task
-from tests.test_training_stages import call, refusal
 from tests.train.helpers import CPU, IMAGES, PIXELS, confident, logits, state_of, unlabelled_loss
 
 GUESSING = ["cmsf", "fixmatch", "flexmatch", "freematch", "hiermatch", "mixmatch", "paws", "softmatch"]

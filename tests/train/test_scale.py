@@ -1,8 +1,6 @@
 """The command `train` on more images than fit, and under two processes: the files of one process with all in memory."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,21 +10,11 @@ from pipeline.artifacts.shards import Index
 from pipeline.base.files import read_csv, sha256
 from pipeline.nn.classifier import Classifier
 from stages.train import main as train
-from tests.imports import ROOT
-from tests.parallel.test_dist import TORCHRUN
-from tests.test_training_stages import FEW, call, refusal
+from tests.commands import call, refusal, torchrun
 
 pytestmark = pytest.mark.slow
 
 FILES = ("model.safetensors", "model.json", "curve.csv", "pseudo_labels.csv")
-
-
-def torchrun(*sets, out):
-    """`train` under two processes."""
-    options = [part for item in (*FEW, *sets) for part in ("--set", item)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [*TORCHRUN, "-m", "stages.train", *options, "--out", out]
-    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("method", ["paws", "distill"])
@@ -45,7 +33,7 @@ def test_two_processes_are_one_run(run, targets):
     """Both from images decoded for each batch: one writer, one log, and the model and guesses of a single process."""
     sets = ("machine.resident_mb=0", "train.optim.learning_rate=0.001", f"train.targets={targets}")
     assert call(train, *sets, out="data/one/train").exit_code == 0
-    result = torchrun(*sets, out="data/two/train")
+    result = torchrun("train", *sets, out="data/two/train")
     assert result.returncode == 0, result.stderr
     logs = [json.loads((run / name / "logs/train.json").read_text()) for name in ("one", "two")]
     assert [(log["processes"], log["images"], log["streamed"]) for log in logs] == [
