@@ -5,9 +5,11 @@ for the oldest it knows, and needs several times as long there. `python -m bench
 """
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import faiss
 import numpy as np
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 GPU_MOST = 2048  # neighbours that FAISS can find on a GPU
 GPU_QUERIES = 65536
 FLAT_MOST = 2000  # clusters that are found at one level
+TRIAL = "import faiss, numpy; x = numpy.eye(8, dtype='f'); faiss.knn_gpu(faiss.StandardGpuResources(), x, x, 2)"
 CELLS = 10  # of the first of two levels, whose clusters a row is compared with
 
 
@@ -57,8 +60,30 @@ def version() -> str:
     return faiss.__version__
 
 
+@cache
+def num_gpus() -> int:
+    """How many GPUs FAISS can use: none, with a warning, where it finds some but was built without kernels for them."""
+    found = int(faiss.get_num_gpus())
+    if found and (reason := why_not()):
+        log.warning(
+            "FAISS %s does not run on this GPU, so the CPU is used: %s; a newer FAISS may: "
+            "pip install --upgrade faiss-gpu",
+            version(),
+            reason,
+        )
+        return 0
+    return found
+
+
+def why_not() -> str:
+    """Why FAISS finds no neighbours on a GPU, or "". Tried in a process of its own, which it may abort."""
+    done = subprocess.run([sys.executable, "-c", TRIAL], capture_output=True, text=True, check=False)
+    said = done.stderr.strip().splitlines()
+    return (said[-1] if said else f"exit status {done.returncode}") if done.returncode else ""
+
+
 def on_gpu(k: int) -> bool:
-    return faiss.get_num_gpus() > 0 and k <= GPU_MOST
+    return num_gpus() > 0 and k <= GPU_MOST
 
 
 def knn_gpu(
@@ -133,7 +158,7 @@ class Centroids:
 def learn(x: Float32[ndarray | Parts, "n d"], k: int, params: KMeansParams, seed: int, memory_mb: int) -> Centroids:
     """The centroids of `kmeans`, at most k of them."""
     most = max(k, memory_mb * 2**20 // 4 // (4 * x.shape[1]))
-    gpus = faiss.get_num_gpus()
+    gpus = num_gpus()
     log.info("k-means: %d images into %d clusters, on %s", len(x), k, f"{gpus} GPUs" if gpus else "the CPU")
     some = x[sample(len(x), most, rng.stream(seed, "sample"))] if len(x) > most else x[:]
     if params.spherical:
@@ -159,7 +184,7 @@ def _centroids(x: Float32[ndarray, "n d"], k: int, params: KMeansParams, seed: i
         init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
         max_points_per_centroid=len(x),  # or FAISS trains on a sample of 256 for each centroid
         min_points_per_centroid=1,  # or it warns on its own stream
-        gpu=faiss.get_num_gpus() > 0,
+        gpu=num_gpus() > 0,
     )
     run.train(x)
     assert run.centroids is not None, "FAISS returned no centroids"

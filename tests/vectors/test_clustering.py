@@ -1,7 +1,10 @@
 """k-means, one pick for each cluster, and the order of these picks."""
 
 import logging
+import subprocess
+import sys
 
+import faiss
 import numpy as np
 import pytest
 
@@ -26,7 +29,43 @@ def test_kmeans_finds_separate_clouds(caplog):
     truth = np.arange(90) % 3
     found = clustering.kmeans(centres[truth] + cloud(90, 2), 3, KMEANS, 0, 64)
     assert len({(a, b) for a, b in zip(truth, found.cluster, strict=True)}) == 3
-    assert caplog.messages == ["k-means: 90 images into 3 clusters, on the CPU"]
+    where = f"{clustering.num_gpus()} GPUs" if clustering.num_gpus() else "the CPU"
+    assert caplog.messages == [f"k-means: 90 images into 3 clusters, on {where}"]
+
+
+BESIDE_TORCH = """
+import numpy, {order}
+x = torch.randn(500, 16, device="cuda" if torch.cuda.is_available() else "cpu").cpu().numpy()
+near = faiss.knn_gpu(faiss.StandardGpuResources(), x, x, 1) if faiss.get_num_gpus() else faiss.knn(x, x, 1)
+assert (near[1][:, 0] == numpy.arange(500)).all()
+assert torch.from_numpy(x).matmul(torch.eye(16)).equal(torch.from_numpy(x))
+"""
+
+
+@pytest.mark.parametrize("order", ["torch, faiss", "faiss, torch"])
+def test_faiss_searches_beside_torch_whichever_is_imported_first(order):
+    subprocess.run([sys.executable, "-c", BESIDE_TORCH.format(order=order)], check=True, timeout=100)
+
+
+def test_a_faiss_without_kernels_for_the_gpu_is_refused_in_one_line_and_the_cpu_used(monkeypatch, caplog):
+    """faiss-cpu that takes itself for one with a GPU; with faiss-gpu on a GPU nothing is refused."""
+    assert (clustering.why_not() == "") == (faiss.get_num_gpus() > 0)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(
+        clustering, "TRIAL", "import os; print('no kernel image', file=__import__('sys').stderr); os.abort()"
+    )
+    clustering.num_gpus.cache_clear()
+    try:
+        found = clustering.kmeans(np.eye(9, dtype=np.float32), 4, KMEANS, 0, 1)
+        assert (clustering.num_gpus(), clustering.on_gpu(1)) == (0, False)
+    finally:
+        clustering.num_gpus.cache_clear()
+    assert set(found.cluster) == {0, 1, 2, 3}
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [
+        f"FAISS {faiss.__version__} does not run on this GPU, so the CPU is used: no kernel image; a newer FAISS may: "
+        "pip install --upgrade faiss-gpu"
+    ]
 
 
 def test_spherical_kmeans_sees_directions_alone():
