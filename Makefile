@@ -89,11 +89,10 @@ check: $(READY)  ## format, lint, types, import contracts, and that each test ca
 	lint-imports
 	@tests="$$(python -m pytest --collect-only)" || { echo "$$tests" | tail -20; exit 2; }
 
-bench: $(READY)  ## speed, each figure beside its floor and its limit
-	python -m benchmarks.ingest
-	python -m benchmarks.training
-	python -m benchmarks.select
-	python -m benchmarks.reading
+bench: $(READY)  ## speed beside floors, limits and the last runs (benchmarks/record.json); peers too: pip install '.[peers]'
+	@failed=; for name in ingest reading embed training select; do \
+		python -m benchmarks.$$name || failed="$$failed $$name"; done; \
+		test -z "$$failed" || { echo "make bench: below a limit, or fallen:$$failed"; exit 2; }
 
 setup: $(READY)  ## the environment alone
 

@@ -8,6 +8,7 @@ time. All files are in the page cache.
 """
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ import click
 import numpy as np
 from PIL import Image
 
+from benchmarks import ledger
+from benchmarks.ledger import Figure
 from pipeline.base import rng
 from pipeline.base.files import sha256
 from pipeline.base.params import Params
@@ -102,11 +105,15 @@ def main() -> None:
     print(f"{IMAGES:,} JPEGs of 400 x 300, {num_bytes / 1e6:.0f} MB in {len(tars)} tars; {os.cpu_count()} cores")
     head = ("case", "workers", "images/s", "MB/s", "of floor", "CPU s", "of floor")
     print("{:30}{:>8}{:>10}{:>8}{:>10}{:>8}{:>10}".format(*head))
+    figures = []
     for (case, workers), (wall, cpu) in best.items():
         floor = best.get((floors.get(case, ""), workers))
         times = (f"{wall / floor[0]:.2f}", f"{cpu / floor[1]:.2f}") if floor else ("", "")
         speed = f"{IMAGES / wall:10.0f}{num_bytes / 1e6 / wall:8.0f}"
         print(f"{case:30}{workers:8}{speed}{times[0]:>10}{cpu:8.2f}{times[1]:>10}")
+        if floor:
+            figures.append(Figure(f"{case}, {workers} workers, of the floor", floor[0] / wall))
+    sys.exit(ledger.close("ingest", figures))
 
 
 if __name__ == "__main__":

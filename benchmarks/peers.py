@@ -1,10 +1,14 @@
-"""The training loop of lightly's documentation, with lightly's losses, heads and views, to compare ours with."""
+"""What others offer for the same work, to compare ours with.
+
+The training loop of lightly's documentation, with lightly's losses, heads and views; selectors of scikit-activeml.
+"""
 
 import copy
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -13,11 +17,19 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.base.torchvision_import import torchvision
 
 PEERS = ("simclr", "moco", "byol")
+SELECTORS = {"typiclust": "TypiClust", "kcenter": "CoreSet"}  # ours, and its name in scikit-activeml
 
 
-def installed() -> bool:
-    """Whether lightly can be imported with its views."""
-    return all(importlib.util.find_spec(name) for name in ("lightly", "lightning_utilities"))
+def installed(*names: str) -> bool:
+    return all(importlib.util.find_spec(name) for name in names)
+
+
+def picks(name: str, x: np.ndarray, budget: int) -> np.ndarray:
+    """Rows that a selector of scikit-activeml picks where nothing is labelled."""
+    from skactiveml import pool
+
+    selector = getattr(pool, name)(random_state=0)
+    return np.asarray(selector.query(x, np.full(len(x), np.nan), batch_size=budget))
 
 
 class Pictures(Dataset):

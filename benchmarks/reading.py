@@ -4,7 +4,7 @@ Each reads the same JPEGs of 256 x 256 pixels on one thread and cuts crops of 22
 is measured too. They run in turn in one process, so a busy machine slows all of them; a ratio is the median over the
 rounds. Reading without decoding is measured as well: by offset in random order, and by webdataset's plain loop. Last,
 an epoch of ImageNet's size is started: the index is read, the shards are compared by size, and the first image of the
-first batch is read. Exits with 1 if a limit is exceeded.
+first batch is read. Exits as `benchmarks.ledger` says.
 
     python -m benchmarks.reading
 """
@@ -27,6 +27,8 @@ import webdataset
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from benchmarks import ledger
+from benchmarks.ledger import Figure
 from pipeline.artifacts.shards import Index, Manifest, Shard
 from pipeline.base.params import Params
 from pipeline.base.torchvision_import import torchvision
@@ -164,17 +166,19 @@ def main(arguments: list[str]) -> int:
     def ratio(one: str, other: str) -> float:
         return statistics.median(each[one] / each[other] for each in rounds)
 
-    folder_ratio = ratio("shards, this reader", "ImageFolder")
-    raw_ratio = ratio("bytes, this reader", "bytes, webdataset")
     for what, images in medians.items():
         print(f"{what:<24}{images:>10.0f} images/CPU s")
-    print(f"this reader to ImageFolder {folder_ratio:.2f} (limit {FOLDER_LIMIT}), to webdataset "
-          f"{ratio('shards, this reader', 'webdataset'):.2f}, to the bare decode "
-          f"{ratio('shards, this reader', 'bare decode'):.2f}")  # fmt: skip
-    print(f"bytes to webdataset's {raw_ratio:.2f} (limit {RAW_LIMIT})")
     print(f"{ROWS:,} images: an epoch begins after {begun['all']:.2f} CPU s (limit {START_LIMIT}), the index's "
           f"{begun['index']:.2f} among them; memory {begun['kept']:.0f} MB, at most {begun['peak']:.0f}")  # fmt: skip
-    return 0 if folder_ratio >= FOLDER_LIMIT and raw_ratio >= RAW_LIMIT and begun["all"] <= START_LIMIT else 1
+    ours, raw = "shards, this reader", "bytes, this reader"
+    figures = (
+        Figure("decoded, of ImageFolder", ratio(ours, "ImageFolder"), FOLDER_LIMIT),
+        Figure("decoded, of webdataset", ratio(ours, "webdataset")),
+        Figure("decoded, of the bare decode", ratio(ours, "bare decode")),
+        Figure("bytes, of webdataset", ratio(raw, "bytes, webdataset"), RAW_LIMIT),
+        Figure("begin of an epoch, of 2 CPU s", START_LIMIT / begun["all"], 1.0),
+    )
+    return ledger.close("reading", figures)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ The floor is one exact search for the 20 nearest neighbours of every vector and 
 line is measured in its own process, so that its peak memory is its own. Selectors run with the values of params.yaml;
 the seconds do not include the quality figures that the stage adds to its record. --large uses the size of ImageNet and,
 for USL, the paper's values for ImageNet. --growth uses four sizes. --out-of-core selects from float16 parts in a
-temporary folder, beside one bare pass that reads them and multiplies with the centroids. Exits with 1 if a limit is
-exceeded.
+temporary folder, beside one bare pass that reads them and multiplies with the centroids. If scikit-activeml is
+installed, its selectors run too. The table exits as `benchmarks.ledger` says, the others with 1 if a limit is exceeded.
 """
 
 import json
@@ -21,6 +21,8 @@ import click
 import faiss
 import numpy as np
 
+from benchmarks import ledger, peers
+from benchmarks.ledger import Figure
 from pipeline.artifacts.on_disk import Parts
 from pipeline.base import rng
 from pipeline.base.params import Params
@@ -33,9 +35,11 @@ from pipeline.vectors.clustering import KMeansParams, learn
 
 N, D, GAUSSIANS, CLASSES = 60_000, 128, 1_000, 10
 BUDGETS = (40, 400)
+SHORT = 10  # seconds
 FLOOR = ("exact search, k = 20", "faiss.Kmeans, k = ")
 FAST = ("usl", "typiclust", "probcover", "kmeans", "auto")  # at most 1.5 times the floor and 1 GB
-SLOW = ("uslt", "activeft", "maxherding", "rdss", "kmedoids")  # 120 s; all others 20 s
+SLOW = ("uslt", "activeft", "maxherding", "rdss", "kmedoids")
+LEAST = {**dict.fromkeys(FAST, 1 / 1.5), **dict.fromkeys(SLOW, 0.07)}  # the floor as a share of the seconds; others 0.4
 LARGE_N, LARGE_BUDGET, LARGE = 1_281_167, 12_820, ("usl", "typiclust", "probcover", "auto")
 LARGE_SECONDS, LARGE_MB = 900, 4_000
 GROWTH_N, GROWTH_BUDGET = (20_000, 60_000, 200_000, 600_000), 400
@@ -162,6 +166,8 @@ def run(case: str, n: int, budget: int, sets: list[str]) -> dict:
         faiss.knn(x, x, 20)
     elif case.startswith(FLOOR[1]):
         faiss.Kmeans(D, budget, niter=20, max_points_per_centroid=n, min_points_per_centroid=1).train(x)
+    elif case.endswith("scikit-activeml"):
+        assert len(peers.picks(case.split(",")[0], x, budget)) == budget
     else:
         picks = params.block(f"select.{case}", SELECTORS[case]).select(pool, budget, 0)
         assert len(picks.rows) == budget
@@ -178,8 +184,10 @@ def memory_mb(name: str) -> float:
 
 
 def measure(case: str, n: int, budget: int, sets: tuple[str, ...] = ()) -> dict:
-    """One case in its own process."""
-    return in_process("run", case, n, budget, list(sets))
+    """One case in its own process; the best of three where it is short, as a machine's hiccups are."""
+    found = in_process("run", case, n, budget, list(sets))
+    again = [in_process("run", case, n, budget, list(sets)) for _ in range(2)] if found["seconds"] < SHORT else []
+    return min([found, *again], key=lambda one: one["seconds"])
 
 
 def in_process(function: str, *given) -> dict:
@@ -205,33 +213,38 @@ def main(one: str | None, large: bool, growth: bool, on_disk: bool, methods: tup
         return
     if on_disk:
         broken = out_of_core()
+    elif large or growth:
+        broken = grow(methods or LARGE) if growth else at_large(methods or LARGE)
     else:
-        broken = grow(methods or LARGE) if growth else at_large(methods or LARGE) if large else table(methods)
+        sys.exit(ledger.close("select", table(methods)))
     if broken:
         sys.exit(f"over the limit: {'; '.join(broken)}")
 
 
-def table(methods: tuple[str, ...]) -> list[str]:
-    print(
-        f"{N:,} vectors of {D}; {', '.join(FAST)}: 1.5 times the floor, 1,000 MB; {', '.join(SLOW)}: 120 s; others 20 s"
-    )
+def table(methods: tuple[str, ...]) -> list[Figure]:
+    print(f"{N:,} vectors of {D}; the floor is one exact search and one k-means")
     print(f"{'case':34}{'seconds':>9}{'of floor':>9}{'peak MB':>9}", flush=True)
     search, peer = measure(FLOOR[0], N, 1), measure("faiss.knn, k = 20", N, 1)
     print(f"{FLOOR[0]:34}{search['seconds']:9.1f}{'':9}{search['mb']:9.0f}")
     print(f"{'faiss.knn, k = 20':34}{peer['seconds']:9.1f}{'':9}{peer['mb']:9.0f}", flush=True)
-    broken = []
+    figures = []
     for budget in BUDGETS:
         lloyd = measure(f"{FLOOR[1]}{budget}", N, budget)
         print(f"{FLOOR[1] + str(budget):34}{lloyd['seconds']:9.1f}{'':9}{lloyd['mb']:9.0f}", flush=True)
         floor = search["seconds"] + lloyd["seconds"]
         for name in methods or sorted(SELECTORS):
             found = measure(name, N, budget)
-            most = 1.5 * floor if name in FAST else 120 if name in SLOW else 20
-            over = found["seconds"] > most or (name in FAST and found["mb"] > 1000)
-            case, seconds, mark = f"{name}, B = {budget}", found["seconds"], "  over the limit" if over else ""
-            print(f"{case:34}{seconds:9.1f}{seconds / floor:9.2f}{found['mb']:9.0f}{mark}", flush=True)
-            broken += [case] if over else []
-    return broken
+            seconds, case = found["seconds"], f"{name}, B = {budget}"
+            print(f"{case:34}{seconds:9.1f}{seconds / floor:9.2f}{found['mb']:9.0f}", flush=True)
+            if seconds < 1:  # as long as a hiccup of the machine
+                continue
+            figures.append(Figure(f"{case}, of the floor", floor / seconds, LEAST.get(name, 0.4)))
+            if name in FAST:
+                figures.append(Figure(f"{case}, of 1,000 MB", 1000 / found["mb"], 1.0))
+            if name in peers.SELECTORS and peers.installed("skactiveml"):
+                other = measure(f"{peers.SELECTORS[name]}, scikit-activeml", N, budget)["seconds"]
+                figures.append(Figure(f"{case}, of scikit-activeml", other / seconds))
+    return figures
 
 
 def at_large(methods: tuple[str, ...]) -> list[str]:
