@@ -36,6 +36,11 @@ def statistics_kept(net: nn.Module) -> Iterator[None]:
             torch._foreach_copy_(counts, before)
 
 
+def apart(net: nn.Module) -> bool:
+    """Whether there are several processes and a batch norm of the network sees its own process's rows alone."""
+    return dist.world() > 1 and any(type(module) in PLAIN for module in net.modules())
+
+
 class SyncBatchNorm(_BatchNorm):
     """Batch norm whose statistics are those of the rows of all ranks, as many on each; torch's own needs a GPU."""
 

@@ -11,7 +11,7 @@ from pipeline.nn.norm import SyncBatchNorm, synchronised
 from pipeline.parallel import dist
 from tests.commands import TORCHRUN
 from tests.imports import ROOT
-from tests.parallel.two_processes import CASES, RESUMED, gradients, trained
+from tests.parallel.two_processes import CASES, RESUMED, gradients, keys_apart, trained
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +44,11 @@ def test_gradients_are_those_of_the_mean_loss(two):
     both, one = load_file(two / "gradients.safetensors"), gradients()
     torch.testing.assert_close(both["gathered"], one["gathered"])
     torch.testing.assert_close(both["grad"], one["grad"])
+
+
+def test_processes_exchange_mocos_keys_where_batch_norm_is_each_ones_own(two):
+    """As two groups of one process, which are drawn anew too; else keys tell of the images beside them."""
+    torch.testing.assert_close(load_file(two / "keys.safetensors"), keys_apart())
 
 
 def test_a_batch_without_even_parts_is_refused(monkeypatch):

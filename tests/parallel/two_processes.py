@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from pipeline.nn.norm import synchronised
 from pipeline.parallel import dist
-from tests.digits import METHODS, digits, learner, stopping, task
+from pipeline.pretrain.methods.moco import forward_in_groups
+from tests.digits import METHODS, backbone, digits, learner, stopping, task
 from tests.pretrain.family import trained as fit_on_cpu
 
 STEPS = 4
@@ -55,6 +56,15 @@ def gradients() -> dict[str, torch.Tensor]:
     return {"gathered": gathered.detach(), "grad": dist.gather(x.grad / dist.world())}
 
 
+def keys_apart() -> dict[str, torch.Tensor]:
+    """Of MoCo's slow network, where batch norm sees half of a batch: another process's, or one of two groups."""
+    images, net = digits()[0][:8].double() / 255, backbone().double().train()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        found = forward_in_groups(net, images[dist.share(8, "images")], 2 // dist.world(), shuffled=True)
+    return {"keys": dist.gather(found)}
+
+
 def main(folder: Path) -> None:
     with dist.processes():
         assert dist.world() == 2
@@ -75,9 +85,9 @@ def main(folder: Path) -> None:
             state = trained(name, parts)
             if dist.rank() == 0:
                 save_file(state, parts / "state.safetensors")
-        found = gradients()
-        if dist.rank() == 0:
-            save_file(found, folder / "gradients.safetensors")
+        for name, found in {"gradients": gradients(), "keys": keys_apart()}.items():
+            if dist.rank() == 0:
+                save_file(found, folder / f"{name}.safetensors")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from pipeline.nn import ema
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.memory import Queue
 from pipeline.nn.mlp import Encoder, mlp
+from pipeline.nn.norm import apart
 from pipeline.nn.primitives import feature_std, soft_ce, unit
+from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.method import MethodParams, SelfSupervised
 
@@ -52,11 +54,12 @@ def forward_in_groups(
     """The network on each of `groups` parts of the batch in turn, so that batch norm sees one part at a time.
 
     On one device this does what MoCo's shuffled batch norm does across several: with `shuffled`, a batch's parts are
-    drawn anew (torch's own chance), so keys and queries do not share their statistics. Raises ParamsError if a group
-    would hold fewer than two images, which have no deviation.
+    drawn anew (torch's own chance), so keys and queries do not share their statistics. Where there is one group, and
+    batch norm sees each process's images alone, processes exchange the images, as in the paper. Raises ParamsError if
+    a group would hold fewer than two images, which have no deviation.
     """
     if groups == 1:
-        return net(images)
+        return _exchanged(net, images) if shuffled and apart(net) else net(images)
     if len(images) < 2 * groups:
         raise ParamsError(
             f"pretrain.moco.bn_groups: expected at most {len(images) // 2}, half of a process's batch, got {groups}"
@@ -65,6 +68,14 @@ def forward_in_groups(
     order = order.to(images.device, non_blocking=True)
     out = torch.cat([net(part) for part in images[order].tensor_split(groups)])
     return out[order.argsort()]
+
+
+def _exchanged(net: nn.Module, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+    """The network's outputs for these images, each made by a process that is drawn anew; no gradient flows back."""
+    everyones = dist.gather(images)
+    own = dist.share(len(everyones), "pretrain.batch_size")
+    order = torch.randperm(len(everyones)).to(images.device, non_blocking=True)  # the same in all processes
+    return dist.gather(net(everyones[order[own]]))[order.argsort()[own]]
 
 
 class Moco(SelfSupervised[MocoParams]):
