@@ -38,7 +38,7 @@ def statistics_kept(net: nn.Module) -> Iterator[None]:
 
 def apart(net: nn.Module) -> bool:
     """Whether there are several processes and a batch norm of the network sees its own process's rows alone."""
-    return dist.world() > 1 and any(type(module) in PLAIN for module in net.modules())
+    return dist.world() > 1 and any(type(module) in PLAIN and module.training for module in net.modules())
 
 
 class SyncBatchNorm(_BatchNorm):
