@@ -27,7 +27,7 @@ from pipeline.views.kinds import ContrastiveView, LocalCrops, StrongView, WeakVi
 
 CONTRASTIVE = ContrastiveView(
     crop_min=0.4, flip=0.5, jitter_prob=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grey_prob=0.2,
-    blur_prob=0.5, crop_max=1.0, solarize_prob=0.0,
+    blur_prob=0.5, crop_max=1.0, solarize_prob=0.0, equalize_prob=0.0,
 )  # fmt: skip
 WEAK = WeakView(flip=0.0, shift=0.125)
 STRONG = StrongView(
@@ -174,8 +174,8 @@ def task(batch_size: int = 8, labels: Sequence[Sequence[int]] | None = None, **c
     common = {
         "method": "fixmatch", "start": "pretrained", "frozen": 0.0, "head": "random", "targets": "own",
         "targets_share": 1.0, "steps": 12, "batch_size": batch_size, "sampling": "images", "batch_norm": "joint",
-        "sync_bn": True, "ema_momentum": 0.9, "align_momentum": 0.9, "weak": WEAK, "strong": STRONG,
-        "optim": OPTIM,
+        "sync_bn": True, "ema_momentum": 0.9, "align_momentum": 0.9, "warm_averages": True,
+        "weak": WEAK, "strong": STRONG, "optim": OPTIM,
     }  # fmt: skip
     return Task(targets, 300, (8, 8), TrainParams(**{**common, **changes}), 0)
 

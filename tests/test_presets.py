@@ -59,3 +59,46 @@ def test_every_method_has_its_published_settings():
     assert {name.split("-")[0] for name in named} >= set(METHODS)
     theirs = {"supervised", "finetune", "linear", "distill"}  # baselines, and a teacher's pupil
     assert named >= {"cmsf-semi" if name in METHODS else name for name in set(SEMISUP) - theirs}
+
+
+MATCHES = [f"{cifar}/{name}" for cifar in ("cifar10", "cifar100") for name in ("freematch", "softmatch")]
+# Values that were once wrong here, as the sources in the presets' headers have them.
+SOURCES = [
+    *((name, "train.warm_averages", False) for name in MATCHES),
+    ("cifar100/freematch", "train.freematch.fairness", 0.001),
+    ("cifar10/paws", "train.paws.view.grey_prob", 0.0),
+    ("cifar10/paws", "train.paws.view.solarize_prob", 0.2),
+    ("cifar10/paws", "train.paws.view.equalize_prob", 0.2),
+    ("imagenet/paws", "train.steps", round(100 * 1_281_167 / 4096)),
+    ("imagenet/pirl", "pretrain.view.crop_min", 0.08),
+    ("imagenet/pirl", "pretrain.view.jitter_prob", 1.0),
+    ("imagenet/pirl", "pretrain.view.hue", 0.2),
+    ("imagenet/pirl", "pretrain.second.crop_min", 0.6),
+    *(
+        (f"{data}/moco-cld", f"pretrain.{key}", value)
+        for data, values in {
+            "cifar10": (256, 0.06, 8e-4, 0.025, 12288, 0.07, 0.999, 0.8, 200, 5),
+            "cifar100": (128, 0.03, 7e-4, 0.025, 4096, 0.07, 0.999, 0.25, 100, 5),
+            "imagenet": (512, 0.2, 1e-4, 0.0, 65536, 0.2, 0.999, 0.25, 100, 5),
+        }.items()
+        for key, value in zip(
+            ("batch_size", "optim.learning_rate", "optim.weight_decay", "optim.warmup", "moco.queue_size",
+             "moco.temperature", "moco.momentum_end", "cld.weight", "cld.clusters", "cld.iterations"),
+            values, strict=True,
+        )
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "key", "value"), SOURCES, ids=lambda part: str(part))
+def test_a_preset_has_the_value_of_its_source(name, key, value):
+    found = laid_over(ROOT / f"presets/{name}.yaml")[0].tree
+    for part in key.split("."):
+        found = found[part]
+    assert found == value
+
+
+@pytest.mark.parametrize("data", ["cifar10", "cifar100", "imagenet"])
+def test_cld_has_a_gradient_from_both_views(data):
+    """Beside a MoCo that is one-sided the second view's features would be the slow branch's."""
+    assert laid_over(ROOT / f"presets/{data}/moco-cld.yaml")[0].tree["pretrain"]["moco"]["symmetric"] is True

@@ -68,8 +68,9 @@ def cld_loss(
 class Cld(Method[Views]):
     """A method with the term beside it: base loss + weight * `cld_loss`, on the features that its step gives.
 
-    Features without a gradient, a teacher's, give groups and train the head. Departure: the authors cluster the rows
-    of each device apart, here those of the global batch are clustered together.
+    Features without a gradient, a teacher's, give groups and train the head: beside a MoCo that is not symmetric those
+    of the second view. Departures: the authors' MoCo has two queries, and a third view for the key; they cluster the
+    rows of each device apart, here those of the global batch are clustered together.
     """
 
     def __init__(self, base: SelfSupervised, params: CldParams, chance: torch.Generator) -> None:

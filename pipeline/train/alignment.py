@@ -47,8 +47,8 @@ class Alignment(MovingMean):
 
     goal: Tensor
 
-    def __init__(self, goal: Float[Tensor, " k"], momentum: float) -> None:
-        super().__init__(goal, momentum)
+    def __init__(self, goal: Float[Tensor, " k"], momentum: float, *, warm: bool) -> None:
+        super().__init__(goal, momentum, warm=warm)
         self.register_buffer("goal", goal)
 
     @torch.no_grad()

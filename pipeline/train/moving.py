@@ -8,7 +8,9 @@ from pipeline.parallel import dist
 
 
 class MovingMean(nn.Module):
-    """mean <- momentum * mean + (1 - momentum) * new, any shape; the momentum is warmed up as by `ema.warm_momentum`.
+    """mean <- momentum * mean + (1 - momentum) * new, any shape.
+
+    Where `warm`, the memory is never longer than the steps done so far, as in `ema.warm_momentum`.
 
     `updated` gives the new mean, any number of times in a step; `after_step` takes it over.
     """
@@ -16,9 +18,9 @@ class MovingMean(nn.Module):
     mean: Tensor
     steps: Tensor
 
-    def __init__(self, start: Float[Tensor, "*s"], momentum: float) -> None:
+    def __init__(self, start: Float[Tensor, "*s"], momentum: float, *, warm: bool) -> None:
         super().__init__()
-        self.momentum = momentum
+        self.momentum, self.warm = momentum, warm
         self.register_buffer("mean", start.clone())
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self._waiting: Tensor | None = None
@@ -26,8 +28,9 @@ class MovingMean(nn.Module):
     @torch.no_grad()
     def updated(self, new: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
         """The mean with this step's value in it; the value is the mean of all processes' values."""
-        # As tensors, so that nothing waits for the device.
-        momentum = ((2 + self.steps) / (11 + self.steps)).clamp(max=self.momentum)
+        momentum: Tensor | float = self.momentum
+        if self.warm:  # as a tensor, so that nothing waits for the device
+            momentum = ((2 + self.steps) / (11 + self.steps)).clamp(max=self.momentum)
         new = dist.total(new) / dist.world()
         self._waiting = new + momentum * (self.mean - new)
         return self._waiting

@@ -28,7 +28,8 @@ class TrainParams(Block):
     batch_norm: Passes
     sync_bn: bool
     ema_momentum: float = Field(ge=0, lt=1)  # of the moving average of the weights, which becomes the result; warmed up
-    align_momentum: float = Field(ge=0, lt=1)  # of the mean prediction, where `align` draws it to a goal; warmed up
+    align_momentum: float = Field(ge=0, lt=1)  # of the mean prediction, where `align` draws it to a goal
+    warm_averages: bool  # of predictions, behind alignment and thresholds: never longer than the steps so far
     weak: WeakView
     strong: StrongView
     optim: OptimParams

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 from numpy import ndarray
 from torch import Tensor
 
@@ -63,6 +63,22 @@ def solarize(images: Images, threshold: PerImage) -> Images:
     return torch.where(images >= on(threshold, images)[:, None, None, None], 1 - images, images)
 
 
+def equalize(images: Images, which: Bool[ndarray, " b"]) -> Images:
+    """Maps the 256 values of each channel so that they come about equally often, by Pillow's rule; an image in `which`.
+
+    A channel of one value stays as it is.
+    """
+    values = (images * 255).round_().long().flatten(2)
+    ones = torch.ones_like(values, dtype=torch.float32)
+    count = ones.new_zeros(*values.shape[:2], 256).scatter_add_(2, values, ones)
+    most = count.gather(2, values.amax(dim=2, keepdim=True))  # of the largest value, which the steps leave out
+    step = ((values.shape[2] - most) / 255).floor_()
+    below = count.cumsum(dim=2) - count
+    new = ((below + (step / 2).floor_()) / step.clamp(min=1)).floor_().clamp_(max=255) / 255
+    chosen = on(which, images)[:, None, None] & (step > 0)
+    return torch.where(chosen, new.gather(2, values), images.flatten(2)).unflatten(2, images.shape[2:])
+
+
 def posterize(images: Images, levels: PerImage) -> Images:
     """Rounds down to 1 / levels."""
     steps = on(levels, images)[:, None, None, None]
@@ -77,7 +93,7 @@ def cutout(images: Images, across: PerImage, down: PerImage, side: PerImage, fil
     return images.masked_fill((hit_y[:, :, None] & hit_x[:, None])[:, None], fill)
 
 
-def on(values: Float32[ndarray, "*s"], images: Tensor) -> Float[Tensor, "*s"]:
+def on(values: Float32[ndarray, "*s"] | Bool[ndarray, "*s"], images: Tensor) -> Tensor:
     """The values on the images' device, without waiting for it."""
     return torch.from_numpy(values).to(images.device, non_blocking=True)
 

@@ -24,10 +24,11 @@ def confident(labels, height=20.0):
     return height * torch.eye(10)[labels]
 
 
-def unlabelled_loss(name, labels=None, align_momentum=0.9, **changes):
+def unlabelled_loss(name, labels=None, align_momentum=0.9, warm_averages=True, **changes):
     """The unlabelled loss of FixMatch or a variation at the finest level, of both views' logits."""
     params = METHODS[name].Params(**{**SEMISUP_PARAMS[name], **changes})
-    loss = METHODS[name].Unlabelled(params, task(labels=labels, align_momentum=align_momentum).finest(), 0)
+    of = task(labels=labels, align_momentum=align_momentum, warm_averages=warm_averages)
+    loss = METHODS[name].Unlabelled(params, of.finest(), 0)
     loss.register_forward_pre_hook(lambda _, args: (args[0].softmax(dim=1), *args[1:]))
     return loss
 

@@ -33,7 +33,7 @@ def test_targets():
 @pytest.mark.parametrize("momentum", [0.999, 0.1])
 def test_it_is_remixmatchs_over_several_steps(momentum):
     goal = [0.1, 0.2, 0.3, 0.4]
-    align, mean = Alignment(torch.tensor(goal), momentum), goal
+    align, mean = Alignment(torch.tensor(goal), momentum, warm=True), goal
     for step in range(3):
         p = predictions(step).tolist()
         factor = warm_momentum(momentum, step + 1)
@@ -49,7 +49,7 @@ def test_it_is_remixmatchs_over_several_steps(momentum):
 
 def test_the_mean_of_aligned_predictions_is_nearer_to_the_goal():
     goal = torch.tensor([0.4, 0.3, 0.2, 0.1])
-    align, seen = Alignment(goal, 0.99), []
+    align, seen = Alignment(goal, 0.99, warm=True), []
     for step in range(200):
         seen.append(align(predictions(step)).mean(dim=0))
         align.after_step()
@@ -61,21 +61,21 @@ def test_the_mean_of_aligned_predictions_is_nearer_to_the_goal():
 
 
 def test_a_class_outside_the_goal_gets_nothing_and_rows_sum_to_one():
-    aligned = Alignment(goal_distribution("labels", TARGETS, 0), 0.9)(predictions(0))
+    aligned = Alignment(goal_distribution("labels", TARGETS, 0), 0.9, warm=True)(predictions(0))
     assert (aligned[:, [1, 3]] == 0).all()
     torch.testing.assert_close(aligned.sum(dim=1), torch.ones(30))
 
 
 def test_predictions_whose_mean_is_the_goal_stay():
     p = predictions(0)
-    align = Alignment(p.mean(dim=0), 0.9)
+    align = Alignment(p.mean(dim=0), 0.9, warm=True)
     for _ in range(3):
         torch.testing.assert_close(align(p), p)
         align.after_step()
 
 
 def test_twice_is_the_same_and_the_mean_waits():
-    align = Alignment(torch.full((4,), 0.25), 0.9)
+    align = Alignment(torch.full((4,), 0.25), 0.9, warm=True)
     assert torch.equal(align(predictions(0)), align(predictions(0)))
     assert align.mean.tolist() == [0.25] * 4
     align.after_step()
@@ -83,7 +83,7 @@ def test_twice_is_the_same_and_the_mean_waits():
 
 
 def test_predictions_outside_the_goal_are_finite_and_no_gradient_flows():
-    align = Alignment(torch.tensor([0.0, 1.0, 0.0, 0.0]), 0.9)
+    align = Alignment(torch.tensor([0.0, 1.0, 0.0, 0.0]), 0.9, warm=True)
     p = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0]]).requires_grad_()
     aligned = align(p)
     assert aligned.tolist() == [[0, 0, 0, 0], [0, 1, 0, 0]]

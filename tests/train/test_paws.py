@@ -21,7 +21,7 @@ from tests.train.helpers import HOWS, IMAGES, PIXELS, trained
 LOCAL = LocalCrops(count=2, side=0.5, crop_min=0.1, crop_max=0.4)
 NEUTRAL = ContrastiveView(
     crop_min=1.0, crop_max=1.0, flip=0.0, jitter_prob=0.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0,
-    grey_prob=0.0, blur_prob=0.0, solarize_prob=0.0,
+    grey_prob=0.0, blur_prob=0.0, solarize_prob=0.0, equalize_prob=0.0,
 )  # fmt: skip
 UNEVEN = [3, 1, 1, 5, 1, 3, 3]  # three of class 1, three of class 3, one of class 5
 
@@ -61,6 +61,7 @@ def test_the_methods_loss_is_the_papers_and_the_linear_layers(predictor_dim):
         h = [method.net.backbone(view) for view in views]
         z = [method.net.head.projector(part) for part in h]
         a = [method.predictor(part) for part in z]
+        assert not predictor_dim or isinstance(method.predictor[0], torch.nn.BatchNorm1d)  # as the authors' begins
         linear = F.cross_entropy(method.net.head.layer(h[0]), batch.label)
     place = {1: 0, 3: 1, 5: 2}
     expected = paws.losses(

@@ -151,13 +151,13 @@ def test_flexmatch_remembers_no_class_without_a_label():
     assert own.last.tolist() == [-1] * 20 + [3] * 20 + [-1] * 260
 
 
-@pytest.mark.parametrize("momentum", [0.999, 0.2])  # warmed up; not held back by the warm-up
-def test_freematch_is_the_papers_over_several_steps(momentum):
-    own = unlabelled_loss("freematch", threshold_momentum=momentum, fairness=0.5)
+@pytest.mark.parametrize(("momentum", "warm"), [(0.999, True), (0.2, True), (0.2, False)])
+def test_freematch_is_the_papers_over_several_steps(momentum, warm):
+    own = unlabelled_loss("freematch", threshold_momentum=momentum, fairness=0.5, warm_averages=warm)
     averages = 0.1, [0.1] * 10, [0.1] * 10
     for step in range(3):
         weak, strong = logits(step).tolist(), logits(50 + step).tolist()
-        averages = free_oracle.averages(weak, averages, warm_momentum(momentum, step + 1))
+        averages = free_oracle.averages(weak, averages, warm_momentum(momentum, step + 1) if warm else momentum)
         mask = free_oracle.mask(weak, *averages[:2])
         assert 0 < sum(mask) < 40
         expected = free_oracle.pseudo(weak, strong, mask) + 0.5 * free_oracle.fairness(strong, mask, *averages[1:])
@@ -216,14 +216,15 @@ def test_a_class_that_was_never_predicted_does_not_make_the_fairness_term_infini
     assert strong.grad.isfinite().all()
 
 
-@pytest.mark.parametrize(("momentum", "n_sigma"), [(0.999, 2.0), (0.2, 1.0)])
-def test_softmatch_is_the_papers_over_several_steps(momentum, n_sigma):
-    own = unlabelled_loss("softmatch", align_momentum=momentum, confidence_momentum=momentum, n_sigma=n_sigma)
+@pytest.mark.parametrize(("momentum", "warm", "n_sigma"), [(0.999, True, 2.0), (0.2, True, 1.0), (0.9, False, 2.0)])
+def test_softmatch_is_the_papers_over_several_steps(momentum, warm, n_sigma):
+    changes = {"align_momentum": momentum, "confidence_momentum": momentum, "warm_averages": warm}
+    own = unlabelled_loss("softmatch", n_sigma=n_sigma, **changes)
     averages = [0.1] * 10, 0.1, 1.0
     for step in range(3):
         weak, strong = logits(step) + torch.arange(10) / 5, logits(50 + step)
         expected, share, averages = soft_oracle.loss(
-            weak.tolist(), strong.tolist(), averages, warm_momentum(momentum, step + 1), n_sigma
+            weak.tolist(), strong.tolist(), averages, warm_momentum(momentum, step + 1) if warm else momentum, n_sigma
         )
         loss, rate = own(weak, strong, ROWS)
         assert loss.item() == pytest.approx(expected, rel=1e-5)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from pydantic import ValidationError
 
 from pipeline.base.errors import ParamsError
@@ -15,7 +16,7 @@ from tests.digits import CONTRASTIVE, STRONG, WEAK
 
 NEUTRAL = ContrastiveView(
     crop_min=1.0, flip=0.0, jitter_prob=0.0, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grey_prob=0.0,
-    blur_prob=0.0, crop_max=1.0, solarize_prob=0.0,
+    blur_prob=0.0, crop_max=1.0, solarize_prob=0.0, equalize_prob=0.0,
 )  # fmt: skip
 
 
@@ -30,6 +31,22 @@ def chance(seed=0):
 
 def raw(b=6, c=3, h=12, w=10):
     return torch.randint(0, 256, (b, c, h, w), generator=torch.Generator().manual_seed(9), dtype=torch.uint8)
+
+
+def test_equalize_is_pillows_on_the_chosen_images():
+    dark = (raw(h=32, w=30).double() ** 2 / 300).to(torch.uint8)
+    flat = torch.full_like(dark[:1], 7)
+    images = torch.cat([dark, flat])
+    out = augment.equalize(images.float() / 255, np.array([True] * 5 + [False, True]))
+    expected = [ImageOps.equalize(Image.fromarray(image.permute(1, 2, 0).numpy())) for image in images[:5]]
+    found = (out * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    for i, picture in enumerate(expected):
+        np.testing.assert_array_equal(found[i], np.asarray(picture))
+    assert torch.equal(out[5:], images[5:].float() / 255)
+    view = NEUTRAL.model_copy(update={"equalize_prob": 0.5})
+    many = raw(200, h=20, w=20)
+    changed = (view(many, chance()) != NEUTRAL(many, chance())).any(3).any(2).any(1)
+    assert 70 < changed.sum() < 130
 
 
 @pytest.mark.parametrize("view", [CONTRASTIVE, WEAK, STRONG], ids=lambda view: type(view).__name__)

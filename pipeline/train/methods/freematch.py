@@ -18,7 +18,7 @@ from pipeline.train.task import Task
 class FreeMatchParams(PseudoLabelParams):
     """The block `train.freematch`."""
 
-    threshold_momentum: float = Field(ge=0, lt=1)  # of tau, p~ and h~; warmed up
+    threshold_momentum: float = Field(ge=0, lt=1)  # of tau, p~ and h~
     fairness: float = Field(ge=0)  # weight of the fairness term, beside that of the unlabelled loss, which scales both
 
 
@@ -62,10 +62,11 @@ class FreeMatchLoss(UnlabelledLoss[FreeMatchParams]):
 
     def __init__(self, params: FreeMatchParams, task: Task, level: int) -> None:
         super().__init__(params, task, level)
-        even, momentum = self.has_label / self.has_label.sum(), params.threshold_momentum
-        self.confidence = MovingMean(even.max(), momentum)
-        self.mean_prediction = MovingMean(even, momentum)
-        self.histogram = MovingMean(even, momentum)
+        even = self.has_label / self.has_label.sum()
+        self.confidence, self.mean_prediction, self.histogram = (
+            MovingMean(start, params.threshold_momentum, warm=task.common.warm_averages)
+            for start in (even.max(), even, even)
+        )
 
     def forward(
         self, p: Float[Tensor, "u k"], strong: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]

@@ -91,7 +91,10 @@ class MixMatch(EmaMethod[SemiBatch, MixMatchParams]):
         self.some_unlabelled = bool((task.targets.labels < 0).any())  # labelled images may lack a label at a level
         goals = [goal_distribution(params.align, task.targets, i) for i in range(len(task.targets.names))]
         self.alignments = nn.ModuleList(
-            nn.Identity() if goal is None else Alignment(goal, task.common.align_momentum) for goal in goals
+            nn.Identity()
+            if goal is None
+            else Alignment(goal, task.common.align_momentum, warm=task.common.warm_averages)
+            for goal in goals
         )
 
     def feed(self, images: Pixels) -> Callable[[int], SemiBatch]:

@@ -114,7 +114,8 @@ class Paws(EmaMethod[PawsBatch, PawsParams]):
             says = "each batch has supports of %d of the %d classes with a label: train.paws.classes"
             log.info(says, params.classes, num_labelled)
         dims = [params.dim, params.predictor_dim, params.dim]
-        self.predictor = mlp(dims, norm=True) if params.predictor_dim else nn.Identity()
+        first = nn.BatchNorm1d(params.dim)  # as in the authors' code, before the first layer too
+        self.predictor = nn.Sequential(first, *mlp(dims, norm=True)) if params.predictor_dim else nn.Identity()
 
     def head(self, dim: int) -> Nearest:
         """Similarity to the labelled images, and a linear layer beside it."""

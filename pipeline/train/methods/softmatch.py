@@ -17,7 +17,7 @@ from pipeline.train.task import Task
 class SoftMatchParams(PseudoLabelParams):
     """The block `train.softmatch`; `align: uniform` is the paper's uniform alignment."""
 
-    confidence_momentum: float = Field(ge=0, lt=1)  # of mu and var; warmed up
+    confidence_momentum: float = Field(ge=0, lt=1)  # of mu and var
     n_sigma: float = Field(gt=0, le=1e6)  # the larger, the narrower the Gaussian
 
 
@@ -38,8 +38,9 @@ class SoftMatchLoss(UnlabelledLoss[SoftMatchParams]):
 
     def __init__(self, params: SoftMatchParams, task: Task, level: int) -> None:
         super().__init__(params, task, level)
-        self.mu = MovingMean(1 / self.has_label.sum(), params.confidence_momentum)
-        self.var = MovingMean(torch.ones(()), params.confidence_momentum)
+        momentum, warm = params.confidence_momentum, task.common.warm_averages
+        self.mu = MovingMean(1 / self.has_label.sum(), momentum, warm=warm)
+        self.var = MovingMean(torch.ones(()), momentum, warm=warm)
 
     def forward(
         self, p: Float[Tensor, "u k"], strong: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]
