@@ -1,5 +1,6 @@
 """The stage `graph`: the nearest neighbours of every training image, by their vectors alone."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,17 @@ from pydantic import Field
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.neighbours import Neighbours
+from pipeline.artifacts.vectors import megabytes
 from pipeline.base.errors import ParamsError
 from pipeline.base.files import whole_folder, write_json
 from pipeline.base.log import write_log
 from pipeline.base.params import Block, Params
 from pipeline.vectors.geometry import centred
 from pipeline.vectors.neighbours import InvertedLists, Search
+
+COPIES = (
+    4  # of the vectors that are in memory at once, itself among them; the tables of neighbours are small beside them
+)
 
 
 class GraphParams(Block):
@@ -43,8 +49,12 @@ def nearest_others(x: Float32[ndarray, "n d"], k: int, search: Search) -> tuple[
 
 
 def run(params: Params, embeddings: Path, out: Path) -> None:
-    """Writes neighbours and a record of the search into the folder `out`. Raises ParamsError for a single image."""
+    """Writes neighbours and a record of the search into the folder `out`.
+
+    Raises ParamsError for a single image, and before it reads vectors that this machine's memory cannot hold.
+    """
     block = params.stage("graph", GraphParams)
+    _refuse_too_large(embeddings / "vectors.npy")
     x = Embeddings.read(embeddings).vectors
     if len(x) < 2:
         raise ParamsError(f"{embeddings}: expected two training images at least, got {len(x)}")
@@ -53,3 +63,13 @@ def run(params: Params, embeddings: Path, out: Path) -> None:
         with whole_folder(out) as folder:
             neighbours.write(folder)
             write_json(folder / "record.json", {"n": len(x), "k": neighbours.rows.shape[1], **about})
+
+
+def _refuse_too_large(file: Path) -> None:
+    needed = COPIES * megabytes(file) if file.is_file() else 0  # reading says that a file is missing
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+    if needed > memory:
+        raise ParamsError(
+            f"{file}: expected vectors whose neighbours are found in this machine's {memory:,.0f} MB, got some that "
+            f"need {needed:,.0f}: set a smaller embed.dim, or take a larger machine"
+        )
