@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pipeline.base.log import write_log
+from pipeline.base.machine import Machine
 from pipeline.base.params import Params
 from pipeline.ingest.run import IngestParams, ingest
 from pipeline.ingest.sources import SOURCES, source_of
@@ -21,7 +22,8 @@ def main(params: Params, out: Path) -> None:
     """Reads the source that `ingest.source` names; the shards go below `ingest.shards_dir`."""
     about: dict[str, Any] = {}
     with write_log(out.parent, "ingest", about):
-        ingested = ingest(params.stage("ingest", IngestParams, SOURCES), source_of(params), params.seed, out)
+        block, ray = params.stage("ingest", IngestParams, SOURCES), params.block("machine", Machine).ray
+        ingested = ingest(block, source_of(params), params.seed, out, ray)
         about.update(images=ingested.images, bytes=ingested.bytes)
     log.info("ingest: %s", ingested)
 

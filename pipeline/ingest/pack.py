@@ -8,10 +8,12 @@ whose note says that it was made of the same images in the same way.
 import hashlib
 import json
 import logging
+import platform
 import shutil
+import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import numpy as np
 import PIL
 
 from pipeline.artifacts.shards import Shard
-from pipeline.base.errors import ArtifactError
+from pipeline.base.errors import ArtifactError, SourceError
 from pipeline.base.files import read_json, sha256, whole_file, whole_folder
 from pipeline.base.scratch import code
 from pipeline.ingest.encoded import Encoded, encoded
@@ -27,6 +29,7 @@ from pipeline.ingest.progress import Progress
 from pipeline.ingest.source import Item, Span
 from pipeline.ingest.split import SPLITS
 from pipeline.ingest.tars import Row, write_tar
+from pipeline.parallel.cluster import map_on_cluster
 from pipeline.parallel.cores import cores
 from pipeline.parallel.processes import Processes
 from pipeline.parallel.threads import map_in_order
@@ -96,23 +99,35 @@ class Packer:
     channels: int
     max_side: int
     measured: bool  # whether the sizes of images are wanted
+    ray: str  # the address of a cluster that does it, or none: this machine does
 
     def pack(self, plans: Sequence[Plan]) -> Generator[Packed, None, None]:
         """All shards, in order; their bytes do not depend on how many are written at once."""
-        threads = -(-cores() // min(cores(), len(plans)))
         way = json.dumps([code(), PIL.__version__, self.channels, self.max_side, self.measured])
         count = sum(len(plan.items) for plan in plans)
+        if self.ray:
+            work = partial(_packed_there, packer=self, way=way, pillow=PIL.__version__)
+            with (
+                Progress("ingest: writing", count, "images") as progress,
+                closing(map_on_cluster(self.ray, work, plans)) as all_packed,
+            ):
+                for plan, one in zip(plans, all_packed, strict=True):
+                    progress.add(len(plan.items), one.shard.bytes)
+                    yield one
+            return
+        threads = -(-cores() // min(cores(), len(plans)))
         with (
             Progress("ingest: writing", count, "images") as progress,
             encoding(count, self.channels, self.max_side) as encode,
         ):
             run = map if cores() == 1 else partial(map_in_order, chunk=1, threads=threads)
-            work = partial(self._packed, way=way, run=partial(run, encode), progress=progress)
-            yield from map_in_order(work, plans, chunk=1, stop=progress.stop)
+            pack = partial(self.packed, way=way, run=partial(run, encode), progress=progress)
+            yield from map_in_order(pack, plans, chunk=1, stop=progress.stop)
 
-    def _packed(self, plan: Plan, way: str, run: Run, progress: Progress) -> Packed:
+    def packed(self, plan: Plan, way: str, run: Run, progress: Progress) -> Packed:
+        """One shard, with its note beside it."""
         digest = _digest(plan, way)
-        earlier = self._from_earlier_run(plan, digest)
+        earlier = self.from_earlier_run(plan, digest)
         if earlier:
             progress.add(len(plan.items), earlier.shard.bytes)
             return earlier
@@ -126,7 +141,7 @@ class Packer:
         lengths = [row.size for row in rows]
         made = {"bad": bad, "sizes": sorted(sizes), "pictures": pictures, "specks": specks}
         about = {"bytes": shard.bytes, "sha256": shard.sha256, **made}
-        with whole_file(self._note(plan)) as part:  # for no eyes: a line a value would take seconds
+        with whole_file(self.folder / _note(plan)) as part:  # for no eyes: a line a value would take seconds
             part.write_text(json.dumps({"digest": digest, **about, **columns, "lengths": lengths}), encoding="utf-8")
         return Packed(shard, rows, pictures, bad, sizes, specks, was_there=False)
 
@@ -156,10 +171,11 @@ class Packer:
                     sizes.add(one.size)
                 yield key, one.data, one.extension
 
-    def _from_earlier_run(self, plan: Plan, digest: str) -> Packed | None:
+    def from_earlier_run(self, plan: Plan, digest: str) -> Packed | None:
+        """The shard, where it is there and as it should be."""
         tar = self.folder / plan.name
         try:
-            note = read_json(self._note(plan))
+            note = read_json(self.folder / _note(plan))
         except ArtifactError:  # there is none, or the machine went down while it was written
             return None
         if note.get("digest") != digest:
@@ -173,8 +189,28 @@ class Packer:
         shard = Shard(plan.name, note["bytes"], note["sha256"], len(rows))
         return Packed(shard, rows, note["pictures"], note["bad"], sizes, note["specks"], was_there=True)
 
-    def _note(self, plan: Plan) -> Path:
-        return self.folder / f"{plan.name}.json"
+
+def _packed_there(plan: Plan, packer: Packer, way: str, pillow: str) -> Packed:
+    """A task of a cluster: the shard is written in a folder of its own, as two tasks may be at one shard."""
+    if PIL.__version__ != pillow:
+        raise SourceError(f"{platform.node()}: expected Pillow {pillow} as where ingest began, got {PIL.__version__}")
+    earlier = packer.from_earlier_run(plan, _digest(plan, way))
+    if earlier:
+        return earlier
+    work = partial(encoded, channels=packer.channels, max_side=packer.max_side)
+    with (
+        tempfile.TemporaryDirectory(prefix=".task-", dir=packer.folder) as own,
+        Progress(plan.name, len(plan.items), "images") as progress,
+    ):
+        run = partial(map, lambda images: [work(image) for image in images])
+        packed = replace(packer, folder=Path(own)).packed(plan, way, run, progress)
+        for name in (plan.name, _note(plan)):
+            (Path(own) / name).replace(packer.folder / name)
+    return packed
+
+
+def _note(plan: Plan) -> str:
+    return f"{plan.name}.json"
 
 
 def _digest(plan: Plan, way: str) -> str:

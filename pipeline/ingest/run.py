@@ -78,9 +78,10 @@ class Ingested(NamedTuple):
         return f"{manifest.source}: {counts}; {mode}, {height} x {width}; {len(manifest.bad)} left out"
 
 
-def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingested:
+def ingest(params: IngestParams, source: Source, seed: int, out: Path, ray: str) -> Ingested:
     """Writes shards below `params.shards_dir` (unless the images lie in tars already) and the folder `out`, both whole.
 
+    `ray` is the address of a Ray cluster that writes the shards, or none.
     Raises SourceError where the source cannot be used, ArtifactError where the files cannot be written, and
     TrainingError where another ingest is at work on `out`.
     """
@@ -98,7 +99,7 @@ def ingest(params: IngestParams, source: Source, seed: int, out: Path) -> Ingest
                 made = _indexed(listed, splits, listing.tars, bad)
             else:
                 work = stack.enter_context(work_folder(Path(params.shards_dir), params.source, out))
-                packer = Packer(work, channels, params.max_side, measured=params.size == "auto")
+                packer = Packer(work, channels, params.max_side, measured=params.size == "auto", ray=ray)
                 made = _packed(packer, params, listed, splits, bad)
             shards = {split: [shard for shard, _ in inside] for split, inside in made.parts.items()}
             _refuse_empty([split for split in SPLITS for shard in shards[split] if shard.count], bad)

@@ -9,7 +9,7 @@ from pipeline.ingest.sources.fashion_mnist import FashionMnist
 from pipeline.ingest.sources.folder import Folder
 from pipeline.ingest.sources.imagenet import ImageNet
 from pipeline.ingest.sources.remote_tars import RemoteTars
-from pipeline.ingest.sources.shards import Shards
+from pipeline.ingest.sources.shards import Shards, ShardsOnCluster
 
 SOURCES: dict[str, type[Source]] = {
     "digits": Digits,
@@ -26,6 +26,9 @@ def source_of(params: Params) -> Source:
     """The source that `ingest.source` names, with its own block; tars behind URLs are a source of their own."""
     name = params.method("ingest.source", SOURCES)
     source = params.block(f"ingest.{name}", SOURCES[name])
-    if isinstance(source, Shards) and source.behind_urls:
-        return RemoteTars(path=source.path, look=source.look, reading=params.block("machine", Machine).reading)
-    return source
+    if not isinstance(source, Shards):
+        return source
+    machine = params.block("machine", Machine)
+    if source.behind_urls:
+        return RemoteTars(path=source.path, look=source.look, reading=machine.reading)
+    return ShardsOnCluster(path=source.path, look=source.look, ray=machine.ray) if machine.ray else source

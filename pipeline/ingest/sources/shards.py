@@ -11,7 +11,8 @@ import os
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from pipeline.ingest.files import look_below
 from pipeline.ingest.progress import MB, Progress
 from pipeline.ingest.source import Item, Listing, Source, Span
 from pipeline.ingest.split_names import said, splits_of_names
+from pipeline.parallel.cluster import map_on_cluster
 from pipeline.parallel.threads import map_in_order
 from pipeline.shards.decode import BadImage, Facts, probe
 from pipeline.shards.kinds import FORMATS
@@ -37,6 +39,8 @@ BUFFER = 1 << 20  # bytes that are read at once
 LABELS = ("cls", "json")
 PACKED = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz)$", re.IGNORECASE)
 BY_NAME = "that of the sub-folders or names of the tars"
+
+Contents = tuple[Shard, list[Item], Counter[str]]  # see `read_tar`
 
 
 class Shards(Source):
@@ -71,12 +75,7 @@ class Shards(Source):
             raise SourceError(f"{root}: expected .tar files, found none")
         splits = splits_of_tars({str(tar): tar.relative_to(root) for tar in tars})
         with Progress("ingest: reading", sum(tar.stat().st_size for tar in tars) / MB, "MB") as progress:
-
-            def read(tar: Path) -> tuple[Shard, list[Item], Counter[str]]:
-                facts = partial(facts_of, whole=self.look == "decode")
-                return read_tar(tar, tar.relative_to(root).as_posix(), splits.get(str(tar)), facts, progress)
-
-            contents = dict(zip(tars, map_in_order(read, tars, chunk=1, stop=progress.stop), strict=True))
+            contents = dict(zip(tars, self.read(tars, splits, progress), strict=True))
         items = [item for _, inside, _ in contents.values() for item in inside]
         shards = {tar: shard for tar, (shard, _, _) in contents.items()}
         passed = sum((passed for *_, passed in contents.values()), Counter[str]())
@@ -84,6 +83,32 @@ class Shards(Source):
             counts = ", ".join(f"{count} {end}" for end, count in sorted(passed.items()))
             log.info("ingest: passed over beside the images in the tars, as no labels were found there: %s", counts)
         return Listing(("label",), items, tars=shards, splits_from=BY_NAME)
+
+    def read(self, tars: Sequence[Path], splits: Mapping[str, str], progress: Progress) -> Iterator[Contents]:
+        """What is in the tars, in their order."""
+        read = partial(self.read_one, splits=splits, progress=progress)
+        return map_in_order(read, tars, chunk=1, stop=progress.stop)
+
+    def read_one(self, tar: Path, splits: Mapping[str, str], progress: Progress) -> Contents:
+        assert isinstance(self.path, str)
+        facts = partial(facts_of, whole=self.look == "decode")
+        return read_tar(tar, tar.relative_to(self.path).as_posix(), splits.get(str(tar)), facts, progress)
+
+
+class ShardsOnCluster(Shards):
+    """The same, where a Ray cluster reads the tars: each in a task."""
+
+    ray: str
+
+    def read(self, tars: Sequence[Path], splits: Mapping[str, str], progress: Progress) -> Iterator[Contents]:
+        with closing(map_on_cluster(self.ray, partial(self._read_there, splits=splits), tars)) as contents:
+            for shard, items, passed in contents:
+                progress.add(len(items), shard.bytes)
+                yield shard, items, passed
+
+    def _read_there(self, tar: Path, splits: Mapping[str, str]) -> Contents:
+        with Progress(tar.name, None, "MB") as progress:
+            return self.read_one(tar, splits, progress)
 
 
 def splits_of_tars(tars: Mapping[str, Path]) -> dict[str, str]:
@@ -109,7 +134,7 @@ class _Member:
 
 def read_tar(
     tar: Path, name: str, split: str | None, facts: Callable[[bytes], Facts | str], progress: Progress
-) -> tuple[Shard, list[Item], Counter[str]]:
+) -> Contents:
     """The tar and its images, named below `name`, with the `facts` of their bytes and with their answers.
 
     The third are the members beside images that say nothing of them, by the ends of their names. Raises SourceError for
