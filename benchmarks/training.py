@@ -41,6 +41,7 @@ from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
+from pipeline.pretrain.methods.vicreg import vicreg_loss
 from pipeline.pretrain.recipe import Recipe
 from pipeline.train.methods import METHODS as SEMISUP
 from pipeline.train.methods import PROPAGATE, Chosen
@@ -137,6 +138,7 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
         "simsiam": lambda: simsiam_loss(*q),
         "swav": swav,
         "barlow_twins": lambda: barlow_twins_loss(q[0], q[1], p.off_diagonal, p.scale),
+        "vicreg": lambda: vicreg_loss(q[0], q[1], p.invariance, p.variance, p.covariance),
         "npid": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),
         "pirl": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),
         "msf": lambda: msf_loss(q[0], memory[:BATCH], memory, p.neighbours),

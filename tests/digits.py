@@ -61,6 +61,7 @@ PARAMS = {
         "local": LocalCrops(count=2, side=0.5, crop_min=0.1, crop_max=0.4),
     },
     "barlow_twins": {"dim": 8, "hidden_dim": 16, "off_diagonal": 0.0051, "scale": 0.1},
+    "vicreg": {"dim": 8, "hidden_dim": 16, "invariance": 25.0, "variance": 25.0, "covariance": 1.0},
     "npid": {"dim": 8, "head_norm": False, "temperature": 0.1, "negatives": 30, "bank_momentum": 0.5},
     "pirl": {
         "dim": 8, "head_norm": True, "temperature": 0.1, "negatives": 0, "bank_momentum": 0.5, "grid": 2, "patch": 0.75,

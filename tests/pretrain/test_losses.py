@@ -20,7 +20,8 @@ from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
-from tests.oracles import barlow_twins, byol, losses, msf, npid, simclr, swav
+from pipeline.pretrain.methods.vicreg import vicreg_loss
+from tests.oracles import barlow_twins, byol, losses, msf, npid, simclr, swav, vicreg
 from tests.pretrain.family import on_two_ranks, unit
 
 INSTANCE, NOISE = torch.tensor([4, 0, 4]), torch.tensor([1, 6, 4, 1, 5])
@@ -111,6 +112,17 @@ for weight, scale in ((0.0, 1.0), (0.5, 1.0), (0.0051, 0.1), (1.0, 2.0)):
         2,
         1e-4,  # the variance has a summand against division by zero
     )
+for name, scale, weights in (
+    ("spread", 1.0, (25.0, 25.0, 1.0)),
+    ("narrow", 0.1, (25.0, 25.0, 1.0)),
+    ("uneven", 0.1, (2.0, 3.0, 5.0)),
+):
+    CASES[f"vicreg, {name}"] = Case(
+        lambda *z, w=weights: vicreg_loss(*z, *w),
+        lambda *z, w=weights: vicreg.vicreg(*z, *w),
+        [scale * some(0, 6), scale * some(1, 6)],
+        2,
+    )
 for z in (0.5, 7.0, 40.0):
     CASES[f"npid, NCE, Z {z}"] = Case(
         lambda q, bank, z=z: nce_loss(q, bank, INSTANCE, NOISE, torch.tensor(z).double().log(), 0.3)[0],
@@ -165,9 +177,10 @@ def test_bfloat16_is_computed_in_float32(case):
     [
         lambda z1, z2, _: simclr_loss(z1, z2, 0.2),
         lambda z1, z2, _: barlow_twins_loss(z1, z2, 0.1, 1.0),
+        lambda z1, z2, _: vicreg_loss(z1, z2, 25.0, 25.0, 1.0),
         lambda z1, _, part: nce_loss(z1, unit(7, 3, seed=2).double(), part, NOISE, UNKNOWN, 0.3)[0],
     ],
-    ids=["simclr", "barlow_twins", "npid, NCE"],
+    ids=["simclr", "barlow_twins", "vicreg", "npid, NCE"],
 )
 def test_two_processes_have_the_loss_and_the_gradient_of_one(loss, monkeypatch):
     whole, instance = [unit(6, 3, seed=seed).double().requires_grad_() for seed in (0, 1)], torch.arange(6)
@@ -219,6 +232,9 @@ CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "barlow twins, one feature thrice": (
         barlow_twins_loss(signs()[:, :1].repeat(1, 3), signs()[:, :1].repeat(1, 3), 0.3, 1.0), 6 * 0.3
     ),
+    "vicreg, equal vectors": (vicreg_loss(same(6), same(6), 25.0, 25.0, 1.0), 24.75),
+    "vicreg, uncorrelated features that spread": (vicreg_loss(signs(), signs(), 25.0, 25.0, 1.0), 0),
+    "vicreg, opposite views": (vicreg_loss(signs(), -signs(), 25.0, 25.0, 1.0), 100),
     "barlow twins, a feature without deviation": (barlow_twins_loss(DEAD, DEAD, 0.3, 1.0), 1),
 }  # fmt: skip
 

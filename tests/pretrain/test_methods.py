@@ -186,6 +186,7 @@ FALLS = {  # changes, images, images a step, steps, and the share that the loss 
     "pirl, NCE": ({"negatives": 16}, 32, 16, 20, 0.9),
     "simclr": ({}, 300, 32, 15, 0.96),
     "simsiam": ({}, 8, 8, 15, 0.6),
+    "vicreg": ({}, 300, 32, 15, 0.9),
     "swav": ({"queue_size": 0, "frozen": 0.0, "temperature": 0.5}, 8, 8, 20, 0.9),
 }
 
@@ -209,6 +210,7 @@ def test_training_lowers_the_loss(case, tmp_path):
         ("msf", "queue_size", 0), ("msf", "momentum_start", 1.0), ("cmsf", "constrained", -1), ("npid", "dim", 0),
         ("swav", "prototypes", 1), ("swav", "epsilon", 0.0), ("swav", "iterations", 0), ("swav", "queue_size", -1),
         ("swav", "frozen", 1.1), ("swav", "temperature", 0.0), ("moco", "bn_groups", 0), ("pirl", "grid", 1),
+        ("vicreg", "variance", -1.0),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(name, field, value):

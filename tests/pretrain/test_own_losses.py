@@ -10,7 +10,7 @@ from pipeline.nn.primitives import feature_std
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
 from tests.digits import self_supervised
-from tests.oracles import barlow_twins, byol, losses, msf, npid, simclr
+from tests.oracles import barlow_twins, byol, losses, msf, npid, simclr, vicreg
 
 PLAIN = {"moco": {"bn_groups": 1}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
 
@@ -33,6 +33,11 @@ def of_simsiam(method, views):
 def of_barlow_twins(method, views):
     z1, z2 = both(method.encoder, views)
     return z1, 0.1 * barlow_twins.barlow_twins(z1.tolist(), z2.tolist(), 0.0051)
+
+
+def of_vicreg(method, views):
+    z1, z2 = both(method.encoder, views)
+    return z1, vicreg.vicreg(z1.tolist(), z2.tolist(), 25.0, 25.0, 1.0)
 
 
 def together(method, views):
@@ -74,7 +79,7 @@ def of_swav(method, views):
 
 EXPECTED = {
     "barlow_twins": of_barlow_twins, "byol": of_byol, "moco": of_moco, "msf": of_msf, "cmsf": of_msf, "npid": of_npid,
-    "simclr": of_simclr, "simsiam": of_simsiam, "swav": of_swav,
+    "simclr": of_simclr, "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg,
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pipeline.pretrain.methods.pirl import Pirl
 from pipeline.pretrain.methods.simclr import Simclr
 from pipeline.pretrain.methods.simsiam import Simsiam
 from pipeline.pretrain.methods.swav import Swav
+from pipeline.pretrain.methods.vicreg import Vicreg
 
 METHODS: dict[str, type[SelfSupervised]] = {
     "barlow_twins": BarlowTwins,
@@ -23,4 +24,5 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "simclr": Simclr,
     "simsiam": Simsiam,
     "swav": Swav,
+    "vicreg": Vicreg,
 }
