@@ -33,6 +33,7 @@ from pipeline.nn.primitives import unit
 from pipeline.pretrain.feed import Feed as Views
 from pipeline.pretrain.instance_bank import softmax_loss
 from pipeline.pretrain.methods import METHODS
+from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
@@ -133,6 +134,10 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
 
     losses: dict[str, Callable[[], Tensor]] = {
         "moco": lambda: sum(moco_loss(unit(x), memory[:BATCH], memory, p.temperature) for x in q[: 1 + p.symmetric]),
+        "ascl": lambda: sum(
+            ascl_loss(unit(x), memory[:BATCH], memory, p.temperature, p.target_temperature, p.neighbours)
+            for x in q[: 1 + p.symmetric]
+        ),
         "simclr": lambda: simclr_loss(unit(q[0]), unit(q[1]), p.temperature),
         "byol": lambda: byol_loss(*q),
         "simsiam": lambda: simsiam_loss(*q),

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from pipeline.nn.memory import nearest_rows
 from pipeline.nn.primitives import soft_ce
 from pipeline.pretrain.instance_bank import nce_loss, softmax_loss
+from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
@@ -21,7 +22,7 @@ from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
 from pipeline.pretrain.methods.vicreg import vicreg_loss
-from tests.oracles import barlow_twins, byol, losses, msf, npid, simclr, swav, vicreg
+from tests.oracles import ascl, barlow_twins, byol, losses, msf, npid, simclr, swav, vicreg
 from tests.pretrain.family import on_two_ranks, unit
 
 INSTANCE, NOISE = torch.tensor([4, 0, 4]), torch.tensor([1, 6, 4, 1, 5])
@@ -132,6 +133,10 @@ for z in (0.5, 7.0, 40.0):
     )
 for views in (2, 3, 8):
     CASES[f"swav, {views} views"] = swav_case(views)
+for n in (0.0, 1.0, 50.0):
+    CASES[f"ascl, n {n}"] = Case(
+        lambda *x, n=n: ascl_loss(*x, 0.2, 0.1, n), lambda *x, n=n: ascl.ascl(*x, 0.2, 0.1, n), projections(5, 5, 7), 1
+    )
 for k in (1, 3, 12):
     v, u, rows = projections(5, 5, 7)
     CASES[f"msf, k {k}"] = Case(
@@ -214,6 +219,10 @@ DEAD = torch.cat([signs(), torch.full((4, 1), 7.0)], 1)
 CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "moco, equal vectors": (moco_loss(same(3), same(3), same(9), 0.07), math.log(10)),
     "moco, no negatives": (moco_loss(ONE, ONE.flip(0), torch.empty(0, 4), 0.2), 0),
+    "ascl, rows all alike": (ascl_loss(same(3), same(3), same(9), 0.07, 0.05, 5.0), math.log(10)),
+    "ascl, a row is the key": (
+        ascl_loss(torch.eye(3)[:1], torch.eye(3)[:1], torch.eye(3), 0.2, 0.01, 1.0), math.log(2 + 2 * math.exp(-5))
+    ),
     "simclr, one image": (simclr_loss(same(1), same(1), 0.07), 0),
     "simclr, equal vectors": (simclr_loss(same(7), same(7), 0.07), math.log(13)),
     "swav, equal vectors": (even_swav(2), math.log(9)),
@@ -278,6 +287,7 @@ def test_reductions_of_one_loss_to_another():
     p1, p2, z1, z2 = (some(seed) for seed in range(4))
     torch.testing.assert_close(4 * simsiam_loss(p1, p2, z1, z2), byol_loss(p1, p2, z1, z2))
     torch.testing.assert_close(byol_loss(p2, p1, z2, z1), byol_loss(p1, p2, z1, z2))
+    torch.testing.assert_close(ascl_loss(z1, z2, p1, 0.2, 0.1, 0.0), moco_loss(z1, z2, p1, 0.2))
     v, u, w, memory, earlier = neighbours()
     alone = byol_loss(v, u, u, u)  # the second direction is 0
     torch.testing.assert_close(msf_loss(v, u, memory, 1), alone)

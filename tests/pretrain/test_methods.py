@@ -24,7 +24,7 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "swav, moving": ("swav", {"frozen": 0.0, "queue_size": 0}),
     "cld": ("moco", {"bn_groups": 1}),
 }
-TAUGHT = ["byol", "cmsf", "moco", "msf"]
+TAUGHT = ["ascl", "byol", "cmsf", "moco", "msf"]
 
 
 def made(case, **options):
@@ -170,7 +170,7 @@ def test_the_teachers_batch_norm_has_statistics_of_its_own(case):
     assert all(torch.equal(x, moved[name]) for name, x in method.teacher.named_buffers())
 
 
-@pytest.mark.parametrize("case", ["cmsf", "moco", "msf", "swav"])
+@pytest.mark.parametrize("case", ["ascl", "cmsf", "moco", "msf", "swav"])
 def test_a_queue_is_no_longer_than_there_are_images(case):
     assert len(self_supervised(case, num_images=7)[0].queue) == 7
 
@@ -210,7 +210,7 @@ def test_training_lowers_the_loss(case, tmp_path):
         ("msf", "queue_size", 0), ("msf", "momentum_start", 1.0), ("cmsf", "constrained", -1), ("npid", "dim", 0),
         ("swav", "prototypes", 1), ("swav", "epsilon", 0.0), ("swav", "iterations", 0), ("swav", "queue_size", -1),
         ("swav", "frozen", 1.1), ("swav", "temperature", 0.0), ("moco", "bn_groups", 0), ("pirl", "grid", 1),
-        ("vicreg", "variance", -1.0),
+        ("vicreg", "variance", -1.0), ("ascl", "queue_size", 1), ("ascl", "neighbours", -1.0),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(name, field, value):

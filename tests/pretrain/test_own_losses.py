@@ -10,7 +10,7 @@ from pipeline.nn.primitives import feature_std
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
 from tests.digits import self_supervised
-from tests.oracles import barlow_twins, byol, losses, msf, npid, simclr, vicreg
+from tests.oracles import ascl, barlow_twins, byol, losses, msf, npid, simclr, vicreg
 
 PLAIN = {"moco": {"bn_groups": 1}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
 
@@ -62,6 +62,14 @@ def of_moco(method, views):
     return q2, sum(losses.moco(q.tolist(), k.tolist(), rows, 0.2) for q, k in ((q1, k2), (q2, k1))) / 2
 
 
+def of_ascl(method, views):
+    q1, q2 = (F.normalize(z, dim=1) for z in both(method.student, views))
+    k1, k2 = (F.normalize(z, dim=1) for z in both(method.teacher, views))
+    rows = method.queue.rows.tolist()
+    pairs = ((q1, k2), (q2, k1))
+    return q2, sum(ascl.ascl(q.tolist(), k.tolist(), rows, 0.2, 0.1, 2.0) for q, k in pairs) / 2
+
+
 def of_msf(method, views):
     """Other images of the batch can be neighbours: the memory is the queue as it will be after the step."""
     z, u = method.student(views.first)[1], F.normalize(method.teacher(views.second)[1], dim=1).tolist()
@@ -78,8 +86,8 @@ def of_swav(method, views):
 
 
 EXPECTED = {
-    "barlow_twins": of_barlow_twins, "byol": of_byol, "moco": of_moco, "msf": of_msf, "cmsf": of_msf, "npid": of_npid,
-    "simclr": of_simclr, "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg,
+    "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "moco": of_moco, "msf": of_msf, "cmsf": of_msf,
+    "npid": of_npid, "simclr": of_simclr, "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg,
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Self-supervised methods, which never meet a label. A new one is a file here and a line in the table."""
 
 from pipeline.pretrain.method import SelfSupervised
+from pipeline.pretrain.methods.ascl import Ascl
 from pipeline.pretrain.methods.barlow_twins import BarlowTwins
 from pipeline.pretrain.methods.byol import Byol
 from pipeline.pretrain.methods.cmsf import Cmsf
@@ -14,6 +15,7 @@ from pipeline.pretrain.methods.swav import Swav
 from pipeline.pretrain.methods.vicreg import Vicreg
 
 METHODS: dict[str, type[SelfSupervised]] = {
+    "ascl": Ascl,
     "barlow_twins": BarlowTwins,
     "byol": Byol,
     "cmsf": Cmsf,

@@ -1,8 +1,7 @@
 """MoCo: tell an image's other view, seen by a teacher, from a queue of the teacher's past outputs.
 
 He et al. 2020, "Momentum contrast" (v1: a linear head, temperature .07), and Chen et al. 2020, "Improved baselines"
-(v2: an MLP head, .2). The letters: q is the student's unit projection of one view, k the teacher's of the
-other; the teacher is the student's moving average.
+(v2: an MLP head, .2).
 """
 
 import torch
@@ -11,29 +10,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.base.errors import ParamsError
-from pipeline.fit import Step
-from pipeline.nn import ema
-from pipeline.nn.backbones import Backbone
-from pipeline.nn.memory import Queue
-from pipeline.nn.mlp import Encoder, mlp
+from pipeline.nn.mlp import Encoder
 from pipeline.nn.norm import apart
-from pipeline.nn.primitives import feature_std, soft_ce, unit
+from pipeline.nn.primitives import soft_ce
 from pipeline.parallel import dist
-from pipeline.pretrain.feed import Views
-from pipeline.pretrain.method import MethodParams, SelfSupervised
+from pipeline.pretrain.momentum_contrast import MomentumContrast, MomentumContrastParams
 
 
-class MocoParams(MethodParams):
+class MocoParams(MomentumContrastParams):
     """The block `pretrain.moco`."""
 
-    dim: int = Field(ge=1)
-    hidden_dim: int = Field(ge=0)  # 0: a linear head, MoCo v1
-    queue_size: int = Field(ge=1)  # never more than there are images
-    temperature: float = Field(gt=0)
-    momentum_start: float = Field(ge=0, lt=1)  # of the teacher at the first step
-    momentum_end: float = Field(ge=0, le=1)
     bn_groups: int = Field(ge=1)  # parts of a batch that batch norm sees apart
-    symmetric: bool  # each view is once the query and once the key
 
 
 def moco_loss(
@@ -78,39 +65,14 @@ def _exchanged(net: nn.Module, images: Float[Tensor, "b c h w"]) -> Float[Tensor
     return dist.gather(net(everyones[order[own]]))[order.argsort()[own]]
 
 
-class Moco(SelfSupervised[MocoParams]):
+class Moco(MomentumContrast[MocoParams]):
     """The method around `moco_loss`."""
 
     Params = MocoParams
 
-    def __init__(self, backbone: Backbone, params: MocoParams, num_images: int, chance: torch.Generator) -> None:
-        super().__init__(backbone, params, num_images, chance)
-        dims = [backbone.dim, params.hidden_dim, params.dim] if params.hidden_dim else [backbone.dim, params.dim]
-        self.student = Encoder(backbone, mlp(dims, norm=False))
-        self.teacher = ema.frozen_copy(self.student)
-        # A longer queue would always hold an image's own last key as a negative.
-        self.queue = Queue(min(params.queue_size, num_images), params.dim, chance)
-        self._keys: list[Tensor] = []  # for the queue, after the step
+    def features(self, encoder: Encoder, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b f"]:
+        shuffled = encoder is self.teacher
+        return forward_in_groups(encoder.backbone, images, self.params.bn_groups, shuffled=shuffled)
 
-    def loss(self, views: Views) -> Step:
-        pairs = [(views.first, views.second), (views.second, views.first)][: 1 + self.params.symmetric]
-        self._keys, losses, features = [], [], []
-        for first, second in pairs:
-            with torch.no_grad():
-                h_teacher = forward_in_groups(self.teacher.backbone, second, self.params.bn_groups, shuffled=True)
-                k = unit(self.teacher.head(h_teacher))
-            h = forward_in_groups(self.student.backbone, first, self.params.bn_groups, shuffled=False)
-            q = unit(self.student.head(h))
-            losses.append(moco_loss(q, k, self.queue.rows, self.params.temperature))
-            self._keys.append(k)
-            features += [h] if self.params.symmetric else [h, h_teacher]
-        return Step(torch.stack(losses).mean(), {"feature_std": feature_std(q)}, features)
-
-    @torch.no_grad()
-    def after_step(self, step: int, num_steps: int) -> None:
-        """Moves the teacher, then puts the keys in the queue in place of its oldest."""
-        momentum = ema.cosine_momentum(self.params.momentum_start, self.params.momentum_end, step / num_steps)
-        ema.update(self.teacher, self.student, momentum, buffers=False)
-        for k in self._keys:
-            self.queue.push(k)
-        self._keys = []
+    def contrast(self, q: Float[Tensor, "b d"], k: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
+        return moco_loss(q, k, self.queue.rows, self.params.temperature)
