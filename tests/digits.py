@@ -54,7 +54,7 @@ PARAMS = {
     },
     "ascl": {
         "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "target_temperature": 0.1, "neighbours": 2.0,
-        "momentum_start": 0.9, "momentum_end": 1.0, "symmetric": True,
+        "momentum_start": 0.9, "momentum_end": 1.0, "bn_groups": 1, "symmetric": True,
     },
     "simclr": {"dim": 8, "hidden_dim": 16, "head_layers": 2, "temperature": 0.5},
     "byol": {"dim": 8, "hidden_dim": 16, "momentum_start": 0.9, "momentum_end": 1.0},

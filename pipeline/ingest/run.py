@@ -78,10 +78,10 @@ class Ingested(NamedTuple):
         return f"{manifest.source}: {counts}; {mode}, {height} x {width}; {len(manifest.bad)} left out"
 
 
-def ingest(params: IngestParams, source: Source, seed: int, out: Path, ray: str) -> Ingested:
+def ingest(params: IngestParams, source: Source, seed: int, out: Path, ray: str = "") -> Ingested:
     """Writes shards below `params.shards_dir` (unless the images lie in tars already) and the folder `out`, both whole.
 
-    `ray` is the address of a Ray cluster that writes the shards, or none.
+    `ray` is the address of a Ray cluster that writes the shards, or "": this machine does.
     Raises SourceError where the source cannot be used, ArtifactError where the files cannot be written, and
     TrainingError where another ingest is at work on `out`.
     """

@@ -3,6 +3,7 @@
 Ray is the extra `ray`, and is imported where an address is given (docs/decisions/0014-ray-for-ingest.md).
 """
 
+import logging
 import os
 import socket
 import sys
@@ -70,7 +71,7 @@ def _connected(address: str) -> ModuleType:
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         here = {"env_vars": {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}}
-        ray.init(address, runtime_env=here, log_to_driver=False, logging_level="WARNING")
+        ray.init(address, runtime_env=here, log_to_driver=False, logging_level=logging.WARNING)
     except (OSError, ValueError, RuntimeError) as error:
         why = f"expected a Ray cluster (host:port, or auto for the one that runs here), got {address!r}"
         raise ParamsError(f"machine.ray: {why}: {first_line(error)}") from error

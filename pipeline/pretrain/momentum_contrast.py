@@ -5,19 +5,22 @@ moving average.
 """
 
 from abc import abstractmethod
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
+from pipeline.base.errors import ParamsError
 from pipeline.fit import Step
 from pipeline.nn import ema
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.memory import Queue
 from pipeline.nn.mlp import Encoder, mlp
+from pipeline.nn.norm import apart
 from pipeline.nn.primitives import feature_std, unit
+from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.method import MethodParams, SelfSupervised
 
@@ -31,7 +34,36 @@ class MomentumContrastParams(MethodParams):
     temperature: float = Field(gt=0)
     momentum_start: float = Field(ge=0, lt=1)  # of the teacher at the first step
     momentum_end: float = Field(ge=0, le=1)
+    bn_groups: int = Field(ge=1)  # parts of a batch that batch norm sees apart
     symmetric: bool  # each view is once the query and once the key
+
+
+def forward_in_groups(
+    net: nn.Module, images: Float[Tensor, "b c h w"], groups: int, name: str, *, shuffled: bool
+) -> Float[Tensor, "b d"]:
+    """The network on each of `groups` parts of the batch in turn, so that batch norm sees one part at a time.
+
+    On one device this does what MoCo's shuffled batch norm does across several: with `shuffled`, a batch's parts are
+    drawn anew (torch's own chance), so keys and queries do not share their statistics. Where there is one group, and
+    batch norm sees each process's images alone, processes exchange the images, as in the paper. Raises ParamsError,
+    naming the parameter, if a group would hold fewer than two images, which have no deviation.
+    """
+    if groups == 1:
+        return _exchanged(net, images) if shuffled and apart(net) else net(images)
+    if len(images) < 2 * groups:
+        raise ParamsError(f"{name}: expected at most {len(images) // 2}, half of a process's batch, got {groups}")
+    order = torch.randperm(len(images)) if shuffled else torch.arange(len(images))
+    order = order.to(images.device, non_blocking=True)
+    out = torch.cat([net(part) for part in images[order].tensor_split(groups)])
+    return out[order.argsort()]
+
+
+def _exchanged(net: nn.Module, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+    """The network's outputs for these images, each made by a process that is drawn anew; no gradient flows back."""
+    everyones = dist.gather(images)
+    own = dist.share(len(everyones), "pretrain.batch_size")
+    order = torch.randperm(len(everyones)).to(images.device, non_blocking=True)  # the same in all processes
+    return dist.gather(net(everyones[order[own]]))[order.argsort()[own]]
 
 
 P = TypeVar("P", bound=MomentumContrastParams)
@@ -39,6 +71,8 @@ P = TypeVar("P", bound=MomentumContrastParams)
 
 class MomentumContrast(SelfSupervised[P]):
     """Tells an image's own key from the queue; a method says by which loss, in `contrast`."""
+
+    block: ClassVar[str]  # where its values stand in params.yaml
 
     def __init__(self, backbone: Backbone, params: P, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)
@@ -54,18 +88,18 @@ class MomentumContrast(SelfSupervised[P]):
         self._keys, losses, features = [], [], []
         for first, second in pairs:
             with torch.no_grad():
-                h_teacher = self.features(self.teacher, second)
+                h_teacher = self._features(self.teacher, second)
                 k = unit(self.teacher.head(h_teacher))
-            h = self.features(self.student, first)
+            h = self._features(self.student, first)
             q = unit(self.student.head(h))
             losses.append(self.contrast(q, k))
             self._keys.append(k)
             features += [h] if self.params.symmetric else [h, h_teacher]
         return Step(torch.stack(losses).mean(), {"feature_std": feature_std(q)}, features)
 
-    def features(self, encoder: Encoder, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b f"]:
-        """The backbone's, of the student or the teacher."""
-        return encoder.backbone(images)
+    def _features(self, encoder: Encoder, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b f"]:
+        name, shuffled = f"{self.block}.bn_groups", encoder is self.teacher
+        return forward_in_groups(encoder.backbone, images, self.params.bn_groups, name, shuffled=shuffled)
 
     @abstractmethod
     def contrast(self, q: Float[Tensor, "b d"], k: Float[Tensor, "b d"]) -> Float[Tensor, ""]:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from pipeline.nn.norm import synchronised
 from pipeline.parallel import dist
-from pipeline.pretrain.methods.moco import forward_in_groups
+from pipeline.pretrain.momentum_contrast import forward_in_groups
 from tests.digits import METHODS, backbone, digits, learner, stopping, task
 from tests.pretrain.family import trained as fit_on_cpu
 
@@ -61,7 +61,7 @@ def keys_apart() -> dict[str, torch.Tensor]:
     images, net = digits()[0][:8].double() / 255, backbone().double().train()
     torch.manual_seed(0)
     with torch.no_grad():
-        found = forward_in_groups(net, images[dist.share(8, "images")], 2 // dist.world(), shuffled=True)
+        found = forward_in_groups(net, images[dist.share(8, "images")], 2 // dist.world(), "", shuffled=True)
     return {"keys": dist.gather(found)}
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.base.errors import ParamsError
-from pipeline.pretrain.methods.moco import forward_in_groups
+from pipeline.pretrain.momentum_contrast import forward_in_groups
 from tests.digits import backbone, self_supervised
 from tests.refusals import refusal_of
 
@@ -14,7 +14,7 @@ def test_batch_norm_sees_each_group_apart(groups, same):
     """With two groups, a query does not depend on the images of the other group; with one, it does."""
     net, view = backbone(), self_supervised("moco")[1](0).first
     other = torch.cat([view[:4], 1 - view[4:]])
-    a, b = (forward_in_groups(net, images, groups, shuffled=False)[:4] for images in (view, other))
+    a, b = (forward_in_groups(net, images, groups, "", shuffled=False)[:4] for images in (view, other))
     assert torch.equal(a, b) is same
 
 
@@ -34,7 +34,7 @@ def test_groups_are_of_even_size_and_give_back_each_image_its_own_vector():
     images, net = torch.arange(10.0).reshape(10, 1, 1, 1), Noted()
     torch.manual_seed(3)
     for shuffled in (False, True):
-        assert forward_in_groups(net, images, 4, shuffled=shuffled).flatten().tolist() == list(range(10))
+        assert forward_in_groups(net, images, 4, "", shuffled=shuffled).flatten().tolist() == list(range(10))
     assert net.sizes == [3, 3, 2, 2] * 2
 
 

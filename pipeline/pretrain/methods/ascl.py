@@ -48,12 +48,10 @@ def ascl_loss(
 
 
 class Ascl(MomentumContrast[AsclParams]):
-    """The method around `ascl_loss`.
-
-    Departure: batch norm sees a batch whole, where the authors' sees eight parts of it.
-    """
+    """The method around `ascl_loss`."""
 
     Params = AsclParams
+    block = "pretrain.ascl"
 
     def contrast(self, q: Float[Tensor, "b d"], k: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
         p = self.params
