@@ -1,10 +1,12 @@
 """Measures pretraining, embedding, FixMatch and selection on one GPU in a few minutes, each beside its bare limit.
 
-The network is ResNet-50 at 224 x 224, in the precision that `auto` chooses. Images are on the device from the start, so
+First the steps of a small network on images of 28 x 28: their milliseconds, and those in which the GPU was busy. Then
+the network is ResNet-50 at 224 x 224, in the precision that `auto` chooses. Images are on the device from the start, so
 disks and JPEGs do not count. The bare limit of training is forward, backward and the optimiser's step of the same
-passes; that of embedding is the forward pass; that of selection is the product of all vectors with all centroids, once
-for each iteration, restart and level. Training is also measured compiled. `--tiny` runs everything with small sizes on
-any machine, to check that it works.
+passes; that of embedding is the forward pass; that of selection by `auto` is the product of all vectors with all
+centroids, once for each iteration, restart and level; USL and TypiClust are timed alone. Training is also measured
+compiled. `--tiny` runs everything with small sizes on any machine, to check that it works; benchmarks/gpu.sh runs this
+and what else a GPU is needed for.
 
     python -m benchmarks.gpu
 """
@@ -13,12 +15,15 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.select import vectors
+from benchmarks import training
+from benchmarks.select import IMAGENET, vectors
 from benchmarks.training import STEPS, bare, few_labels, medians, passes, trained, wait
 from pipeline.base.errors import first_line
 from pipeline.base.params import Params
@@ -32,6 +37,25 @@ from pipeline.select.methods import SELECTORS
 from pipeline.select.params import SelectParams
 from pipeline.select.pool import Pool
 from pipeline.vectors import clustering
+
+
+def small_step(name: str, pixels: Tensor, device: Device) -> None:
+    """Milliseconds of a step of `fit`, and how long the GPU (on a machine without one, the CPU) computed in it."""
+    if name == "fixmatch":
+        net = training.network(pixels.cpu())
+        learning = training.of_few_labels(name, net, pixels, 16, device)
+    else:
+        learning = training.without_labels(name, pixels, device)
+    run = trained(*learning, device)
+    (wall,), _ = medians(run)
+    on_gpu = device.device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as profiled:
+        run()
+    events = profiled.key_averages()
+    busy = sum(event.self_device_time_total if on_gpu else event.self_cpu_time_total for event in events) / 1e6
+    print(
+        f"step of {name:<27}{1000 * wall / STEPS:>9.2f} ms{1000 * busy / STEPS:>9.2f} ms busy{wall / busy:>7.1f} times"
+    )
 
 
 def network(pixels: Tensor) -> Backbone:
@@ -78,9 +102,13 @@ def fixmatch(pixels: Tensor, device: Device, batch_size: int, *sets: str) -> Non
 
 def selection(num_images: int, budget: int, device: Device) -> None:
     """`auto`, once, and the products that its k-means needs at least, by torch on the same device."""
-    params = Params.read(Path("params.yaml"))
+    params = Params.read(Path("params.yaml"), IMAGENET)
     x = vectors(num_images)
     pool = Pool.of(x, params.stage("select", SelectParams, SELECTORS).search)
+    for name in ("usl", "typiclust"):
+        start = time.perf_counter()
+        params.block(f"select.{name}", SELECTORS[name]).select(pool, budget, 0)
+        print(f"select, {name}: {time.perf_counter() - start:.1f} s", flush=True)
     selector = params.block("select.auto", SELECTORS["auto"])
     start = time.perf_counter()
     found = selector.select(pool, budget, 0)
@@ -111,7 +139,9 @@ def main() -> int:
     print(f"{'images a second':<34}{'':>12}{'bare':>12}{'ratio':>8}", flush=True)
     pixels = torch.randint(0, 256, (num_images, 3, side, side), dtype=torch.uint8).to(device.device)
     few = batch_size // 8  # with seven unlabelled images in two views for each: about as many views as pretraining
+    grey = torch.randint(0, 256, (4096, 1, 28, 28), dtype=torch.uint8).to(device.device)
     steps: list[Callable[[], None]] = [
+        *(partial(small_step, name, grey, device) for name in ("simclr", "moco", "byol", "fixmatch")),
         lambda: pretraining(pixels, device, batch_size, compiled=False),
         lambda: embedding(pixels, device),
         lambda: fixmatch(pixels, device, few),

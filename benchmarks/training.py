@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -180,11 +181,9 @@ def medians(*runs: Callable[[], None]) -> tuple[list[float], list[float]]:
 
 def self_supervised(name: str, pixels: Tensor, device: Device) -> list[Figure]:
     """Prints the row of a method; returns its ratios."""
-    recipe = Recipe.read(Params.read(Path("params.yaml"), (f"pretrain.method={name}", *SETS)))
-    method = recipe.learner(network(pixels.cpu()), len(pixels), (SIDE, SIDE), device)
-    feed = Views(pixels, recipe.common.views, getattr(recipe.block, "local", None), BATCH, 0)
+    method, feed, optim = without_labels(name, pixels, device)
     floor = bare(network(pixels.cpu()).to(device.device), passes(method, feed(0)), device)
-    runs = [trained(method, feed, recipe.common.optim, device), floor, loss_alone(name, device)]
+    runs = [trained(method, feed, optim, device), floor, loss_alone(name, device)]
     peer = peers.installed("lightly", "lightning_utilities") and name in peers.PEERS and device.device.type == "cpu"
     if peer:
         net = network(pixels.cpu())
@@ -197,6 +196,14 @@ def self_supervised(name: str, pixels: Tensor, device: Device) -> list[Figure]:
     if share > LOSS_LIMIT:
         figures.append(Figure(f"{name}, 5 % of its loss's share", LOSS_LIMIT / share, 1.0))
     return [*figures, Figure(f"{name}, of lightly's loop", times[3] / times[0], 1.0)] if peer else figures
+
+
+def without_labels(name: str, pixels: Tensor, device: Device) -> tuple[nn.Module, Callable[[int], Any], OptimParams]:
+    """A method of `pretrain`, its batches and its optimiser."""
+    recipe = Recipe.read(Params.read(Path("params.yaml"), (f"pretrain.method={name}", *SETS)))
+    method = recipe.learner(network(pixels.cpu()), len(pixels), (SIDE, SIDE), device)
+    feed = Views(pixels, recipe.common.views, getattr(recipe.block, "local", None), BATCH, 0)
+    return method, feed, recipe.common.optim
 
 
 def semi_supervised(name: str, pixels: Tensor, device: Device) -> list[Figure]:
@@ -229,6 +236,16 @@ def few_labels(
     name: str, net: Backbone, floor_net: Backbone, pixels: Tensor, batch_size: int, device: Device, *sets: str
 ) -> tuple[float, float]:
     """Views per second in `fit`, and the ratio to the bare passes."""
+    method, feed, optim = of_few_labels(name, net, pixels, batch_size, device, *sets)
+    floor = bare(floor_net.to(device.device), passes(method, feed(0)), device)
+    times, (ratio,) = medians(trained(method, feed, optim, device), floor)
+    return STEPS * feed(0).num_images / times[0], ratio
+
+
+def of_few_labels(
+    name: str, net: Backbone, pixels: Tensor, batch_size: int, device: Device, *sets: str
+) -> tuple[nn.Module, Callable[[int], Any], OptimParams]:
+    """A method of `train` on 40 labels, its batches and its optimiser."""
     sets = (f"train.method={name}", "train.targets=own", f"train.batch_size={batch_size}", *sets)
     params = Params.read(Path("params.yaml"), sets)
     targets = Targets({"label": [str(i) for i in range(10)]}, torch.arange(40), (torch.arange(40) % 10)[:, None])
@@ -236,10 +253,7 @@ def few_labels(
     task = Task(targets, len(pixels), size, params.stage("train", TrainParams, (*SEMISUP, PROPAGATE)), 0)
     method = Chosen.read(params).build(net, task).to(device.device)
     reduce_cost(method, compiled=params.block("machine", Machine).compile, recompute=False)
-    feed = method.feed(Resident(pixels))
-    floor = bare(floor_net.to(device.device), passes(method, feed(0)), device)
-    times, (ratio,) = medians(trained(method, feed, task.common.optim, device), floor)
-    return STEPS * feed(0).num_images / times[0], ratio
+    return method, method.feed(Resident(pixels)), task.common.optim
 
 
 def main(names: list[str]) -> int:
