@@ -99,7 +99,7 @@ class Packer:
     channels: int
     max_side: int
     measured: bool  # whether the sizes of images are wanted
-    ray: str  # the address of a cluster that does it, or none: this machine does
+    ray: str  # the address of a cluster that does it; "": this machine does
 
     def pack(self, plans: Sequence[Plan]) -> Generator[Packed, None, None]:
         """All shards, in order; their bytes do not depend on how many are written at once."""

@@ -52,7 +52,8 @@ def map_on_cluster(address: str, work: Callable[[T], R], things: Iterable[T]) ->
     finally:
         for task in ahead:
             ray.cancel(task, force=True)
-        ray.wait([*ahead], num_returns=len(ahead)) if ahead else None  # none may write after its folder is gone
+        if ahead:  # none may write after its folder is gone
+            ray.wait([*ahead], num_returns=len(ahead))
         ray.shutdown()
 
 

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.base.params import Params
+from pipeline.ingest.sources import source_of
+from pipeline.ingest.sources.remote_tars import RemoteTars
 from tests.imports import ROOT
 from tests.ingest.outcome import FOLDER, IMAGES, OUT, bytes_below, manifest
 
@@ -100,3 +103,9 @@ def test_without_the_extra_its_name_is_said(refusal, fill, monkeypatch):
         refusal(FOLDER, "machine.ray=auto")
         == "machine.ray: expected the extra ray, found none: pip install -e '.[ray]'"
     )
+
+
+def test_tars_behind_urls_say_that_the_cluster_is_not_used(caplog):
+    sets = ("ingest.source=shards", "ingest.shards.path=https://host/train-000000.tar", "machine.ray=host:6379")
+    assert isinstance(source_of(Params.read(ROOT / "params.yaml", sets)), RemoteTars)
+    assert caplog.messages == ["ingest: machine.ray is not used, as tars behind URLs come through this machine's cache"]

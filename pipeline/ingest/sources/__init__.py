@@ -1,5 +1,7 @@
 """The table of sources: where images come from."""
 
+import logging
+
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
 from pipeline.ingest.source import Source
@@ -10,6 +12,8 @@ from pipeline.ingest.sources.folder import Folder
 from pipeline.ingest.sources.imagenet import ImageNet
 from pipeline.ingest.sources.remote_tars import RemoteTars
 from pipeline.ingest.sources.shards import Shards, ShardsOnCluster
+
+log = logging.getLogger(__name__)
 
 SOURCES: dict[str, type[Source]] = {
     "digits": Digits,
@@ -30,5 +34,7 @@ def source_of(params: Params) -> Source:
         return source
     machine = params.block("machine", Machine)
     if source.behind_urls:
+        if machine.ray:
+            log.warning("ingest: machine.ray is not used, as tars behind URLs come through this machine's cache")
         return RemoteTars(path=source.path, look=source.look, reading=machine.reading)
     return ShardsOnCluster(path=source.path, look=source.look, ray=machine.ray) if machine.ray else source

@@ -75,7 +75,7 @@ class Shards(Source):
             raise SourceError(f"{root}: expected .tar files, found none")
         splits = splits_of_tars({str(tar): tar.relative_to(root) for tar in tars})
         with Progress("ingest: reading", sum(tar.stat().st_size for tar in tars) / MB, "MB") as progress:
-            contents = dict(zip(tars, self.read(tars, splits, progress), strict=True))
+            contents = dict(zip(tars, self._read(tars, splits, progress), strict=True))
         items = [item for _, inside, _ in contents.values() for item in inside]
         shards = {tar: shard for tar, (shard, _, _) in contents.items()}
         passed = sum((passed for *_, passed in contents.values()), Counter[str]())
@@ -84,12 +84,12 @@ class Shards(Source):
             log.info("ingest: passed over beside the images in the tars, as no labels were found there: %s", counts)
         return Listing(("label",), items, tars=shards, splits_from=BY_NAME)
 
-    def read(self, tars: Sequence[Path], splits: Mapping[str, str], progress: Progress) -> Iterator[Contents]:
+    def _read(self, tars: Sequence[Path], splits: Mapping[str, str], progress: Progress) -> Iterator[Contents]:
         """What is in the tars, in their order."""
-        read = partial(self.read_one, splits=splits, progress=progress)
+        read = partial(self._read_one, splits=splits, progress=progress)
         return map_in_order(read, tars, chunk=1, stop=progress.stop)
 
-    def read_one(self, tar: Path, splits: Mapping[str, str], progress: Progress) -> Contents:
+    def _read_one(self, tar: Path, splits: Mapping[str, str], progress: Progress) -> Contents:
         assert isinstance(self.path, str)
         facts = partial(facts_of, whole=self.look == "decode")
         return read_tar(tar, tar.relative_to(self.path).as_posix(), splits.get(str(tar)), facts, progress)
@@ -100,7 +100,7 @@ class ShardsOnCluster(Shards):
 
     ray: str
 
-    def read(self, tars: Sequence[Path], splits: Mapping[str, str], progress: Progress) -> Iterator[Contents]:
+    def _read(self, tars: Sequence[Path], splits: Mapping[str, str], progress: Progress) -> Iterator[Contents]:
         with closing(map_on_cluster(self.ray, partial(self._read_there, splits=splits), tars)) as contents:
             for shard, items, passed in contents:
                 progress.add(len(items), shard.bytes)
@@ -108,7 +108,7 @@ class ShardsOnCluster(Shards):
 
     def _read_there(self, tar: Path, splits: Mapping[str, str]) -> Contents:
         with Progress(tar.name, None, "MB") as progress:
-            return self.read_one(tar, splits, progress)
+            return self._read_one(tar, splits, progress)
 
 
 def splits_of_tars(tars: Mapping[str, Path]) -> dict[str, str]:
