@@ -21,40 +21,21 @@ from pathlib import Path
 import torch
 import torch.distributed as td
 
-from benchmarks.training import SETS, SIDE, network
-from pipeline.base.params import Params
+from benchmarks.training import BATCH, SIDE, STEPS, network, of_few_labels, without_labels
 from pipeline.fit import fit
 from pipeline.nn.device import Device
 from pipeline.nn.norm import synchronised
 from pipeline.parallel import dist
-from pipeline.pretrain.feed import Feed as Views
-from pipeline.pretrain.recipe import Recipe
-from pipeline.train.methods import METHODS as SEMISUP
-from pipeline.train.methods import PROPAGATE, Chosen
-from pipeline.train.pixels import Resident
-from pipeline.train.targets import Targets
-from pipeline.train.task import Task, TrainParams
 
 METHODS, PROCESSES = ("simclr", "moco", "paws"), (1, 2, 4, 8)
-BATCH, STEPS = 256, 4
-PAWS = ("train.method=paws", "train.targets=own", "train.paws.num_unlabelled=64", "train.paws.per_class=8")
+PAWS = ("train.paws.num_unlabelled=64", "train.paws.per_class=8")
 
 
 def learner(name: str, pixels: torch.Tensor, device: Device):
-    if name == "paws":
-        params = Params.read(Path("params.yaml"), PAWS)
-        targets = Targets({"label": [str(i) for i in range(10)]}, torch.arange(160), (torch.arange(160) % 10)[:, None])
-        common = params.stage("train", TrainParams, (*SEMISUP, PROPAGATE))
-        task = Task(targets, len(pixels), (SIDE, SIDE), common, 0)
-        method = synchronised(Chosen.read(params).build(network(pixels), task), "train")
-        return method, method.feed(Resident(pixels)), common.optim
-    recipe = Recipe.read(Params.read(Path("params.yaml"), (f"pretrain.method={name}", *SETS)))
-    method = recipe.learner(network(pixels), len(pixels), (SIDE, SIDE), device)
-    return (
-        method,
-        Views(pixels, recipe.common.views, getattr(recipe.block, "local", None), BATCH, 0),
-        recipe.common.optim,
-    )
+    if name != "paws":
+        return without_labels(name, pixels, device)
+    method, feed, optim = of_few_labels(name, network(pixels), pixels, 16, device, *PAWS)
+    return synchronised(method, "train"), feed, optim
 
 
 def one(name: str) -> dict[str, float]:

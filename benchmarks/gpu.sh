@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All figures of one GPU in one call, within 10 minutes: the tests that need one, steps beside the time in which the GPU
-# is busy, ResNet-50, selection from 1.28 million vectors, and the Fashion-MNIST chain (its target: 60 s).
+# All figures of one GPU in one call, meant for 10 minutes and not yet run on one: the tests that need a GPU, steps beside
+# the time in which it is busy, ResNet-50, selection from 1.28 million vectors, the Fashion-MNIST chain (target: 60 s).
 # `make setup EXTRA=gpu` first; TINY=1 runs the same with small sizes on any machine, to see that it works.
 set -uo pipefail
 cd "$(dirname "$0")/.."

@@ -50,24 +50,24 @@ IMAGENET = ["select.usl.horizon={kind: nearest, value: 128}", "select.usl.moment
 IMAGENET += ["select.usl.weight=1.5", "select.usl.iterations=10", "select.usl.restarts=1"]
 
 
-def vectors(n: int) -> np.ndarray:
-    """A seeded mixture of Gaussians on the sphere."""
-    chance = rng.stream(0, "bench", "select")
-    centres = chance.standard_normal((GAUSSIANS, D), np.float32)
-    x = centres[chance.integers(GAUSSIANS, size=n)]
-    x += chance.standard_normal((n, D), np.float32) / 2
+def mixture(centres: np.ndarray, n: int, chance: np.random.Generator) -> np.ndarray:
+    """Rows of Gaussians around the centres, on the sphere."""
+    x = centres[chance.integers(len(centres), size=n)]
+    x += chance.standard_normal(x.shape, np.float32) / 2
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     return x
+
+
+def vectors(n: int) -> np.ndarray:
+    chance = rng.stream(0, "bench", "select")
+    return mixture(chance.standard_normal((GAUSSIANS, D), np.float32), n, chance)
 
 
 def stored(folder: Path, n: int) -> None:
     """The same mixture in fewer dimensions, as float16, in parts that are made one at a time."""
     centres = rng.stream(0, "bench", "stored").standard_normal((GAUSSIANS, STORED_D), np.float32)
     for part in range(STORED_PARTS):
-        chance = rng.stream(0, "bench", "stored", part)
-        x = centres[chance.integers(GAUSSIANS, size=n // STORED_PARTS)]
-        x += chance.standard_normal(x.shape, np.float32) / 2
-        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        x = mixture(centres, n // STORED_PARTS, rng.stream(0, "bench", "stored", part))
         np.save(folder / f"{part}.npy", x.astype(np.float16))
 
 

@@ -21,9 +21,10 @@ import click
 import faiss
 import numpy as np
 
+from benchmarks.select import GAUSSIANS, D, mixture
 from pipeline.base import rng
 
-D, GAUSSIANS, PART, BUDGET, ITERATIONS = 128, 1_000, 500_000, 1_000, 10
+PART, BUDGET, ITERATIONS = 500_000, 1_000, 10
 LIMIT_MB = 6_000
 SETS = (f"select.budget={BUDGET}", f"select.auto.iterations={ITERATIONS}", f"select.kmeans.iterations={ITERATIONS}")
 SETS += ("select.kmeans.restarts=1", "machine.vectors_mb=0")
@@ -34,10 +35,7 @@ REFUSED = ("usl", "typiclust")
 def write(folder: Path, rows: int) -> None:
     centres = rng.stream(0, "bench", "many").standard_normal((GAUSSIANS, D), np.float32)
     for number, start in enumerate(range(0, rows, PART)):
-        chance = rng.stream(0, "bench", "many", number)
-        x = centres[chance.integers(GAUSSIANS, size=min(PART, rows - start))]
-        x += chance.standard_normal(x.shape, np.float32) / 2
-        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        x = mixture(centres, min(PART, rows - start), rng.stream(0, "bench", "many", number))
         np.save(folder / f"{number}.npy", x)
 
 

@@ -194,7 +194,7 @@ def self_supervised(name: str, pixels: Tensor, device: Device) -> list[Figure]:
     print(f"{name:<14}{speeds[0]:>12.0f}{speeds[1]:>12.0f}{ratio:>8.2f}{100 * share:>9.1f} %{beside}", flush=True)
     figures = [Figure(f"{name}, of the bare passes", ratio, LIMIT)]
     if share > LOSS_LIMIT:
-        figures.append(Figure(f"{name}, 5 % of its loss's share", LOSS_LIMIT / share, 1.0))
+        figures.append(Figure(f"{name}, 5 % of a step for its loss", LOSS_LIMIT / share, 1.0))
     return [*figures, Figure(f"{name}, of lightly's loop", times[3] / times[0], 1.0)] if peer else figures
 
 
