@@ -31,5 +31,5 @@ class Machine(Block):
     resident_mb: int = Field(ge=0)  # of pixels, up to which images stay in memory; beyond, each batch is decoded
     vectors_mb: int = Field(ge=0)  # of vectors as float32, up to which `select` holds them in memory
     window_shards: int = Field(ge=1)  # shards behind URLs that images are drawn from at a time
-    ray: str  # the address of a Ray cluster that ingest works on, or none
+    ray: str  # the address of a Ray cluster that ingest works on, or ""
     reading: Reading

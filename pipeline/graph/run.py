@@ -18,9 +18,7 @@ from pipeline.base.params import Block, Params
 from pipeline.vectors.geometry import centred
 from pipeline.vectors.neighbours import InvertedLists, Search
 
-COPIES = (
-    4  # of the vectors that are in memory at once, itself among them; the tables of neighbours are small beside them
-)
+COPIES = 4  # of the vectors in memory at once; the tables of neighbours are small beside them
 
 
 class GraphParams(Block):

@@ -111,7 +111,7 @@ class Lars(Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "trust": trust, "clip": clip, "weight_decay": 0.0})
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]  # torch's takes a closure, for losses that a step computes anew
+    def step(self) -> None:  # type: ignore[override]  # no closure, unlike torch's: no step computes its loss anew
         """One step on all parameters that have a gradient, each group's at once."""
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]

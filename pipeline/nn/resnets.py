@@ -1,7 +1,7 @@
 """Residual networks: a small one for CPUs, torchvision's, and wide ones.
 
-ResNet: He et al. 2016. Wide ResNet: Zagoruyko and Komodakis 2016, here with plain ReLU where USB has leaky ReLU. The
-last norm of a residual block begins at 1, as torchvision's does; the code of SimCLR, BYOL and SwAV begins at 0.
+ResNet: He et al. 2016. Wide ResNet: Zagoruyko and Komodakis 2016, here with plain ReLU where USB has leaky ReLU.
+Departure: the last norm of a residual block begins at 1, as torchvision's does; in the code of SimCLR and BYOL at 0.
 """
 
 from itertools import pairwise

@@ -55,9 +55,8 @@ class UnlabelledLoss(nn.Module, Generic[P]):
         self.num_classes = len(counts)
         self.register_buffer("has_label", counts > 0, persistent=False)
         goal = goal_distribution(params.align, task.targets, level)
-        self.alignment = None
-        if goal is not None:
-            self.alignment = Alignment(goal, task.common.align_momentum, warm=task.common.warm_averages)
+        momentum, warm = task.common.align_momentum, task.common.warm_averages
+        self.alignment = None if goal is None else Alignment(goal, momentum, warm=warm)
 
     def forward(
         self, p: Float[Tensor, "u k"], strong: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]

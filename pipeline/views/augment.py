@@ -64,9 +64,9 @@ def solarize(images: Images, threshold: PerImage) -> Images:
 
 
 def equalize(images: Images, which: Bool[ndarray, " b"]) -> Images:
-    """Maps the 256 values of each channel so that they come about equally often, by Pillow's rule; an image in `which`.
+    """Makes the 256 values of each channel come about equally often, in the images that `which` marks.
 
-    A channel of one value stays as it is.
+    The rule is Pillow's, to the byte. A channel of one value stays as it is.
     """
     values = (images * 255).round_().long().flatten(2)
     ones = torch.ones_like(values, dtype=torch.float32)

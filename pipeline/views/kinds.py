@@ -71,8 +71,8 @@ class Crops:
 class ContrastiveView(Block):
     """SimCLR's and MoCo v2's view: a crop resized to the whole, flip, colour jitter, loss of colour, blur, solarize.
 
-    PAWS equalizes at last. Departure: a crop whose sides would leave the image is made to fit, where torchvision draws
-    again, so that crops are smaller in the mean (from 0.08 to 1: an area of 0.48 in place of 0.53).
+    On CIFAR-10 PAWS equalizes as the last step. Departure: a crop whose sides would leave the image is made to fit;
+    torchvision draws again, so its crops are larger in the mean (from 0.08 to 1: an area of 0.53 against 0.48).
     """
 
     crop_min: float = Field(gt=0, le=1)  # least and most share of the image's area
@@ -174,8 +174,8 @@ class StrongView(Block):
     Departures: RandAugment applies 2 operations out of 14; here each of rotation, two shears, two shifts, brightness,
     contrast, saturation (RGB), solarize and posterize acts with probability `op_prob`, and all geometric ones together
     are one bilinear pass. Equalize, autocontrast and sharpness are left out, and there is no weak shift beneath. What
-    comes from beyond the border is mirrored, in USB black or grey; its shifts go to .3, its colour factors from .05 to
-    .95 alone, which darken, grey and flatten.
+    lies beyond the border is mirrored; USB fills it with one colour. USB's shifts reach .3, and its colour factors are
+    drawn from .05 to .95, so that they only darken, grey and flatten.
     """
 
     flip: float = Field(ge=0, le=1)

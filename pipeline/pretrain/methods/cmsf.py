@@ -56,7 +56,7 @@ class Cmsf(MeanShift[CmsfParams]):
     """The method around `cmsf_loss`; a bank of all training images remembers their last embeddings.
 
     Departure: the first epoch is MSF's, where in the authors' code random vectors stand for the earlier embeddings.
-    Where two epochs meet the queue may hold an image twice, as theirs does: its older vector is a neighbour of it too.
+    Where two epochs meet, the queue may hold an image twice; its older vector then counts as a neighbour of it.
     """
 
     Params = CmsfParams

@@ -63,10 +63,10 @@ class FreeMatchLoss(UnlabelledLoss[FreeMatchParams]):
     def __init__(self, params: FreeMatchParams, task: Task, level: int) -> None:
         super().__init__(params, task, level)
         even = self.has_label / self.has_label.sum()
-        self.confidence, self.mean_prediction, self.histogram = (
-            MovingMean(start, params.threshold_momentum, warm=task.common.warm_averages)
-            for start in (even.max(), even, even)
-        )
+        momentum, warm = params.threshold_momentum, task.common.warm_averages
+        self.confidence = MovingMean(even.max(), momentum, warm=warm)
+        self.mean_prediction = MovingMean(even, momentum, warm=warm)
+        self.histogram = MovingMean(even, momentum, warm=warm)
 
     def forward(
         self, p: Float[Tensor, "u k"], strong: Float[Tensor, "u k"], rows: Int64[Tensor, " u"]

@@ -90,11 +90,9 @@ class MixMatch(EmaMethod[SemiBatch, MixMatchParams]):
         super().__init__(backbone, task, params)
         self.some_unlabelled = bool((task.targets.labels < 0).any())  # labelled images may lack a label at a level
         goals = [goal_distribution(params.align, task.targets, i) for i in range(len(task.targets.names))]
+        momentum, warm = task.common.align_momentum, task.common.warm_averages
         self.alignments = nn.ModuleList(
-            nn.Identity()
-            if goal is None
-            else Alignment(goal, task.common.align_momentum, warm=task.common.warm_averages)
-            for goal in goals
+            nn.Identity() if goal is None else Alignment(goal, momentum, warm=warm) for goal in goals
         )
 
     def feed(self, images: Pixels) -> Callable[[int], SemiBatch]:
