@@ -38,12 +38,13 @@ from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
-from pipeline.pretrain.methods.moco import moco_loss
+from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
 from pipeline.pretrain.methods.vicreg import vicreg_loss
+from pipeline.pretrain.momentum_contrast import moco_loss
 from pipeline.pretrain.recipe import Recipe
 from pipeline.train.methods import METHODS as SEMISUP
 from pipeline.train.methods import PROPAGATE, Chosen
@@ -133,8 +134,13 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
     def cmsf() -> Tensor:
         return cmsf_loss(q[0], memory[:BATCH], other[:BATCH], memory, other, p.neighbours, p.constrained)
 
+    def mochi(x: Tensor) -> Tensor:
+        mixes = Mixes.drawn(p.hardest, p.mixes, p.query_mixes, device.device)
+        return mochi_loss(unit(x), memory[:BATCH], memory, p.temperature, p.hardest, mixes)
+
     losses: dict[str, Callable[[], Tensor]] = {
         "moco": lambda: sum(moco_loss(unit(x), memory[:BATCH], memory, p.temperature) for x in q[: 1 + p.symmetric]),
+        "mochi": lambda: sum(mochi(x) for x in q[: 1 + p.symmetric]),
         "ascl": lambda: sum(
             ascl_loss(unit(x), memory[:BATCH], memory, p.temperature, p.target_temperature, p.neighbours)
             for x in q[: 1 + p.symmetric]

@@ -19,7 +19,7 @@ from pipeline.nn.backbones import Backbone
 from pipeline.nn.memory import Queue
 from pipeline.nn.mlp import Encoder, mlp
 from pipeline.nn.norm import apart
-from pipeline.nn.primitives import feature_std, unit
+from pipeline.nn.primitives import feature_std, soft_ce, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.method import MethodParams, SelfSupervised
@@ -36,6 +36,18 @@ class MomentumContrastParams(MethodParams):
     momentum_end: float = Field(ge=0, le=1)
     bn_groups: int = Field(ge=1)  # parts of a batch that batch norm sees apart
     symmetric: bool  # each view is once the query and once the key
+
+
+def moco_loss(
+    q: Float[Tensor, "b d"], k: Float[Tensor, "b d"], queue: Float[Tensor, "m d"], temperature: float
+) -> Float[Tensor, ""]:
+    """Cross-entropy of q's own key against the queue (He et al., eq. 1), mean over the batch; all rows unit vectors.
+
+    The batch's other keys are no negatives. No gradient reaches k or the queue. With an empty queue it is 0.
+    """
+    positive = torch.arange(len(q), device=q.device)
+    mask = torch.cat([positive[:, None] != positive, q.new_zeros(len(q), len(queue)).bool()], dim=1)
+    return soft_ce(q, torch.cat([k, queue]).detach(), positive, temperature, mask)
 
 
 def forward_in_groups(

@@ -14,14 +14,16 @@ from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
-from pipeline.pretrain.methods.moco import moco_loss
+from pipeline.pretrain.methods.mochi import mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
 from pipeline.pretrain.methods.vicreg import vicreg_loss
+from pipeline.pretrain.momentum_contrast import moco_loss
+from tests.oracles import mochi
 from tests.pretrain.family import unit
-from tests.pretrain.test_losses import INSTANCE, NOISE, UNKNOWN, neighbours, projections, some
+from tests.pretrain.test_losses import INSTANCE, NOISE, UNKNOWN, mixes, neighbours, projections, some
 
 
 def same(n, d=4):
@@ -44,6 +46,7 @@ DEAD = torch.cat([signs(), torch.full((4, 1), 7.0)], 1)
 CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "moco, equal vectors": (moco_loss(same(3), same(3), same(9), 0.07), math.log(10)),
     "moco, no negatives": (moco_loss(ONE, ONE.flip(0), torch.empty(0, 4), 0.2), 0),
+    "mochi, equal vectors": (mochi_loss(same(3), same(3), same(9), 0.07, 5, mixes(5, 4, 3)), math.log(17)),
     "ascl, rows all alike": (ascl_loss(same(3), same(3), same(9), 0.07, 0.05, 5.0), math.log(10)),
     "ascl, a row is the key": (
         ascl_loss(torch.eye(3)[:1], torch.eye(3)[:1], torch.eye(3), 0.2, 0.01, 1.0), math.log(2 + 2 * math.exp(-5))
@@ -113,6 +116,7 @@ def test_reductions_of_one_loss_to_another():
     torch.testing.assert_close(4 * simsiam_loss(p1, p2, z1, z2), byol_loss(p1, p2, z1, z2))
     torch.testing.assert_close(byol_loss(p2, p1, z2, z1), byol_loss(p1, p2, z1, z2))
     torch.testing.assert_close(ascl_loss(z1, z2, p1, 0.2, 0.1, 0.0), moco_loss(z1, z2, p1, 0.2))
+    torch.testing.assert_close(mochi_loss(z1, z2, p1, 0.2, 3, mixes(3, 0, 0)), moco_loss(z1, z2, p1, 0.2))
     v, u, w, memory, earlier = neighbours()
     alone = byol_loss(v, u, u, u)  # the second direction is 0
     torch.testing.assert_close(msf_loss(v, u, memory, 1), alone)
@@ -125,6 +129,20 @@ def test_reductions_of_one_loss_to_another():
         cmsf_loss(v, u, w, memory, earlier, 3, 16),  # the constraint leaves all rows
     ):
         torch.testing.assert_close(same_as_msf, plain)
+
+
+def test_mochi_is_never_below_moco_and_its_mixes_pass_no_gradient():
+    """The gradient is that of MoCo with the mixes as constant rows of each query's own queue."""
+    q, k, queue = projections(5, 5, 7)
+    q.requires_grad_()
+    drawn = mixes(4, 6, 6)
+    loss = mochi_loss(q, k, queue, 0.2, 4, drawn)
+    assert (loss > moco_loss(q, k, queue, 0.2)).item()
+    (found,) = torch.autograd.grad(loss, q)
+    lists = [part.tolist() for part in drawn]
+    rows = [torch.tensor(mochi.made(x, queue.tolist(), 4, lists), dtype=torch.double) for x in q.tolist()]
+    each = [moco_loss(q[i : i + 1], k[i : i + 1], torch.cat([queue, rows[i]]), 0.2) for i in range(5)]
+    torch.testing.assert_close(found, torch.autograd.grad(sum(each) / 5, q)[0])
 
 
 def test_with_hard_codes_swav_is_the_cross_entropy_of_the_other_views_prototype():

@@ -13,13 +13,14 @@ from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
-from pipeline.pretrain.methods.moco import moco_loss
+from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
 from pipeline.pretrain.methods.vicreg import vicreg_loss
-from tests.oracles import ascl, barlow_twins, byol, losses, msf, npid, simclr, swav, vicreg
+from pipeline.pretrain.momentum_contrast import moco_loss
+from tests.oracles import ascl, barlow_twins, byol, losses, mochi, msf, npid, simclr, swav, vicreg
 from tests.pretrain.family import on_two_ranks, unit
 
 INSTANCE, NOISE = torch.tensor([4, 0, 4]), torch.tensor([1, 6, 4, 1, 5])
@@ -71,6 +72,10 @@ def cmsf_oracle(k, constrained):
         return msf.cmsf(v, u, there[0], memory, there[1], k, constrained)
 
     return looped
+
+
+def mixes(hardest, s, t):
+    return Mixes.drawn(hardest, s, t, torch.device("cpu"))
 
 
 MISSING = [((), ()), ((1, 4), ()), ((1, 4), range(6, 16)), (range(5), range(6, 16)), ((), range(6, 12))]
@@ -133,6 +138,14 @@ for views in (2, 3, 8):
 for n in (0.0, 1.0, 50.0):
     CASES[f"ascl, n {n}"] = Case(
         lambda *x, n=n: ascl_loss(*x, 0.2, 0.1, n), lambda *x, n=n: ascl.ascl(*x, 0.2, 0.1, n), projections(5, 5, 7), 1
+    )
+for s, t in ((6, 0), (0, 6), (4, 3)):
+    drawn = mixes(5, s, t)
+    CASES[f"mochi, {s} and {t} mixes"] = Case(
+        lambda *x, drawn=drawn: mochi_loss(*x, 0.2, 5, drawn),
+        lambda *x, drawn=drawn: mochi.mochi(*x, 0.2, 5, [part.tolist() for part in drawn]),
+        projections(5, 5, 7),
+        1 if t == 0 else 0,  # no gradient passes a query's part in its mixes, so finite differences do not hold
     )
 for k in (1, 3, 12):
     v, u, rows = projections(5, 5, 7)

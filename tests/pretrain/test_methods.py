@@ -24,7 +24,7 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "swav, moving": ("swav", {"frozen": 0.0, "queue_size": 0}),
     "cld": ("moco", {"bn_groups": 1}),
 }
-TAUGHT = ["ascl", "byol", "cmsf", "moco", "msf"]
+TAUGHT = ["ascl", "byol", "cmsf", "mochi", "moco", "msf"]
 
 
 def made(case, **options):
@@ -170,9 +170,27 @@ def test_the_teachers_batch_norm_has_statistics_of_its_own(case):
     assert all(torch.equal(x, moved[name]) for name, x in method.teacher.named_buffers())
 
 
-@pytest.mark.parametrize("case", ["ascl", "cmsf", "moco", "msf", "swav"])
+@pytest.mark.parametrize("case", ["ascl", "cmsf", "mochi", "moco", "msf", "swav"])
 def test_a_queue_is_no_longer_than_there_are_images(case):
     assert len(self_supervised(case, num_images=7)[0].queue) == 7
+
+
+AS_MOCO = {
+    "mochi, no mixes": ("mochi", {"mixes": 0, "query_mixes": 0}),
+    "mochi, before the first mixes": ("mochi", {"start": 1.0}),
+}
+
+
+@pytest.mark.parametrize("case", AS_MOCO)
+def test_what_reduces_to_moco_trains_as_it_does_to_the_byte(case, tmp_path):
+    name, changes = AS_MOCO[case]
+    states, curves = [], []
+    for number, (method, feed) in enumerate([self_supervised("moco", bn_groups=1), self_supervised(name, **changes)]):
+        (tmp_path / str(number)).mkdir()
+        curves.append(trained(method, feed, tmp_path / str(number), 4))
+        states.append(method.state_dict())
+    assert [row["loss"] for row in curves[1]] == [row["loss"] for row in curves[0]]
+    assert all(torch.equal(states[1][key], x) for key, x in states[0].items())
 
 
 FALLS = {  # changes, images, images a step, steps, and the share that the loss falls to; MoCo's rises at first
@@ -210,7 +228,8 @@ def test_training_lowers_the_loss(case, tmp_path):
         ("msf", "queue_size", 0), ("msf", "momentum_start", 1.0), ("cmsf", "constrained", -1), ("npid", "dim", 0),
         ("swav", "prototypes", 1), ("swav", "epsilon", 0.0), ("swav", "iterations", 0), ("swav", "queue_size", -1),
         ("swav", "frozen", 1.1), ("swav", "temperature", 0.0), ("moco", "bn_groups", 0), ("pirl", "grid", 1),
-        ("vicreg", "variance", -1.0), ("ascl", "queue_size", 1), ("ascl", "neighbours", -1.0),
+        ("vicreg", "variance", -1.0), ("ascl", "queue_size", 1), ("ascl", "neighbours", -1.0), ("mochi", "hardest", 0),
+        ("mochi", "mixes", -1),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(name, field, value):

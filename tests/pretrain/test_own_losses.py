@@ -8,9 +8,10 @@ import torch.nn.functional as F
 
 from pipeline.nn.primitives import feature_std
 from pipeline.pretrain.methods import METHODS
+from pipeline.pretrain.methods.mochi import Mixes
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
 from tests.digits import self_supervised
-from tests.oracles import ascl, barlow_twins, byol, losses, msf, npid, simclr, vicreg
+from tests.oracles import ascl, barlow_twins, byol, losses, mochi, msf, npid, simclr, vicreg
 
 PLAIN = {"moco": {"bn_groups": 1}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
 
@@ -62,6 +63,18 @@ def of_moco(method, views):
     return q2, sum(losses.moco(q.tolist(), k.tolist(), rows, 0.2) for q, k in ((q1, k2), (q2, k1))) / 2
 
 
+def of_mochi(method, views):
+    torch.manual_seed(0)
+    q1, q2 = (F.normalize(z, dim=1) for z in both(method.student, views))
+    k1, k2 = (F.normalize(z, dim=1) for z in both(method.teacher, views))
+    rows, total = method.queue.rows.tolist(), 0.0
+    for q, k in ((q1, k2), (q2, k1)):
+        mixes = [part.tolist() for part in Mixes.drawn(6, 30, 10, q.device)]
+        total += mochi.mochi(q.tolist(), k.tolist(), rows, 0.2, 6, mixes) / 2
+    torch.manual_seed(0)
+    return q2, total
+
+
 def of_ascl(method, views):
     q1, q2 = (F.normalize(z, dim=1) for z in both(method.student, views))
     k1, k2 = (F.normalize(z, dim=1) for z in both(method.teacher, views))
@@ -86,8 +99,9 @@ def of_swav(method, views):
 
 
 EXPECTED = {
-    "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "moco": of_moco, "msf": of_msf, "cmsf": of_msf,
-    "npid": of_npid, "simclr": of_simclr, "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg,
+    "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "cmsf": of_msf,
+    "mochi": of_mochi, "moco": of_moco, "msf": of_msf, "npid": of_npid, "simclr": of_simclr, "simsiam": of_simsiam,
+    "swav": of_swav, "vicreg": of_vicreg,
 }  # fmt: skip
 
 
