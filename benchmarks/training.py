@@ -38,13 +38,15 @@ from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
+from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
-from pipeline.pretrain.methods.swav import swav_codes, swav_loss
+from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.methods.vicreg import vicreg_loss
 from pipeline.pretrain.momentum_contrast import moco_loss
+from pipeline.pretrain.prototypes import swapped_loss
 from pipeline.pretrain.recipe import Recipe
 from pipeline.train.methods import METHODS as SEMISUP
 from pipeline.train.methods import PROPAGATE, Chosen
@@ -129,7 +131,12 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
         z = torch.stack([unit(x) for x in q[:2]])
         prototypes = other[: p.prototypes]
         codes = torch.stack([swav_codes(part, prototypes, p.epsilon, p.iterations) for part in z])
-        return swav_loss(z, codes, prototypes, p.temperature)
+        return swapped_loss(z, codes, prototypes, p.temperature)
+
+    def mira() -> Tensor:
+        y, prototypes = unit(torch.stack(q[2:])).detach(), other[: p.prototypes]
+        w = mira_targets(y, prototypes, p.target_temperature, p.beta_start, p.iterations)
+        return swapped_loss(unit(torch.stack(q[:2])), w, prototypes, p.temperature)
 
     def cmsf() -> Tensor:
         return cmsf_loss(q[0], memory[:BATCH], other[:BATCH], memory, other, p.neighbours, p.constrained)
@@ -149,6 +156,7 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
         "byol": lambda: byol_loss(*q),
         "simsiam": lambda: simsiam_loss(*q),
         "swav": swav,
+        "mira": mira,
         "barlow_twins": lambda: barlow_twins_loss(q[0], q[1], p.off_diagonal, p.scale),
         "vicreg": lambda: vicreg_loss(q[0], q[1], p.invariance, p.variance, p.covariance),
         "npid": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),

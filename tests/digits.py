@@ -68,6 +68,11 @@ PARAMS = {
         "queue_size": 24, "queue_start": 0.2, "frozen": 0.2,
         "local": LocalCrops(count=2, side=0.5, crop_min=0.1, crop_max=0.4),
     },
+    "mira": {
+        "dim": 8, "hidden_dim": 16, "prototypes": 12, "temperature": 0.1, "target_temperature": 0.225,
+        "beta_start": 0.75, "beta_end": 0.7, "iterations": 30, "frozen": 0.2, "momentum_start": 0.9,
+        "momentum_end": 1.0,
+    },
     "barlow_twins": {"dim": 8, "hidden_dim": 16, "off_diagonal": 0.0051, "scale": 0.1},
     "vicreg": {"dim": 8, "hidden_dim": 16, "invariance": 25.0, "variance": 25.0, "covariance": 1.0},
     "npid": {"dim": 8, "head_norm": False, "temperature": 0.1, "negatives": 30, "bank_momentum": 0.5},

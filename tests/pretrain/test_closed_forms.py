@@ -14,13 +14,15 @@ from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
+from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
-from pipeline.pretrain.methods.swav import swav_codes, swav_loss
+from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.methods.vicreg import vicreg_loss
 from pipeline.pretrain.momentum_contrast import moco_loss
+from pipeline.pretrain.prototypes import swapped_loss
 from tests.oracles import mochi
 from tests.pretrain.family import unit
 from tests.pretrain.test_losses import INSTANCE, NOISE, UNKNOWN, mixes, neighbours, projections, some
@@ -38,7 +40,12 @@ def signs():
 def even_swav(num_views):
     prototypes = same(9)
     q = torch.stack([swav_codes(same(6), prototypes, 0.05, 3)] * 2)
-    return swav_loss(same(6).expand(num_views, 6, 4), q, prototypes, 0.1)
+    return swapped_loss(same(6).expand(num_views, 6, 4), q, prototypes, 0.1)
+
+
+def even_mira():
+    w = mira_targets(same(6).expand(2, 6, 4), same(9), 0.225, 0.75, 30)
+    return swapped_loss(same(6).expand(2, 6, 4), w, same(9), 0.1)
 
 
 ONE = unit(5, 4, seed=0)
@@ -55,6 +62,7 @@ CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "simclr, equal vectors": (simclr_loss(same(7), same(7), 0.07), math.log(13)),
     "swav, equal vectors": (even_swav(2), math.log(9)),
     "swav, equal vectors, small views": (even_swav(4), math.log(9)),
+    "mira, equal vectors": (even_mira(), math.log(9)),
     "npid, equal vectors": (softmax_loss(same(3), same(7), INSTANCE, 0.005), math.log(7)),
     "byol at its target": (byol_loss(3 * ONE, ONE / 2, ONE, ONE), 0),
     "byol, away from it": (byol_loss(-ONE, -ONE, ONE, ONE), 8),
@@ -152,7 +160,7 @@ def test_with_hard_codes_swav_is_the_cross_entropy_of_the_other_views_prototype(
     z = torch.stack([prototypes[order], unit(6, 4, seed=1)])
     q = swav_codes(z[0], prototypes, 1e-3, 3)
     torch.testing.assert_close(q, F.one_hot(order, 6).float())
-    loss = swav_loss(z, torch.stack([q, q]), prototypes, 0.1)
+    loss = swapped_loss(z, torch.stack([q, q]), prototypes, 0.1)
     expected = (soft_ce(z[1], prototypes, order, 0.1) + soft_ce(z[0], prototypes, order, 0.1)) / 2
     torch.testing.assert_close(loss, expected)
 

@@ -17,9 +17,10 @@ from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
-from pipeline.pretrain.methods.swav import swav_codes, swav_loss
+from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.methods.vicreg import vicreg_loss
 from pipeline.pretrain.momentum_contrast import moco_loss
+from pipeline.pretrain.prototypes import swapped_loss
 from tests.oracles import ascl, barlow_twins, byol, losses, mochi, msf, npid, simclr, swav, vicreg
 from tests.pretrain.family import on_two_ranks, unit
 
@@ -50,7 +51,7 @@ def swav_case(num_views):
     z, prototypes = unit(num_views, 6, 4, seed=0), unit(5, 4, seed=1)
     codes = torch.stack([swav_codes(view, prototypes, 0.05, 3) for view in z[:2]])
     return Case(
-        lambda z, prototypes, q: swav_loss(z, q, prototypes, 0.1),
+        lambda z, prototypes, q: swapped_loss(z, q, prototypes, 0.1),
         lambda z, prototypes, q: swav.loss(z, q, prototypes, 0.1),
         [z, prototypes, codes],
         2,

@@ -24,7 +24,7 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "swav, moving": ("swav", {"frozen": 0.0, "queue_size": 0}),
     "cld": ("moco", {"bn_groups": 1}),
 }
-TAUGHT = ["ascl", "byol", "cmsf", "mochi", "moco", "msf"]
+TAUGHT = ["ascl", "byol", "cmsf", "mira", "mochi", "moco", "msf"]
 
 
 def made(case, **options):
@@ -95,7 +95,7 @@ def test_gradients_reach_every_weight_but_the_teachers(case):
     method, feed = made(case)
     seeded_loss(method, feed(0)).loss.backward()
     for name, p in method.named_parameters():
-        if "teacher" in name or (case == "swav" and name == "prototypes"):  # frozen at first
+        if "teacher" in name or (case in ("mira", "swav") and name == "prototypes"):  # frozen at first
             assert p.grad is None, name
             assert p.requires_grad is ("teacher" not in name)
         else:
@@ -205,6 +205,7 @@ FALLS = {  # changes, images, images a step, steps, and the share that the loss 
     "simclr": ({}, 300, 32, 15, 0.96),
     "simsiam": ({}, 8, 8, 15, 0.6),
     "vicreg": ({}, 300, 32, 15, 0.9),
+    "mira": ({"frozen": 0.0, "temperature": 0.5}, 8, 8, 20, 0.9),
     "swav": ({"queue_size": 0, "frozen": 0.0, "temperature": 0.5}, 8, 8, 20, 0.9),
 }
 
@@ -229,7 +230,7 @@ def test_training_lowers_the_loss(case, tmp_path):
         ("swav", "prototypes", 1), ("swav", "epsilon", 0.0), ("swav", "iterations", 0), ("swav", "queue_size", -1),
         ("swav", "frozen", 1.1), ("swav", "temperature", 0.0), ("moco", "bn_groups", 0), ("pirl", "grid", 1),
         ("vicreg", "variance", -1.0), ("ascl", "queue_size", 1), ("ascl", "neighbours", -1.0), ("mochi", "hardest", 0),
-        ("mochi", "mixes", -1),
+        ("mochi", "mixes", -1), ("mira", "beta_start", 1.0), ("mira", "prototypes", 1), ("mira", "frozen", 1.1),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(name, field, value):

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from pipeline.nn.primitives import feature_std
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.methods.mochi import Mixes
-from pipeline.pretrain.methods.swav import swav_codes, swav_loss
+from pipeline.pretrain.methods.swav import swav_codes
+from pipeline.pretrain.prototypes import swapped_loss
 from tests.digits import self_supervised
-from tests.oracles import ascl, barlow_twins, byol, losses, mochi, msf, npid, simclr, vicreg
+from tests.oracles import ascl, barlow_twins, byol, losses, mira, mochi, msf, npid, simclr, swav, vicreg
 
 PLAIN = {"moco": {"bn_groups": 1}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
 
@@ -90,18 +91,26 @@ def of_msf(method, views):
     return z, msf.msf(method.predictor(z).tolist(), u, memory, 3)
 
 
+def of_mira(method, views):
+    """The teacher and the student see each view apart."""
+    y = torch.stack([F.normalize(z, dim=1) for z in both(method.teacher, views)])
+    z = torch.stack([F.normalize(z, dim=1) for z in both(method.student, views)])
+    w = [mira.targets(view.tolist(), method.prototypes.tolist(), 0.225, 0.75, 30) for view in y]
+    return z[0], swav.loss(z.tolist(), w, method.prototypes.tolist(), 0.1)
+
+
 def of_swav(method, views):
     """The large and the small views in that order, with the codes of the large ones."""
     h = [method.backbone(part) for part in (torch.cat([views.first, views.second]), views.local.flatten(0, 1))]
     z = F.normalize(method.head(torch.cat(h)), dim=1).reshape(4, 8, 8)
     q = torch.stack([swav_codes(z[i], method.prototypes, 0.05, 3) for i in (0, 1)])
-    return z[0], swav_loss(z, q, method.prototypes, 0.1).item()
+    return z[0], swapped_loss(z, q, method.prototypes, 0.1).item()
 
 
 EXPECTED = {
     "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "cmsf": of_msf,
-    "mochi": of_mochi, "moco": of_moco, "msf": of_msf, "npid": of_npid, "simclr": of_simclr, "simsiam": of_simsiam,
-    "swav": of_swav, "vicreg": of_vicreg,
+    "mira": of_mira, "mochi": of_mochi, "moco": of_moco, "msf": of_msf,
+    "npid": of_npid, "simclr": of_simclr, "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg,
 }  # fmt: skip
 
 

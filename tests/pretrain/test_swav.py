@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.nn.optim import OptimParams
-from pipeline.pretrain.methods.swav import sinkhorn, swav_codes, swav_loss
+from pipeline.pretrain.methods.swav import sinkhorn, swav_codes
+from pipeline.pretrain.prototypes import swapped_loss
 from tests.digits import OPTIM, self_supervised
 from tests.oracles import swav
 from tests.pretrain.family import trained, unit
@@ -119,7 +120,7 @@ def test_codes_are_balanced_over_batch_and_queue_once_it_is_due_and_full(progres
     z = F.normalize(method.head(method.backbone(torch.cat([views.first, views.second]))), dim=1).unflatten(0, (2, 8))
     past = method.queue.rows.unflatten(1, (2, 8)).transpose(0, 1) if used else z[:, :0]
     q = torch.stack([swav_codes(torch.cat([z[i], past[i]]), method.prototypes, 0.05, 3)[:8] for i in (0, 1)])
-    torch.testing.assert_close(method.loss(views).loss, swav_loss(z, q, method.prototypes, 0.1))
+    torch.testing.assert_close(method.loss(views).loss, swapped_loss(z, q, method.prototypes, 0.1))
 
 
 def test_the_queue_takes_the_large_views_after_the_step():

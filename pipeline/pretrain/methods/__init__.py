@@ -5,6 +5,7 @@ from pipeline.pretrain.methods.ascl import Ascl
 from pipeline.pretrain.methods.barlow_twins import BarlowTwins
 from pipeline.pretrain.methods.byol import Byol
 from pipeline.pretrain.methods.cmsf import Cmsf
+from pipeline.pretrain.methods.mira import Mira
 from pipeline.pretrain.methods.mochi import Mochi
 from pipeline.pretrain.methods.moco import Moco
 from pipeline.pretrain.methods.msf import Msf
@@ -20,6 +21,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "barlow_twins": BarlowTwins,
     "byol": Byol,
     "cmsf": Cmsf,
+    "mira": Mira,
     "mochi": Mochi,
     "moco": Moco,
     "msf": Msf,

@@ -7,32 +7,26 @@ unit projections of v views, the two large ones first; q are the codes of those 
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.memory import Queue
 from pipeline.nn.mlp import mlp
 from pipeline.nn.norm import statistics_kept
-from pipeline.nn.primitives import feature_std, in_float32, soft_ce, unit
+from pipeline.nn.primitives import feature_std, in_float32, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
-from pipeline.pretrain.method import MethodParams, SelfSupervised
+from pipeline.pretrain.prototypes import PrototypeMethod, PrototypeParams, swapped_loss
 from pipeline.views.kinds import LocalCrops
 
 
-class SwavParams(MethodParams):
+class SwavParams(PrototypeParams):
     """The block `pretrain.swav`."""
 
-    dim: int = Field(ge=1)
-    hidden_dim: int = Field(ge=1)
-    prototypes: int = Field(ge=2)
-    temperature: float = Field(gt=0)
     epsilon: float = Field(gt=0)  # of Sinkhorn: the smaller, the harder the codes
-    iterations: int = Field(ge=1)  # of Sinkhorn
     queue_size: int = Field(ge=0)  # projections of each large view, never more than there are images; 0: none
     queue_start: float = Field(ge=0, le=1)  # share of the steps after which the queue is used, once it is full
-    frozen: float = Field(ge=0, le=1)  # share of the steps in which the prototypes stay as they were drawn
     local: LocalCrops
 
     def local_crops(self) -> LocalCrops:
@@ -65,30 +59,11 @@ def swav_codes(
     return sinkhorn(z @ prototypes.T, epsilon, iterations)
 
 
-def swav_loss(
-    z: Float[Tensor, "v b d"], q: Float[Tensor, "2 b k"], prototypes: Float[Tensor, "k d"], temperature: float
-) -> Float[Tensor, ""]:
-    """Cross-entropy of each large view's codes as seen from every other view (eq. 2 and 6), all rows unit vectors.
+class Swav(PrototypeMethod[SwavParams]):
+    """The method around `swapped_loss` and `swav_codes`.
 
-    Mean over the batch and the 2 (v - 1) pairs of views, which the paper sums; log k where all scores are equal. No
-    gradient reaches q.
-    """
-    q = q.detach()
-    large = soft_ce(z[:2].flatten(0, 1), prototypes, q.flip(0).flatten(0, 1), temperature)
-    small = len(z) - 2
-    if small == 0:
-        return large
-    # A small view has both codes for targets: their mean, at the weight of two pairs.
-    both = soft_ce(z[2:].flatten(0, 1), prototypes, q.mean(dim=0).repeat(small, 1), temperature)
-    return (large + small * both) / (1 + small)
-
-
-class Swav(SelfSupervised[SwavParams]):
-    """The method around `swav_loss`.
-
-    The prototypes are brought back to length 1 after each step of the optimiser, as the authors' code does before each
-    forward pass. So weight decay, which shrinks them along themselves, moves none of them by itself.
-    Departure: the queue also fills before it is used.
+    The authors' code brings the prototypes back to length 1 before each forward pass. Departure: the queue also fills
+    before it is used.
     """
 
     Params = SwavParams
@@ -97,7 +72,6 @@ class Swav(SelfSupervised[SwavParams]):
         super().__init__(backbone, params, num_images, chance)
         self.backbone = backbone
         self.head = mlp([backbone.dim, params.hidden_dim, params.dim], norm=True)
-        self.prototypes = nn.Parameter(unit(torch.randn(params.prototypes, params.dim, generator=chance)))
         size = min(params.queue_size, num_images)
         self.queue = Queue(size, 2 * params.dim, chance) if size else None  # both large views' side by side
         self._large: list[Tensor] = []  # projections of the two large views, for the queue after the step
@@ -109,10 +83,8 @@ class Swav(SelfSupervised[SwavParams]):
         with statistics_kept(self.backbone):
             small = [self.backbone(views.local.flatten(0, 1))] if num_views > 2 else []
         z = unit(self.head(torch.cat([h, *small]))).unflatten(0, (num_views, -1))
-        # Without a gradient the optimiser passes them by; one of zero would still get decay and momentum.
-        prototypes = self.prototypes.detach() if self.progress < self.params.frozen else self.prototypes
         self._large = list(z[:2].detach())
-        loss = swav_loss(z, self._codes(), prototypes, self.params.temperature)
+        loss = swapped_loss(z, self._codes(), self.learnt_prototypes(), self.params.temperature)
         return Step(loss, {"feature_std": feature_std(z[0])}, list(h.chunk(2)))
 
     @torch.no_grad()
@@ -129,10 +101,9 @@ class Swav(SelfSupervised[SwavParams]):
         return torch.stack([swav_codes(z, self.prototypes, epsilon, iterations)[part] for z in rows.chunk(2, dim=1)])
 
     @torch.no_grad()
-    def after_step(self, _step: int, _num_steps: int) -> None:
-        """Brings the prototypes back to length 1, unless they are frozen, and puts the projections in the queue."""
-        if self.progress >= self.params.frozen:
-            self.prototypes.copy_(unit(self.prototypes))
+    def after_step(self, step: int, num_steps: int) -> None:
+        """Beside the prototypes, puts the projections in the queue."""
+        super().after_step(step, num_steps)
         if self.queue is not None and self._large:
             self.queue.push(torch.cat(self._large, dim=1))
         self._large = []
