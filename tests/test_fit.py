@@ -12,7 +12,7 @@ from pipeline.fit import Method, Step, fit, forecast
 from pipeline.nn.device import Device
 from pipeline.parallel import dist
 from pipeline.parallel.heap import keep_freed_memory
-from tests.digits import METHODS, OPTIM, learner, stopping
+from tests.digits import METHODS, OPTIM, SEMISUP_NAMES, learner, stopping
 from tests.pretrain.family import trained
 from tests.refusals import refusal_of
 
@@ -25,9 +25,9 @@ def run(name, state, steps=12, stop_at=None, save_seconds=0.0):
         return method.state_dict(), rows
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("stop_at", [1, 10])
+@pytest.mark.parametrize(("name", "stop_at"), [*((name, 10) for name in METHODS), *((n, 1) for n in SEMISUP_NAMES)])
 def test_resumed_ends_in_the_same_bytes(name, stop_at, tmp_path):
+    """Queues have gone round at step 10. Self-supervised methods go on early in tests/pretrain/test_contract.py."""
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
     whole, rows = run(name, tmp_path / "whole", save_seconds=1e9)
