@@ -99,7 +99,7 @@ def made(recipe, frozen=0.0):
     backbone.freeze(frozen)
     method = recipe.learner(backbone, IMAGES, (SIDE, SIDE), CPU)
     common = recipe.common
-    return backbone, method, Feed(pixels(), common.views, recipe.block.local_crops(), common.batch_size, recipe.seed)
+    return backbone, method, Feed(pixels(), common.views, common.local, common.batch_size, recipe.seed)
 
 
 def run(recipe, folder, stop_at=None, frozen=0.0):
@@ -153,11 +153,29 @@ def test_a_value_that_is_none_is_refused_by_its_name(method, field):
 
 
 @pytest.mark.parametrize(
-    ("method", "block"), [("swav", {"local": {"count": 2, "side": 0.4}}), ("pirl", {"patch": 0.75})]
+    ("method", "changes"),
+    [
+        *((name, {"local": {"count": 2, "side": 0.4}}) for name, method in METHODS.items() if method.takes_local),
+        ("pirl", {"pirl": {"patch": 0.75}}),
+    ],
 )
 @pytest.mark.parametrize("net", ["vit", "timm_vit"])
-def test_parts_of_images_that_patches_do_not_divide_are_refused(method, block, net, tmp_path, monkeypatch):
-    values = recipe((method, "", net), monkeypatch, **{method: block})
+def test_parts_of_images_that_patches_do_not_divide_are_refused(method, changes, net, tmp_path, monkeypatch):
+    values = recipe((method, "", net), monkeypatch, **changes)
     says = refusal_of(run, values, tmp_path / "run", kind=ParamsError)
     assert says.startswith(f"pretrain.backbones.{NETS[net][0]}")
     assert " x " in says
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_small_views_are_learnt_from_or_refused(method, tmp_path, monkeypatch):
+    local = {"count": 2, "side": 0.5}
+    values = recipe((method, "", "vit"), monkeypatch, local=local)
+    if METHODS[method].takes_local:
+        without = recipe((method, "", "vit"), monkeypatch)
+        assert run(values, tmp_path / "with")[2] != run(without, tmp_path / "without")[2]
+    else:
+        says = refusal_of(made, values, kind=ParamsError)
+        assert says.startswith(
+            f"pretrain.local.count: expected 0 with pretrain.method {method}, as small views are for "
+        )

@@ -18,7 +18,6 @@ from pipeline.nn.primitives import feature_std, in_float32, soft_ce, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.method import MethodParams, SelfSupervised
-from pipeline.views.kinds import LocalCrops
 
 
 class SwavParams(MethodParams):
@@ -33,10 +32,6 @@ class SwavParams(MethodParams):
     queue_size: int = Field(ge=0)  # projections of each large view, never more than there are images; 0: none
     queue_start: float = Field(ge=0, le=1)  # share of the steps after which the queue is used, once it is full
     frozen: float = Field(ge=0, le=1)  # share of the steps in which the prototypes stay as they were drawn
-    local: LocalCrops
-
-    def local_crops(self) -> LocalCrops:
-        return self.local
 
 
 @in_float32
@@ -92,6 +87,7 @@ class Swav(SelfSupervised[SwavParams]):
     """
 
     Params = SwavParams
+    takes_local = True
 
     def __init__(self, backbone: Backbone, params: SwavParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)
