@@ -73,7 +73,7 @@ def pretraining(pixels: Tensor, device: Device, batch_size: int, *, compiled: bo
     net, floor = network(pixels), network(pixels).to(device.device)
     method = recipe.learner(net, len(pixels), (pixels.shape[2], pixels.shape[3]), device)
     reduce_cost(method, compiled=compiled, recompute=False)
-    feed = Feed(pixels, recipe.common.views, None, batch_size, 0)
+    feed = Feed(pixels, recipe.common.views, recipe.common.local, batch_size, 0)
     limit = bare(floor, passes(method, feed(0)), device)
     times, (ratio,) = medians(trained(method, feed, recipe.common.optim, device), limit)
     line(f"pretrain, moco{', compiled' if compiled else ''}", 2 * batch_size * STEPS / times[0], ratio)

@@ -98,7 +98,7 @@ def train(params: Params, images: Images, views: int, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as state:
         rows = fit(
             learner,
-            Feed(images.x, recipe.common.views, getattr(recipe.block, "local", None), batch_size, params.seed),
+            Feed(images.x, recipe.common.views, recipe.common.local, batch_size, params.seed),
             recipe.common.optim,
             num_steps=steps,
             seed=params.seed,

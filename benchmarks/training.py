@@ -216,7 +216,7 @@ def without_labels(name: str, pixels: Tensor, device: Device) -> tuple[nn.Module
     """A method of `pretrain`, its batches and its optimiser."""
     recipe = Recipe.read(Params.read(Path("params.yaml"), (f"pretrain.method={name}", *SETS)))
     method = recipe.learner(network(pixels.cpu()), len(pixels), (SIDE, SIDE), device)
-    feed = Views(pixels, recipe.common.views, getattr(recipe.block, "local", None), BATCH, 0)
+    feed = Views(pixels, recipe.common.views, recipe.common.local, BATCH, 0)
     return method, feed, recipe.common.optim
 
 

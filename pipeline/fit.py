@@ -118,6 +118,8 @@ def fit(
             moves = (step + 1) % every == 0 or step + 1 == num_steps
             if moves:
                 dist.mean_gradients(method.parameters())
+                if optim.clip_norm > 0:
+                    nn.utils.clip_grad_norm_(method.parameters(), optim.clip_norm)
                 optimiser.step()
                 optimiser.zero_grad()
             method.after_step(step + 1, num_steps)
@@ -220,8 +222,9 @@ def restore(file: Path, method: nn.Module, optimiser: Optimizer, curve: Curve) -
         prefix = f"optimiser.{i}."
         for name, tensor in tensors.items():
             if name.startswith(prefix):
-                kept = torch.empty_like(p).copy_(tensor)  # in the memory format of p, as the optimiser would make it
-                optimiser.state[p][name.removeprefix(prefix)] = kept
+                # In the memory format of p, as the optimiser would make it; AdamW also counts steps, in a number.
+                kept = torch.empty_like(p) if tensor.shape == p.shape else torch.empty(tensor.shape, device=p.device)
+                optimiser.state[p][name.removeprefix(prefix)] = kept.copy_(tensor)
     curve.rows, curve.names = json.loads(about["rows"]), json.loads(about["names"])
     curve.waiting = list(tensors["waiting"].to(next(method.parameters()).device)) if "waiting" in tensors else []
     return int(about["step"])

@@ -29,11 +29,11 @@ def streamed():
     import torch
 
     from pipeline.pretrain.streamed import StreamedFeed
-    from tests.digits import CONTRASTIVE
+    from tests.digits import CONTRASTIVE, NO_LOCAL
 
     feeds = []
 
-    def make(data, views=(CONTRASTIVE, CONTRASTIVE), local=None, batch_size=8, seed=0, **options):
+    def make(data, views=(CONTRASTIVE, CONTRASTIVE), local=NO_LOCAL, batch_size=8, seed=0, **options):
         options = {"device": torch.device("cpu"), "threads": 2, "reading": None, "window": 1, **options}
         feeds.append(StreamedFeed(*data, "train", views, local, batch_size, seed, **options))
         return feeds[-1]

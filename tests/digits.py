@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from pipeline.nn.backbones import Backbone, SmallResNet, fresh
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Levels
-from pipeline.nn.optim import LarsParams, OptimParams
+from pipeline.nn.optim import AdamWParams, LarsParams, OptimParams, StaircaseParams
 from pipeline.pretrain.feed import Feed as SelfsupFeed
 from pipeline.pretrain.methods import METHODS as SELFSUP
 from pipeline.train.methods import METHODS as SEMISUP
@@ -45,7 +45,13 @@ OPTIM = OptimParams(
     final_learning_rate=0.0,
     bias_scale=1.0,
     lars=LarsParams(trust=1e-3, clip=False),
+    adamw=AdamWParams(beta2=0.999),
+    weight_decay_end="same",
+    clip_norm=0.0,
+    staircase=StaircaseParams(at=[0.6, 0.8], factor=0.1),
 )
+LOCAL = LocalCrops(count=2, side=0.5, crop_min=0.1, crop_max=0.4)
+NO_LOCAL = LOCAL.model_copy(update={"count": 0})
 # What each method's block holds in these tests; a method without a line here fails the contract tests.
 PARAMS = {
     "moco": {
@@ -66,7 +72,6 @@ PARAMS = {
     "swav": {
         "dim": 8, "hidden_dim": 16, "prototypes": 12, "temperature": 0.1, "epsilon": 0.05, "iterations": 3,
         "queue_size": 24, "queue_start": 0.2, "frozen": 0.2,
-        "local": LocalCrops(count=2, side=0.5, crop_min=0.1, crop_max=0.4),
     },
     "mira": {
         "dim": 8, "hidden_dim": 16, "prototypes": 12, "temperature": 0.1, "target_temperature": 0.225,
@@ -96,7 +101,7 @@ SEMISUP_PARAMS = {
     "paws": {
         "per_class": 2, "classes": 10, "num_unlabelled": 8, "dim": 8, "hidden_dim": 16, "predictor_dim": 4,
         "temperature": 0.1, "smoothing": 0.1, "sharpen": 0.25, "me_max": 1.0, "view": CONTRASTIVE,
-        "local": LocalCrops(count=2, side=0.5, crop_min=0.1, crop_max=0.4),
+        "local": LOCAL,
     },
     "cmsf": {
         "ratio": 2, "dim": 8, "hidden_dim": 16, "queue_size": 50, "neighbours": 3, "confidence": 0.15,
@@ -138,7 +143,8 @@ def self_supervised(name: str, channels: int = 1, batch_size: int = 8, num_image
     params = SELFSUP[name].Params(**{**PARAMS[name], **changes})
     method = SELFSUP[name](backbone(channels=channels), params, num_images, torch.Generator().manual_seed(0))
     pixels = digits()[0][:num_images].expand(-1, channels, -1, -1)
-    return method, SelfsupFeed(pixels, (CONTRASTIVE, CONTRASTIVE), params.local_crops(), batch_size, seed=0)
+    local = LOCAL if method.takes_local else NO_LOCAL
+    return method, SelfsupFeed(pixels, (CONTRASTIVE, CONTRASTIVE), local, batch_size, seed=0)
 
 
 def chosen(name: str, channels: int = 1, **changes: Any) -> Chosen:

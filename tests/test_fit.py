@@ -12,22 +12,22 @@ from pipeline.fit import Method, Step, fit, forecast
 from pipeline.nn.device import Device
 from pipeline.parallel import dist
 from pipeline.parallel.heap import keep_freed_memory
-from tests.digits import METHODS, OPTIM, learner, stopping
+from tests.digits import METHODS, OPTIM, SEMISUP_NAMES, learner, stopping
 from tests.pretrain.family import trained
 from tests.refusals import refusal_of
 
 
-def run(name, state, steps=12, stop_at=None, save_seconds=0.0):
+def run(name, state, steps=12, stop_at=None, save_seconds=0.0, optim=OPTIM):
     """The method's state and the curve; nothing of a run that dies at step `stop_at`."""
     method, feed = learner(name)
     with suppress(KeyboardInterrupt):
-        rows = trained(method, stopping(feed, stop_at), state, steps, save_seconds=save_seconds)
+        rows = trained(method, stopping(feed, stop_at), state, steps, optim, save_seconds)
         return method.state_dict(), rows
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("stop_at", [1, 10])
+@pytest.mark.parametrize(("name", "stop_at"), [*((name, 10) for name in METHODS), *((n, 1) for n in SEMISUP_NAMES)])
 def test_resumed_ends_in_the_same_bytes(name, stop_at, tmp_path):
+    """Queues have gone round at step 10. Self-supervised methods go on early in tests/pretrain/test_contract.py."""
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
     whole, rows = run(name, tmp_path / "whole", save_seconds=1e9)
@@ -37,6 +37,33 @@ def test_resumed_ends_in_the_same_bytes(name, stop_at, tmp_path):
     assert whole.keys() == parts.keys()
     for key, tensor in whole.items():
         assert torch.equal(tensor, parts[key]), key
+
+
+@pytest.mark.parametrize("name", ["lars", "adamw"])
+def test_each_optimiser_goes_on_in_the_same_bytes(name, tmp_path):
+    """SwAV's prototypes have no gradient at first, so AdamW counts their steps from a later one."""
+    changes = {"name": name, "nesterov": False, "learning_rate": 1e-3, "weight_decay_end": 0.4, "clip_norm": 3.0}
+    optim = OPTIM.model_copy(update=changes)
+    ends = []
+    for folder, stops in (("whole", []), ("parts", [2, 7])):
+        (tmp_path / folder).mkdir()
+        for stop_at in stops:
+            assert run("swav", tmp_path / folder, stop_at=stop_at, optim=optim) is None
+        ends.append(run("swav", tmp_path / folder, optim=optim))
+    (whole, rows), (parts, again) = ends
+    assert rows == again
+    assert all(torch.equal(tensor, parts[key]) for key, tensor in whole.items())
+
+
+def test_a_long_gradient_is_cut_to_its_most_length(tmp_path):
+    """The gradient is -5 at 0.5; it is cut once both batches have added to it."""
+    moved = []
+    for most in (0.0, 0.25, 100.0):
+        line, changes = Line(), {"clip_norm": most, "schedule": "constant", "warmup": 0.0, "weight_decay": 0.0}
+        optim = OPTIM.model_copy(update={**changes, "momentum": 0.0, "nesterov": False, "accumulate": 2})
+        trained(line, lambda _: torch.ones(1, dtype=torch.float64), tmp_path, 2, optim)
+        moved.append((line.w.item() - 0.5) / optim.learning_rate)
+    assert moved == pytest.approx([5.0, 0.25, 5.0], rel=1e-5)
 
 
 def test_resume_does_not_start_anew(tmp_path):

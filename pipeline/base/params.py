@@ -25,6 +25,7 @@ RENAMED = (  # what a key was called, and what it is called now
     (r"select\.resident_mb", "machine.vectors_mb"),
     (r"select\.labeled", "select.labelled"),
     (r"(pretrain|train)\.optim\.(trust|clip)", r"\1.optim.lars.\2"),
+    (r"pretrain\.swav\.local", "pretrain.local"),
     (r"pretrain\.(\w+)\.keep_(start|end)", r"pretrain.\1.momentum_\2"),
     (r"pretrain\.(\w+)\.bank_keep", r"pretrain.\1.bank_momentum"),
     (r"train\.(\w+)\.(target|threshold|confidence)_keep", r"train.\1.\2_momentum"),

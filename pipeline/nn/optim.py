@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 
 from pipeline.base.params import Block
 
@@ -19,22 +20,46 @@ class LarsParams(Block):
     clip: bool  # LARC: the adapted rate is never above the rate
 
 
+class AdamWParams(Block):
+    """What AdamW needs beside the values of every optimiser; its beta1 is `momentum`."""
+
+    beta2: float = Field(ge=0, lt=1)
+
+
+class StaircaseParams(Block):
+    """Where the rate falls, and by which factor each time."""
+
+    at: list[float]  # shares of all steps, rising
+    factor: float = Field(gt=0, lt=1)
+
+    @field_validator("at")
+    @classmethod
+    def _rising(cls, at: list[float]) -> list[float]:
+        if any(not low < high for low, high in pairwise([0, *at, 1])):
+            raise ValueError("rising numbers between 0 and 1")
+        return at
+
+
 class OptimParams(Block):
     """An optimiser and its schedule; `warmup` is the share of all steps in which the rate rises linearly from 0.
 
     `final_learning_rate` is where the cosine ends; biases and norms move at `bias_scale` times the rate of the weights.
     """
 
-    name: Literal["sgd", "lars"]
+    name: Literal["sgd", "lars", "adamw"]
     learning_rate: float = Field(gt=0, le=1e30)
     bias_scale: float = Field(gt=0, le=1e6)
-    lars: LarsParams  # sgd does not look at it
+    lars: LarsParams  # only the optimiser of that name looks at this and the next
+    adamw: AdamWParams
     momentum: float = Field(ge=0, lt=1)
     nesterov: bool
     weight_decay: float = Field(ge=0)
+    weight_decay_end: float | Literal["same"]  # at the last step, along half a cosine; same: no change
+    clip_norm: float = Field(ge=0)  # most length of the gradient of all parameters together; 0: any
     accumulate: int = Field(ge=1)  # batches whose mean gradient is one step of the optimiser
     warmup: float = Field(ge=0, lt=1)
-    schedule: Literal["cosine", "cosine_7_16", "constant"]
+    schedule: Literal["cosine", "cosine_7_16", "staircase", "constant"]
+    staircase: StaircaseParams  # only the schedule of that name looks at it
     final_learning_rate: float = Field(ge=0)
 
     @model_validator(mode="after")
@@ -42,6 +67,13 @@ class OptimParams(Block):
         if self.nesterov and (self.name != "sgd" or self.momentum == 0):
             raise ValueError("nesterov: false, or sgd with momentum above 0")
         return self
+
+    @field_validator("weight_decay_end", mode="before")
+    @classmethod
+    def _end(cls, value: Any) -> Any:
+        if value != "same" and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
+            raise ValueError("same, or a number of at least 0")
+        return value
 
     @field_validator("final_learning_rate")
     @classmethod
@@ -61,20 +93,32 @@ class OptimParams(Block):
         for still in (False, True):
             trained = [p for p in net.parameters() if p.requires_grad and (p in constant) is still]
             weights, rest = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
-            groups.append({"params": weights, "weight_decay": self.weight_decay, "scale": 1.0, "constant": still})
-            groups.append({"params": rest, "weight_decay": 0.0, "scale": self.bias_scale, "constant": still})
+            for params, scale, decay in ((weights, 1.0, self.weight_decay), (rest, self.bias_scale, 0.0)):
+                decayed = params is weights
+                groups.append(
+                    {"params": params, "weight_decay": decay, "scale": scale, "constant": still, "decayed": decayed}
+                )
         groups = [group for group in groups if group["params"]]
+        if self.name == "adamw":
+            return AdamW(groups, self.learning_rate, (self.momentum, self.adamw.beta2), fused=True)
         if self.name == "sgd":
             optimiser = SGD(groups, self.learning_rate, self.momentum, nesterov=self.nesterov, fused=True)
             return with_momentum(optimiser) if self.momentum else optimiser
         return Lars(groups, self.learning_rate, self.momentum, self.lars.trust, clip=self.lars.clip)
 
     def move(self, optimiser: Optimizer, progress: float) -> float:
-        """Sets the rates of the optimiser's groups for the step at `progress`; returns that of the weights."""
-        rate = self.rate(progress)
+        """Sets rates and decay of the groups for the step at `progress`; returns the rate of the weights."""
+        rate, decay = self.rate(progress), self.decay(progress)
         for group in optimiser.param_groups:
             group["lr"] = group["scale"] * (self.learning_rate if group["constant"] else rate)
+            group["weight_decay"] = decay if group["decayed"] else 0.0
         return rate
+
+    def decay(self, progress: float) -> float:
+        """The weight decay at `progress` in [0, 1)."""
+        if isinstance(self.weight_decay_end, str):
+            return self.weight_decay
+        return between(self.weight_decay, self.weight_decay_end, (1 + math.cos(math.pi * progress)) / 2)
 
     def rate(self, progress: float) -> float:
         """The learning rate at `progress` in [0, 1), the share of the steps that are done."""
@@ -84,9 +128,15 @@ class OptimParams(Block):
         factor = {
             "cosine": (1 + math.cos(math.pi * t)) / 2,
             "cosine_7_16": math.cos(7 * math.pi * t / 16),  # FixMatch, Sohn et al. 2020, section 2.3
+            "staircase": self.staircase.factor ** sum(progress >= at for at in self.staircase.at),
             "constant": 1.0,
         }[self.schedule]
-        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * factor
+        return between(self.learning_rate, self.final_learning_rate, factor)
+
+
+def between(start: float, end: float, factor: float) -> float:
+    """`start` where the factor is 1, `end` where it is 0."""
+    return end + (start - end) * factor
 
 
 def with_momentum(optimiser: SGD) -> SGD:

@@ -12,7 +12,7 @@ from pipeline.shards.order import Order
 from pipeline.views.chance import Chance
 from pipeline.views.kinds import ContrastiveView, LocalCrops
 
-LOCAL = "pretrain.swav.local"  # the one block of small views in self-supervised methods
+LOCAL = "pretrain.local"
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Views:
 
     first: Float[Tensor, "b c h w"]
     second: Float[Tensor, "b c h w"]
-    local: Float[Tensor, "v b c s t"]  # v is 0 where a method asks for none
+    local: Float[Tensor, "v b c s t"]  # v is 0 where none are asked for
     rows: Int64[Tensor, " b"]
 
 
@@ -35,7 +35,7 @@ class Feed:
         self,
         pixels: UInt8[Tensor, "n c h w"],
         views: tuple[ContrastiveView, ContrastiveView],
-        local: LocalCrops | None,
+        local: LocalCrops,
         batch_size: int,
         seed: int,
     ) -> None:
@@ -52,7 +52,7 @@ class Feed:
         raw = self._pixels[rows]
         first, second = (view(raw, chance) for view in self._views)
         local = raw.new_empty(0, *raw.shape, dtype=torch.float32)
-        if self._local is not None and self._local.count > 0:
+        if self._local.count > 0:
             size, view = self._local.size((raw.shape[2], raw.shape[3]), LOCAL), self._local.view(self._views[0])
             local = torch.stack([view(raw, chance, size) for _ in range(self._local.count)])
         return Views(first, second, local, rows)

@@ -9,7 +9,6 @@ from pipeline.base.params import Block
 from pipeline.fit import Method
 from pipeline.nn.backbones import Backbone
 from pipeline.pretrain.feed import Views
-from pipeline.views.kinds import LocalCrops
 
 COLLAPSED = 0.1  # feature_std below which projections count as collapsed
 EARLY = 0.1  # share of the steps in which a network with random weights may still map all images to nearly one point
@@ -18,10 +17,6 @@ log = logging.getLogger(__name__)
 
 class MethodParams(Block):
     """The block `pretrain.<method>`."""
-
-    def local_crops(self) -> LocalCrops | None:
-        """The small views that the method wants beside the two large ones, if any."""
-        return None
 
 
 P = TypeVar("P", bound=MethodParams)
@@ -36,6 +31,7 @@ class SelfSupervised(Method[Views], Generic[P]):
     """
 
     Params: ClassVar[type[MethodParams]]
+    takes_local: ClassVar[bool] = False  # whether it learns from small views too
 
     def __init__(self, backbone: Backbone, params: P, num_images: int, chance: torch.Generator) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError, field_validator
 from pipeline.base.params import Block
 from pipeline.nn.optim import OptimParams
 from pipeline.pretrain.cld import CldParams
-from pipeline.views.kinds import ContrastiveView
+from pipeline.views.kinds import ContrastiveView, LocalCrops
 
 
 class PretrainParams(Block):
@@ -20,6 +20,7 @@ class PretrainParams(Block):
     batch_size: int = Field(ge=2, le=10**7)  # images a step, those of all processes together
     view: ContrastiveView
     second: dict[str, float]  # values of `view` that differ in the second view
+    local: LocalCrops  # small views beside the two large ones, for methods that take them
     sync_bn: bool  # batch norm over the batches of all processes
     cld: CldParams
     optim: OptimParams

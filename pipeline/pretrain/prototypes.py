@@ -55,6 +55,8 @@ class PrototypeMethod(SelfSupervised[P]):
     themselves, moves none of them by itself.
     """
 
+    takes_local = True
+
     def __init__(self, backbone: Backbone, params: P, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)
         self.prototypes = nn.Parameter(unit(torch.randn(params.prototypes, params.dim, generator=chance)))

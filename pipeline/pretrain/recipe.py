@@ -77,8 +77,14 @@ class Recipe:
                 f"pretrain.batch_size: expected two images for each of {dist.world()} processes without sync_bn, "
                 f"got {self.common.batch_size}"
             )
-        local = self.block.local_crops()
-        if local is not None and local.count > 0:
+        local = self.common.local
+        if local.count > 0 and not METHODS[self.common.method].takes_local:
+            takers = ", ".join(name for name, method in METHODS.items() if method.takes_local)
+            raise ParamsError(
+                f"{LOCAL}.count: expected 0 with pretrain.method {self.common.method}, as small views are for "
+                f"{takers}, got {local.count}"
+            )
+        if local.count > 0:
             try_size(backbone, local.size(size, LOCAL))
         chance = torch.Generator().manual_seed(rng.number(self.seed, "pretrain", "method"))
         method = METHODS[self.common.method](backbone, self.block, num_images, chance)
@@ -94,7 +100,7 @@ class Recipe:
         self, manifest: Manifest, index: Index, pixels: UInt8[Tensor, "n c h w"] | None, device: Device
     ) -> AbstractContextManager[Callable[[int], Views]]:
         """Batches from pixels in memory or, without them, from the shards."""
-        local, size = self.block.local_crops(), self.common.batch_size
+        local, size = self.common.local, self.common.batch_size
         if pixels is not None:
             return nullcontext(Feed(pixels.to(device.device), self.common.views, local, size, self.seed))
         feed = StreamedFeed(

@@ -43,7 +43,7 @@ class StreamedFeed:
         index: Index,
         split: str,
         views: tuple[ContrastiveView, ContrastiveView],
-        local: LocalCrops | None,
+        local: LocalCrops,
         batch_size: int,
         seed: int,
         *,
@@ -53,7 +53,7 @@ class StreamedFeed:
         window: int,
     ) -> None:
         self._kinds = [(view, manifest.size) for view in views]
-        if local is not None:
+        if local.count > 0:
             self._kinds += [(local.view(views[0]), local.size(manifest.size, LOCAL))] * local.count
         self._channels, self._device = manifest.channels, device
         self._batch_size, self._seed = batch_size, seed

@@ -7,14 +7,15 @@ import torch
 from torch import nn
 
 from pipeline.nn import ema
-from pipeline.nn.optim import LarsParams, OptimParams, with_momentum
+from pipeline.nn.optim import AdamWParams, LarsParams, OptimParams, StaircaseParams, with_momentum
 
 
 def params(**changes):
     base = {
         "name": "sgd", "learning_rate": 0.5, "momentum": 0.9, "nesterov": False, "weight_decay": 0.1, "warmup": 0.0,
         "accumulate": 1, "schedule": "cosine", "final_learning_rate": 0.0, "bias_scale": 1.0,
-        "lars": LarsParams(trust=1e-3, clip=False),
+        "lars": LarsParams(trust=1e-3, clip=False), "adamw": AdamWParams(beta2=0.95), "weight_decay_end": "same",
+        "clip_norm": 0.0, "staircase": StaircaseParams(at=[0.6, 0.8], factor=0.1),
     }  # fmt: skip
     return OptimParams(**{**base, **changes})
 
@@ -26,6 +27,10 @@ def test_rates():
     warm = params(warmup=0.2)
     assert [warm.rate(t) for t in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, 0.25, 0.5, 0.25, 0])
     assert [params(final_learning_rate=0.1).rate(t) for t in (0, 0.5, 1)] == pytest.approx([0.5, 0.3, 0.1])
+    fallen = params(schedule="staircase", warmup=0.2)
+    assert [fallen.rate(t) for t in (0.1, 0.2, 0.59, 0.6, 0.79, 0.8, 1)] == pytest.approx(
+        [0.25, 0.5, 0.5, 0.05, 0.05, 0.005, 0.005]
+    )
     assert [ema.cosine_momentum(0.9, 1.0, t) for t in (0, 0.5, 1)] == pytest.approx([0.9, 0.95, 1.0])
 
 
@@ -35,6 +40,36 @@ def test_biases_and_norms_get_no_decay():
     assert [p.ndim for p in decayed["params"]] == [4, 2]
     assert [p.ndim for p in free["params"]] == [1, 1, 1, 1]
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
+
+
+def test_decay_moves_along_half_a_cosine_and_biases_stay_without():
+    net = nn.Linear(2, 2)
+    chosen = params(weight_decay=0.04, weight_decay_end=0.4)
+    optimiser = chosen.optimiser(net)
+    for progress, decay in ((0, 0.04), (0.5, 0.22), (1, 0.4)):
+        chosen.move(optimiser, progress)
+        assert [group["weight_decay"] for group in optimiser.param_groups] == pytest.approx([decay, 0])
+    assert params(weight_decay_end="same").decay(0.7) == 0.1
+
+
+def test_adamw_takes_torchs_steps():
+    """Also where a weight has no gradient at first: its count of steps starts later."""
+    nets = [nn.ModuleDict({"body": nn.Linear(3, 2), "top": nn.Linear(2, 2)}) for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    chosen = params(name="adamw", learning_rate=0.01, schedule="constant")
+    ours = chosen.optimiser(nets[0])
+    weights, biases = ([p for p in nets[1].parameters() if (p.ndim > 1) is wanted] for wanted in (True, False))
+    groups = [{"params": weights, "weight_decay": 0.1}, {"params": biases, "weight_decay": 0.0}]
+    theirs = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.95))
+    for step in range(4):
+        x = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+        for net, optimiser in zip(nets, (ours, theirs), strict=True):
+            h = net["body"](x)
+            (net["top"](h) if step else h).square().sum().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+    for p, q in zip(*(net.parameters() for net in nets), strict=True):
+        torch.testing.assert_close(p, q)
 
 
 def test_biases_have_a_rate_of_their_own_and_some_modules_a_constant_one():
@@ -122,6 +157,10 @@ FINAL, NESTEROV = "0, or with schedule cosine at most learning_rate", "nesterov:
         ({"final_learning_rate": 0.1, "schedule": "constant"}, FINAL),
         ({"nesterov": True, "momentum": 0.0}, NESTEROV),
         ({"nesterov": True, "name": "lars"}, NESTEROV),
+        ({"weight_decay_end": "word"}, "same, or a number of at least 0"),
+        ({"weight_decay_end": -0.1}, "same, or a number of at least 0"),
+        ({"staircase": {"at": [0.6, 0.6], "factor": 0.1}}, "rising numbers between 0 and 1"),
+        ({"staircase": {"at": [1.0], "factor": 0.1}}, "rising numbers between 0 and 1"),
     ],
 )
 def test_values_that_do_not_fit_each_other_are_refused(changes, message):

@@ -94,7 +94,8 @@ def of_msf(method, views):
 def of_mira(method, views):
     """The teacher and the student see each view apart."""
     y = torch.stack([F.normalize(z, dim=1) for z in both(method.teacher, views)])
-    z = torch.stack([F.normalize(z, dim=1) for z in both(method.student, views)])
+    every = [views.first, views.second, *views.local]
+    z = torch.stack([F.normalize(method.student(view)[1], dim=1) for view in every])
     w = [mira.targets(view.tolist(), method.prototypes.tolist(), 0.225, 0.75, 30) for view in y]
     return z[0], swav.loss(z.tolist(), w, method.prototypes.tolist(), 0.1)
 

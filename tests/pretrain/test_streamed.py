@@ -28,7 +28,7 @@ from pipeline.shards.order import Order
 from pipeline.shards.reader import load
 from pipeline.views.chance import Chance
 from pipeline.views.kinds import LocalCrops
-from tests.digits import CONTRASTIVE
+from tests.digits import CONTRASTIVE, NO_LOCAL
 from tests.refusals import refusal_of
 from tests.shards.watch import open_files, workers
 
@@ -108,7 +108,7 @@ def test_a_batch_is_what_a_plain_loop_makes(photos, streamed):
                 assert np.abs(got.astype(int) - np.asarray(crop)).max() <= 1, (step, b)
 
 
-@pytest.mark.parametrize("local", [None, LOCAL])
+@pytest.mark.parametrize("local", [NO_LOCAL, LOCAL])
 def test_square_pictures_of_their_size_give_the_views_of_the_resident_feed(digits, streamed, local):
     resident = Feed(load(*digits, "train", "").pixels, (CONTRASTIVE, CONTRASTIVE), local, 8, seed=5)
     streamed = streamed(digits, local=local, seed=5)

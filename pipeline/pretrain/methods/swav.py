@@ -18,7 +18,6 @@ from pipeline.nn.primitives import feature_std, in_float32, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.prototypes import PrototypeMethod, PrototypeParams, swapped_loss
-from pipeline.views.kinds import LocalCrops
 
 
 class SwavParams(PrototypeParams):
@@ -27,10 +26,6 @@ class SwavParams(PrototypeParams):
     epsilon: float = Field(gt=0)  # of Sinkhorn: the smaller, the harder the codes
     queue_size: int = Field(ge=0)  # projections of each large view, never more than there are images; 0: none
     queue_start: float = Field(ge=0, le=1)  # share of the steps after which the queue is used, once it is full
-    local: LocalCrops
-
-    def local_crops(self) -> LocalCrops:
-        return self.local
 
 
 @in_float32

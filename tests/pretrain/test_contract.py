@@ -1,0 +1,181 @@
+"""What each self-supervised method must do with its default values and its presets', on each kind of backbone.
+
+Images, widths and batches are small; every other value is that of params.yaml or of the preset.
+"""
+
+from contextlib import suppress
+from copy import deepcopy
+from functools import cache
+
+import pytest
+import torch
+
+from pipeline.artifacts.model import Weights
+from pipeline.base.errors import ParamsError
+from pipeline.base.params import Params, parse_yaml
+from pipeline.base.torchvision_import import torchvision
+from pipeline.new_run import merge
+from pipeline.nn.arrays import to_arrays
+from pipeline.nn.backbones import BACKBONES
+from pipeline.nn.classifier import read_backbone
+from pipeline.nn.vit import VisionTransformer
+from pipeline.pretrain.feed import Feed
+from pipeline.pretrain.methods import METHODS
+from pipeline.pretrain.recipe import Recipe
+from tests.digits import digits, stopping
+from tests.imports import ROOT
+from tests.pretrain.family import CPU, trained
+from tests.refusals import refusal_of
+
+IMAGES, SIDE, BATCH, STEPS = 24, 32, 8, 3
+LARGEST, FEWER = 12, {"bn_groups": 4, "clusters": 4}  # of the whole numbers in a block: widths, queues, prototypes
+PRESETS = {f"{file.parent.name}/{file.stem}": file for file in sorted((ROOT / "presets").glob("*/*.yaml"))}
+NETS = {  # options of each kind of backbone, and what a method must then be told for it
+    "small_resnet": ("small_resnet", {"width": 16, "stem_stride": 2}, {}),
+    "vit": ("vit_tiny", {"patch_size": 8, "image_size": 32}, {"pirl": {"patch": 1.0}}),
+    "timm_vit": ("timm", {"model": "test_vit"}, {"pirl": {"patch": 1.0}}),
+    "timm_resnet": ("timm", {"model": "test_resnet"}, {}),
+}
+
+
+class TinyViT(VisionTransformer):
+    """As vit_tiny, narrower."""
+
+    name, dim, heads = "vit_tiny", 24, 3
+
+
+@cache
+def read(file):
+    return parse_yaml(file.read_text(), file.name)
+
+
+def tree(method, preset=""):
+    """params.yaml for the method, with a preset on it."""
+    params = deepcopy(read(ROOT / "params.yaml"))
+    if preset:
+        merge(params, deepcopy(read(PRESETS[preset])), preset)
+    params["pretrain"]["method"] = method
+    return params
+
+
+def cases():
+    for method in METHODS:
+        yield from ((method, "", net) for net in NETS)
+    for preset, file in PRESETS.items():
+        method = read(file).get("pretrain", {}).get("method")
+        if method in METHODS:
+            yield method, preset, "small_resnet"
+
+
+CASES = {" ".join(filter(None, case)): case for case in cases()}
+
+
+def recipe(case, monkeypatch, **changes):
+    """The recipe of a case, made small; `changes` are values of `pretrain`."""
+    method, preset, net = case
+    if net.startswith("timm"):
+        torchvision()
+        pytest.importorskip("timm")
+    monkeypatch.setitem(BACKBONES, "vit_tiny", TinyViT)
+    params = tree(method, preset)
+    pretrain = params["pretrain"]
+    for block in (pretrain[method], pretrain["cld"]):
+        block |= {key: min(v, FEWER.get(key, LARGEST)) for key, v in block.items() if type(v) is int}
+    name, options, wanted = NETS[net]
+    pretrain[method] |= wanted.get(method, {})
+    pretrain |= {"backbone": name, "steps": STEPS, "batch_size": BATCH}
+    pretrain["backbones"][name] = options
+    merge(pretrain, changes, "pretrain")
+    return Recipe.read(Params.of(params, "params.yaml"))
+
+
+def pixels():
+    return digits()[0][:IMAGES].repeat_interleave(SIDE // 8, 2).repeat_interleave(SIDE // 8, 3)
+
+
+def made(recipe, frozen=0.0):
+    """The backbone, the method around it, and its batches."""
+    backbone = recipe.backbone(pixels())
+    backbone.freeze(frozen)
+    method = recipe.learner(backbone, IMAGES, (SIDE, SIDE), CPU)
+    common = recipe.common
+    return backbone, method, Feed(pixels(), common.views, common.local, common.batch_size, recipe.seed)
+
+
+def run(recipe, folder, stop_at=None, frozen=0.0):
+    """The backbone, the method and the curve of a run; nothing of one that dies at a step."""
+    folder.mkdir(exist_ok=True)
+    backbone, method, feed = made(recipe, frozen)
+    with suppress(KeyboardInterrupt):
+        rows = trained(method, stopping(feed, stop_at), folder, STEPS, recipe.common.optim, save_seconds=0.0)
+        return backbone, method.state_dict(), rows
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_trains_goes_on_after_a_kill_and_leaves_a_backbone(case, tmp_path, monkeypatch):
+    values = recipe(CASES[case], monkeypatch)
+    start, _, _ = made(values)
+    backbone, whole, rows = run(values, tmp_path / "whole")
+    assert run(values, tmp_path / "parts", stop_at=2) is None
+    _, parts, again = run(values, tmp_path / "parts")
+    assert rows == again
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    before = dict(start.named_parameters())
+    moved = [name for name, p in backbone.named_parameters() if not torch.equal(p, before[name])]
+    assert moved == list(before)
+    Weights(to_arrays(backbone), {"backbone": backbone.about}).write(tmp_path, "backbone")
+    assert torch.equal(read_backbone(tmp_path).eval()(pixels()), backbone.eval()(pixels()))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_frozen_layers_of_a_transformer_stay(method, tmp_path, monkeypatch):
+    values = recipe((method, "", "vit"), monkeypatch)
+    start, _, _ = made(values)
+    backbone, _, _ = run(values, tmp_path / "run", frozen=0.4)
+    before = dict(start.named_parameters())
+    moved = {name for name, p in backbone.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {name for name, p in backbone.named_parameters() if p.requires_grad} != set(before)
+
+
+FIELDS = [(name, field) for name, method in METHODS.items() for field in method.Params.model_fields]
+
+
+@pytest.mark.parametrize(("method", "field"), FIELDS)
+def test_a_value_that_is_none_is_refused_by_its_name(method, field):
+    """None has a default in the code, and no number may be negative."""
+    values = tree(method)["pretrain"][method]
+    without = {name: value for name, value in values.items() if name != field}
+    for block in ({**values, field: "a word"}, {**values, field: -1}, {**values, field: -1.0}, without):
+        params = Params({"pretrain": {method: block}}, "params.yaml")
+        says = refusal_of(params.block, f"pretrain.{method}", METHODS[method].Params, kind=ParamsError)
+        assert says.startswith("params.yaml: pretrain.")
+        assert field in says
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        *((name, {"local": {"count": 2, "side": 0.4}}) for name, method in METHODS.items() if method.takes_local),
+        ("pirl", {"pirl": {"patch": 0.75}}),
+    ],
+)
+@pytest.mark.parametrize("net", ["vit", "timm_vit"])
+def test_parts_of_images_that_patches_do_not_divide_are_refused(method, changes, net, tmp_path, monkeypatch):
+    values = recipe((method, "", net), monkeypatch, **changes)
+    says = refusal_of(run, values, tmp_path / "run", kind=ParamsError)
+    assert says.startswith(f"pretrain.backbones.{NETS[net][0]}")
+    assert " x " in says
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_small_views_are_learnt_from_or_refused(method, tmp_path, monkeypatch):
+    local = {"count": 2, "side": 0.5}
+    values = recipe((method, "", "vit"), monkeypatch, local=local)
+    if METHODS[method].takes_local:
+        without = recipe((method, "", "vit"), monkeypatch)
+        assert run(values, tmp_path / "with")[2] != run(without, tmp_path / "without")[2]
+    else:
+        says = refusal_of(made, values, kind=ParamsError)
+        assert says.startswith(
+            f"pretrain.local.count: expected 0 with pretrain.method {method}, as small views are for "
+        )
