@@ -15,51 +15,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks.propagation import Run
 from pipeline.base.params import Params
-from pipeline.evaluate.accuracy import top1
-from pipeline.evaluate.propagated import predictions
-from pipeline.graph.head import head_of
-from pipeline.graph.prior import read_shares
-from pipeline.graph.propagation import Propagation, propagate
 from pipeline.select.methods import SELECTORS
-from pipeline.select.pool import Outputs
+from pipeline.select.params import SelectParams
+from pipeline.select.pool import Outputs, Pool
+from pipeline.study.score import Data, Scorer, Spread
 
 FIRST, MORE = 20, (20, 20, 40)
 HOW = ("auto", "uherding", "maxherding", "margin", "random")
 
 
-def rounds(run: Run, params: Params, how: str, seed: int) -> Iterator[dict[str, Any]]:
+def rounds(scorer: Scorer, pool: Pool, params: Params, how: str, seed: int) -> Iterator[dict[str, Any]]:
     """A record after each round."""
     selector = params.block(f"select.{how}", SELECTORS[how])
-    rows = np.sort(run.auto.select(run.pool, FIRST, seed).rows)
-    result = spread(run, rows)
-    yield record(run, rows, result, how, seed)
+    rows = np.sort(params.block("select.auto", SELECTORS["auto"]).select(pool, FIRST, seed).rows)
+    found = scorer.spread(rows)
+    yield record(scorer, rows, found, how, seed)
     for count in MORE:
-        outputs = Outputs(run.train.vectors, result.weight / result.temperature, result.bias / result.temperature)
-        pool = replace(run.pool, labelled=rows, outputs=outputs)
-        rows = np.sort(np.concatenate([rows, selector.select(pool, count, seed).rows]))
-        result = spread(run, rows)
-        yield record(run, rows, result, how, seed)
+        result = found.result
+        outputs = Outputs(pool.x, result.weight / result.temperature, result.bias / result.temperature)
+        later = replace(pool, labelled=rows, outputs=outputs)
+        rows = np.sort(np.concatenate([rows, selector.select(later, count, seed).rows]))
+        found = scorer.spread(rows)
+        yield record(scorer, rows, found, how, seed)
 
 
-def record(run: Run, rows: np.ndarray, result: Propagation, how: str, seed: int) -> dict[str, Any]:
-    head = head_of(result, run.train.vectors, run.names, run.neighbours.rows.shape[1])
-    rest = np.setdiff1d(np.arange(len(run.y)), rows)
-    return {
-        "how": how,
-        "seed": seed,
-        "labels": len(rows),
-        "rest": top1(run.y[rest], result.best(run.train.vectors)[0][rest, 0]),
-        "test": top1(run.truth, predictions(head, run.test.vectors, torch.device("cpu"))),
-    }
-
-
-def spread(run: Run, rows: np.ndarray) -> Propagation:
-    known = read_shares(run.params.prior, run.names)
-    return propagate(run.train.vectors, run.affinity, rows, run.y[rows], len(run.names), run.params, known)
+def record(scorer: Scorer, rows: np.ndarray, found: Spread, how: str, seed: int) -> dict[str, Any]:
+    measured = scorer.of_spread(rows, found)
+    scores = {"rest": measured["unlabelled_top1"], "test": measured["top1"]}
+    return {"how": how, "seed": seed, "labels": len(rows), **scores}
 
 
 def main() -> None:
@@ -69,7 +54,9 @@ def main() -> None:
     parser.add_argument("--how", nargs="+", default=HOW, choices=sorted(SELECTORS))
     options = parser.parse_args()
     params = Params.read(options.run / "params.yaml")
-    run, folder = Run(options.run, params), options.run / "rounds"
+    data, folder = Data.read(options.run / "data"), options.run / "rounds"
+    scorer = Scorer(data, params)
+    pool = Pool.of(data.train.vectors, params.stage("select", SelectParams, SELECTORS).search)
     folder.mkdir(exist_ok=True)
     print("| picks | labels | seeds | images without a label | test images |\n|---|---|---|---|---|")
     for how in options.how:
@@ -77,7 +64,7 @@ def main() -> None:
         for seed in options.seeds:
             file = folder / f"{how}-{seed}.json"
             if not file.exists():
-                file.write_text(json.dumps([*rounds(run, params, how, seed)]))
+                file.write_text(json.dumps([*rounds(scorer, pool, params, how, seed)]))
             records.append(json.loads(file.read_text()))
         for of_round in zip(*records, strict=True):
             rest, test = (100 * np.array([record[name] for record in of_round]) for name in ("rest", "test"))

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 from pydantic import field_validator
 from scipy import stats
 
@@ -77,10 +79,15 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> list[Summary]:
     summaries = []
     for metric in sorted(set.intersection(*(set(run) for run in runs))):
         values = np.array([run[metric] for run in runs], dtype=np.float64)
-        n, mean, std = len(values), float(values.mean()), float(values.std(ddof=1))
-        reach = float(stats.t.ppf(0.975, n - 1)) * std / n**0.5
-        ends = mean - reach, mean + reach
+        n, std = len(values), float(values.std(ddof=1))
+        mean, *ends = student(values)
         if values.min() >= 0 and values.max() <= 1:  # a share, which no interval leaves
-            ends = max(0.0, ends[0]), min(1.0, ends[1])
+            ends = [max(0.0, ends[0]), min(1.0, ends[1])]
         summaries.append(Summary(metric, n, mean, std, *ends))
     return summaries
+
+
+def student(values: Sequence[float] | Float[ndarray, " n"]) -> tuple[float, float, float]:
+    """The mean of at least two values and Student's 95 % interval of it."""
+    mean, reach = float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return mean, mean - reach, mean + reach

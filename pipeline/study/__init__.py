@@ -1,0 +1,1 @@
+"""A grid of selectors, training methods, budgets and seeds over one embedding: what each label is worth."""

@@ -1,0 +1,162 @@
+"""Trains on the answers of some images and measures the result on the test images, as the chain would."""
+
+import shutil
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+from numpy import ndarray
+
+from pipeline.artifacts.embeddings import Embeddings
+from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.neighbours import Neighbours
+from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.errors import ArtifactError
+from pipeline.base.files import sha256
+from pipeline.base.params import Params, overlay
+from pipeline.evaluate.accuracy import covered, top1
+from pipeline.evaluate.metrics import encode, finest
+from pipeline.evaluate.predict import predict_split
+from pipeline.evaluate.probes import linear_probe
+from pipeline.evaluate.propagated import predictions
+from pipeline.graph.affinity import Affinity
+from pipeline.graph.head import head_of
+from pipeline.graph.prior import read_shares
+from pipeline.graph.propagation import PropagateParams, Propagation, propagate
+from pipeline.nn.classifier import Classifier
+from pipeline.nn.device import Device
+from pipeline.study.grid import digest_of
+from pipeline.train.methods import METHODS, PROPAGATE, Chosen
+from pipeline.train.run import run as train
+from pipeline.train.task import TrainParams
+
+PROBE = "probe"  # a logistic regression on the vectors
+BATCH_SIZE = 500  # of predictions
+
+
+@dataclass(frozen=True)
+class Data:
+    """The vectors of a run and the answer of each image, as class numbers; every image has one."""
+
+    folder: Path  # holds the folders of the stages
+    train: Embeddings
+    test: Embeddings
+    y: Int64[ndarray, " n"]
+    truth: Int64[ndarray, " t"]
+    names: tuple[str, ...]
+    labels: Mapping[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Data":
+        """Raises ArtifactError where images have no answer: a study asks for the label of any of them."""
+        train, test = (Embeddings.read(folder / "embed" / split) for split in ("train", "test"))
+        file = folder / "ingest/answers.csv"
+        answer = finest(Labels.read(file))
+        lacking = [key for key in (*train.keys, *test.keys) if key not in answer]
+        if lacking or not test.keys:
+            of = f"{len(lacking):,} of {len(train.keys) + len(test.keys):,} have none" if lacking else "no test image"
+            raise ArtifactError(f"{file}: expected the answer of every image, as a study asks for any of them; {of}")
+        names = tuple(sorted(set(answer.values())))
+        number = {name: i for i, name in enumerate(names)}
+        y, truth = (encode(part.keys, answer, number) for part in (train, test))
+        return cls(folder, train, test, y, truth, names, answer)
+
+    @property
+    def digest(self) -> str:
+        """Differs between different images, vectors and answers."""
+        parts = (self.train.keys, self.test.keys, self.y.tolist(), self.truth.tolist())
+        return digest_of(*parts, *(sha256(self.folder / f"embed/{split}/vectors.npy") for split in ("train", "test")))
+
+
+class Spread(NamedTuple):
+    """What propagation made of some labels; class i of it is class `known[i]` of the data."""
+
+    result: Propagation
+    known: Int64[ndarray, " k"]
+
+
+class Scorer:
+    """Accuracy on the test images after training on the answers of some rows."""
+
+    def __init__(self, data: Data, params: Params) -> None:
+        self._data, self._params = data, params
+        self._device = Device.choose("fp32").device
+        self._neighbours = Neighbours.read(data.folder / "graph", len(data.train.keys))
+        self._affinity = Affinity.of(self._neighbours, self._device)
+        self._spreading = params.block("train.propagate", PropagateParams)
+
+    def score(self, method: str, rows: Int64[ndarray, " b"], seed: int) -> dict[str, Any]:
+        """`top1` and `classes`, the number of classes with a label; of `propagate` its estimate and the truth too."""
+        classes = {"classes": covered(self._data.y[rows])}
+        if method == PROBE:
+            return {"top1": self._probe(rows), **classes}
+        if method == PROPAGATE:
+            return {**self.of_spread(rows, self.spread(rows)), **classes}
+        return {"top1": self._trained(method, rows, seed), **classes}
+
+    def _probe(self, rows: Int64[ndarray, " b"]) -> float:
+        x, test = self._data.train.vectors, self._data.test.vectors
+        return top1(self._data.truth, linear_probe(x[rows], self._data.y[rows], test))
+
+    def spread(self, rows: Int64[ndarray, " b"]) -> Spread:
+        """The labels of the rows, carried to all images; who labels knows no class but theirs."""
+        known, labels = np.unique(self._data.y[rows], return_inverse=True)
+        names = [self._data.names[i] for i in known]
+        shares = read_shares(self._spreading.prior, names)
+        x = self._data.train.vectors
+        return Spread(propagate(x, self._affinity, rows, labels, len(names), self._spreading, shares), known)
+
+    def of_spread(self, rows: Int64[ndarray, " b"], found: Spread) -> dict[str, float]:
+        """Accuracy on the test images and on those without a label, and what was estimated of the second."""
+        data, (result, known) = self._data, found
+        names = [data.names[i] for i in known]
+        head = head_of(result, data.train.vectors, names, self._neighbours.rows.shape[1]).to(self._device)
+        test = known[predictions(head, data.test.vectors, self._device)]
+        rest = np.setdiff1d(np.arange(len(data.y)), rows)
+        said = {"estimated": result.estimate.top1, "low": result.estimate.low, "high": result.estimate.high}
+        of_rest = known[result.best(data.train.vectors)[0][rest, 0]]
+        return {"top1": top1(data.truth, test), "unlabelled_top1": top1(data.y[rest], of_rest), **said}
+
+    def _trained(self, method: str, rows: Int64[ndarray, " b"], seed: int) -> float:
+        """By the stage's own code, in a folder of its own: what was interrupted goes on there."""
+        data, params = self._data, with_values(self._params, f"train.method={method}", f"seed={seed}")
+        keys = [data.train.keys[row] for row in rows.tolist()]
+        work = data.folder / "study/work" / f"{method}-{digest_of(keys, seed)}"
+        labels = work / "label/labels.csv"
+        labels.parent.mkdir(parents=True, exist_ok=True)
+        Labels(("label",), {key: (data.labels[key],) for key in keys}).write(labels)
+        of_run = {name: data.folder / name for name in ("ingest", "embed", "graph")}
+        train(params, **of_run, labels=labels, backbone=data.folder / "pretrain", out=work / "train", save_seconds=30)
+        manifest = Manifest.read(data.folder / "ingest/manifest.json")
+        index = Index.read(data.folder / "ingest/index.parquet", "test")
+        model = Classifier.read(work / "train").to(self._device)
+        split = predict_split(model, manifest, index, "test", {}, BATCH_SIZE)
+        shutil.rmtree(work)
+        said = zip(split.keys, split.ranking["label"].best, strict=True)
+        return float(np.mean([data.labels[key] == name for key, name in said]))
+
+
+def values_of(method: str, params: Params, folder: Path) -> str:
+    """A digest of all that a score of the method depends on, beside images, vectors, answers and picks."""
+    spreading = params.block("train.propagate", PropagateParams).model_dump()
+    graph = [sha256(file) for file in sorted((folder / "graph").iterdir())]
+    if method == PROBE:
+        return digest_of(method)
+    if method == PROPAGATE:
+        return digest_of(method, spreading, graph)
+    chosen = Chosen.read(with_values(params, f"train.method={method}"))
+    common = params.stage("train", TrainParams, (*METHODS, PROPAGATE)).model_dump(exclude={"method"})
+    weights = sha256(folder / "pretrain/backbone.safetensors")
+    return digest_of(common, chosen.values, spreading, graph, weights)
+
+
+def with_values(params: Params, *sets: str) -> Params:
+    """The same params with values laid over them."""
+    tree = dict(deepcopy(params.tree))
+    for item in sets:
+        overlay(tree, item)
+    return Params.of(tree, params.where)
