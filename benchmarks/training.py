@@ -38,6 +38,7 @@ from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
+from pipeline.pretrain.methods.dino import dino_targets
 from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
@@ -138,6 +139,12 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
         w = mira_targets(y, prototypes, p.target_temperature, p.beta_start, p.iterations)
         return swapped_loss(unit(torch.stack(q[:2])), w, prototypes, p.temperature)
 
+    def dino() -> Tensor:
+        z = torch.stack([unit(x) for x in q[:2]])
+        prototypes = other[: p.prototypes]
+        targets = dino_targets(z.detach() @ prototypes.T, prototypes.mean(dim=1), p.target_temperature)
+        return swapped_loss(z, targets, prototypes, p.temperature)
+
     def cmsf() -> Tensor:
         return cmsf_loss(q[0], memory[:BATCH], other[:BATCH], memory, other, p.neighbours, p.constrained)
 
@@ -157,6 +164,7 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
         "simsiam": lambda: simsiam_loss(*q),
         "swav": swav,
         "mira": mira,
+        "dino": dino,
         "barlow_twins": lambda: barlow_twins_loss(q[0], q[1], p.off_diagonal, p.scale),
         "vicreg": lambda: vicreg_loss(q[0], q[1], p.invariance, p.variance, p.covariance),
         "npid": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),

@@ -78,6 +78,11 @@ PARAMS = {
         "beta_start": 0.75, "beta_end": 0.7, "iterations": 30, "frozen": 0.2, "momentum_start": 0.9,
         "momentum_end": 1.0,
     },
+    "dino": {
+        "dim": 8, "hidden_dim": 16, "prototypes": 12, "temperature": 0.1, "target_temperature_start": 0.04,
+        "target_temperature": 0.07, "target_warmup": 0.5, "centre_momentum": 0.9, "momentum_start": 0.9,
+        "momentum_end": 1.0, "frozen": 0.2,
+    },
     "barlow_twins": {"dim": 8, "hidden_dim": 16, "off_diagonal": 0.0051, "scale": 0.1},
     "vicreg": {"dim": 8, "hidden_dim": 16, "invariance": 25.0, "variance": 25.0, "covariance": 1.0},
     "npid": {"dim": 8, "head_norm": False, "temperature": 0.1, "negatives": 30, "bank_momentum": 0.5},

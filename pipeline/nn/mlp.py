@@ -8,12 +8,18 @@ from torch import Tensor, nn
 
 
 def mlp(
-    dims: Sequence[int], *, norm: bool, last_norm: bool = False, affine: bool = True, last_bias: bool = True
+    dims: Sequence[int],
+    *,
+    norm: bool,
+    last_norm: bool = False,
+    affine: bool = True,
+    last_bias: bool = True,
+    activation: type[nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
-    """Linear layers from dims[0] to dims[-1] with ReLU between them: one layer if there are two dims.
+    """Linear layers from dims[0] to dims[-1] with an activation between them: one layer if there are two dims.
 
-    `norm` puts batch norm before each ReLU, `last_norm` one at the end, there with scale and shift if `affine`. A layer
-    that a norm follows has no bias, for the norm would take it away; the last has one if `last_bias`.
+    `norm` puts batch norm before each activation, `last_norm` one at the end, there with scale and shift if `affine`.
+    A layer that a norm follows has no bias, for the norm would take it away; the last has one if `last_bias`.
     """
     layers: list[nn.Module] = []
     for i, (d_in, d_out) in enumerate(pairwise(dims)):
@@ -23,7 +29,7 @@ def mlp(
         if normed:
             layers.append(nn.BatchNorm1d(d_out, affine=affine or not last))
         if not last:
-            layers.append(nn.ReLU())
+            layers.append(activation())
     return nn.Sequential(*layers)
 
 

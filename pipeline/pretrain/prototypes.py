@@ -1,4 +1,4 @@
-"""What SwAV and MIRA share: prototypes that all views are compared with, and a loss that swaps views.
+"""What SwAV, MIRA and DINO share: prototypes that all views are compared with, and a loss that swaps views.
 
 The letters: z are unit projections of v views, the two large ones first; q are the targets of those two, which say how
 much each image belongs to each of k prototypes.
@@ -12,7 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.nn.backbones import Backbone
+from pipeline.nn.norm import statistics_kept
 from pipeline.nn.primitives import soft_ce, unit
+from pipeline.pretrain.feed import Views
 from pipeline.pretrain.method import MethodParams, SelfSupervised
 
 
@@ -28,6 +30,18 @@ class PrototypeParams(MethodParams):
 
 
 P = TypeVar("P", bound=PrototypeParams)
+
+
+def all_features(backbone: Backbone, views: Views) -> Float[Tensor, "n f"]:
+    """The features of all views, one view after the other, the two large ones first.
+
+    One pass for each size; small views do not move the running statistics of batch norm.
+    """
+    h = backbone(torch.cat([views.first, views.second]))
+    if len(views.local) == 0:
+        return h
+    with statistics_kept(backbone):
+        return torch.cat([h, backbone(views.local.flatten(0, 1))])
 
 
 def swapped_loss(

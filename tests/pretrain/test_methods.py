@@ -22,9 +22,10 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "npid, softmax": ("npid", {"negatives": 0, "head_norm": True}),
     "pirl, NCE": ("pirl", {"negatives": 30, "head_norm": False}),
     "swav, moving": ("swav", {"frozen": 0.0, "queue_size": 0}),
+    "dino, moving": ("dino", {"frozen": 0.0}),
     "cld": ("moco", {"bn_groups": 1}),
 }
-TAUGHT = ["ascl", "byol", "cmsf", "mira", "mochi", "moco", "msf"]
+TAUGHT = ["ascl", "byol", "cmsf", "dino", "mira", "mochi", "moco", "msf"]
 
 
 def made(case, **options):
@@ -95,7 +96,7 @@ def test_gradients_reach_every_weight_but_the_teachers(case):
     method, feed = made(case)
     seeded_loss(method, feed(0)).loss.backward()
     for name, p in method.named_parameters():
-        if "teacher" in name or (case in ("mira", "swav") and name == "prototypes"):  # frozen at first
+        if "teacher" in name or (case in ("dino", "mira", "swav") and name.endswith("prototypes")):  # frozen at first
             assert p.grad is None, name
             assert p.requires_grad is ("teacher" not in name)
         else:
@@ -193,7 +194,7 @@ def test_what_reduces_to_moco_trains_as_it_does_to_the_byte(case, tmp_path):
     assert all(torch.equal(states[1][key], x) for key, x in states[0].items())
 
 
-FALLS = {  # changes, images, images a step, steps, and the share that the loss falls to; MoCo's rises at first
+FALLS = {  # changes, images, images a step, steps, and the share that the loss falls to; MoCo's, DINO's rise at first
     "barlow_twins": ({}, 300, 32, 15, 0.9),
     "byol": ({}, 8, 8, 15, 0.6),
     "cmsf": ({"queue_size": 30}, 8, 8, 15, 0.6),
@@ -230,6 +231,7 @@ def test_training_lowers_the_loss(case, tmp_path):
         ("swav", "epsilon", 0.0), ("swav", "iterations", 0), ("swav", "frozen", 1.1), ("swav", "temperature", 0.0),
         ("moco", "bn_groups", 0), ("pirl", "grid", 1), ("ascl", "queue_size", 1), ("mochi", "hardest", 0),
         ("mira", "beta_start", 1.0), ("mira", "prototypes", 1), ("mira", "frozen", 1.1),
+        ("dino", "prototypes", 1), ("dino", "target_temperature", 0.0), ("dino", "centre_momentum", 1.0),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(name, field, value):

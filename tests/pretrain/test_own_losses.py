@@ -12,7 +12,7 @@ from pipeline.pretrain.methods.mochi import Mixes
 from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.prototypes import swapped_loss
 from tests.digits import self_supervised
-from tests.oracles import ascl, barlow_twins, byol, losses, mira, mochi, msf, npid, simclr, swav, vicreg
+from tests.oracles import ascl, barlow_twins, byol, dino, losses, mira, mochi, msf, npid, simclr, swav, vicreg
 
 PLAIN = {"moco": {"bn_groups": 1}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
 
@@ -108,8 +108,20 @@ def of_swav(method, views):
     return z[0], swapped_loss(z, q, method.prototypes, 0.1).item()
 
 
+def of_dino(method, views):
+    """Of all views, as the teacher sees the large ones; the centre is that of a few steps."""
+    method.centre.copy_(torch.linspace(-0.5, 0.5, 12))
+    large = torch.cat([views.first, views.second])
+    h = [method.student.backbone(part) for part in (large, views.local.flatten(0, 1))]
+    z = F.normalize(method.student.head(torch.cat(h)), dim=1).reshape(4, 8, 8)
+    student = z @ F.normalize(method.student.prototypes, dim=1).T
+    taught = F.normalize(method.teacher.head(method.teacher.backbone(large)), dim=1)
+    taught = (taught @ F.normalize(method.teacher.prototypes, dim=1).T).reshape(2, 8, 12)
+    return z[0], dino.loss(student.tolist(), taught.tolist(), method.centre.tolist(), 0.1, 0.04)
+
+
 EXPECTED = {
-    "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "cmsf": of_msf,
+    "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "cmsf": of_msf, "dino": of_dino,
     "mira": of_mira, "mochi": of_mochi, "moco": of_moco, "msf": of_msf,
     "npid": of_npid, "simclr": of_simclr, "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg,
 }  # fmt: skip

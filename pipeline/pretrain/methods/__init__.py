@@ -5,6 +5,7 @@ from pipeline.pretrain.methods.ascl import Ascl
 from pipeline.pretrain.methods.barlow_twins import BarlowTwins
 from pipeline.pretrain.methods.byol import Byol
 from pipeline.pretrain.methods.cmsf import Cmsf
+from pipeline.pretrain.methods.dino import Dino
 from pipeline.pretrain.methods.mira import Mira
 from pipeline.pretrain.methods.mochi import Mochi
 from pipeline.pretrain.methods.moco import Moco
@@ -21,6 +22,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "barlow_twins": BarlowTwins,
     "byol": Byol,
     "cmsf": Cmsf,
+    "dino": Dino,
     "mira": Mira,
     "mochi": Mochi,
     "moco": Moco,

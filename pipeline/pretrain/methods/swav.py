@@ -13,11 +13,10 @@ from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.memory import Queue
 from pipeline.nn.mlp import mlp
-from pipeline.nn.norm import statistics_kept
 from pipeline.nn.primitives import feature_std, in_float32, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
-from pipeline.pretrain.prototypes import PrototypeMethod, PrototypeParams, swapped_loss
+from pipeline.pretrain.prototypes import PrototypeMethod, PrototypeParams, all_features, swapped_loss
 
 
 class SwavParams(PrototypeParams):
@@ -72,15 +71,11 @@ class Swav(PrototypeMethod[SwavParams]):
         self._large: list[Tensor] = []  # projections of the two large views, for the queue after the step
 
     def loss(self, views: Views) -> Step:
-        num_views = 2 + len(views.local)
-        h = self.backbone(torch.cat([views.first, views.second]))
-        # One pass for each size; the head, as in the authors' code, sees all views at once.
-        with statistics_kept(self.backbone):
-            small = [self.backbone(views.local.flatten(0, 1))] if num_views > 2 else []
-        z = unit(self.head(torch.cat([h, *small]))).unflatten(0, (num_views, -1))
+        h = all_features(self.backbone, views)
+        z = unit(self.head(h)).unflatten(0, (-1, len(views.first)))  # as in the authors' code, of all views at once
         self._large = list(z[:2].detach())
         loss = swapped_loss(z, self._codes(), self.learnt_prototypes(), self.params.temperature)
-        return Step(loss, {"feature_std": feature_std(z[0])}, list(h.chunk(2)))
+        return Step(loss, {"feature_std": feature_std(z[0])}, list(h[: 2 * len(views.first)].chunk(2)))
 
     @torch.no_grad()
     def _codes(self) -> Float[Tensor, "2 b k"]:
