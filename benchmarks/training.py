@@ -287,7 +287,10 @@ def main(names: list[str]) -> int:
     labels = {f"{name}_semi" if name in METHODS else name for name in SEMISUP}
     # Not a teacher or a baseline: most of their passes have no gradient, so the bare passes would not be comparable.
     labels -= {"distill", "finetune", "linear"}
-    rows = {**dict.fromkeys(METHODS, self_supervised), **dict.fromkeys(sorted(labels), semi_supervised)}
+    rows = {
+        **dict.fromkeys(sorted(METHODS.keys() - {"simreg"}), self_supervised),
+        **dict.fromkeys(sorted(labels), semi_supervised),
+    }
     rows["usb"] = beside_usb
     figures = [figure for name, row in rows.items() if name in (names or rows) for figure in row(name, pixels, device)]
     return ledger.close("training", figures)

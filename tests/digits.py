@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
+from pipeline.artifacts.model import Weights
+from pipeline.nn.arrays import to_arrays
 from pipeline.nn.backbones import Backbone, SmallResNet, fresh
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Levels
@@ -68,6 +70,7 @@ PARAMS = {
     },
     "simclr": {"dim": 8, "hidden_dim": 16, "head_layers": 2, "temperature": 0.5},
     "byol": {"dim": 8, "hidden_dim": 16, "momentum_start": 0.9, "momentum_end": 1.0},
+    "simreg": {},
     "simsiam": {"dim": 8, "hidden_dim": 16, "projector_layers": 2, "predictor_dim": 4},
     "swav": {
         "dim": 8, "hidden_dim": 16, "prototypes": 12, "temperature": 0.1, "epsilon": 0.05, "iterations": 3,
@@ -133,6 +136,17 @@ def backbone(seed: int = 0, channels: int = 1) -> Backbone:
 
 
 @cache
+def larger(channels: int) -> str:
+    """A folder with a backbone of more features than those of `backbone`, as `pretrain` leaves it."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    torch.manual_seed(2)
+    net = fresh("small_resnet", SmallResNet(width=24, stem_stride=1), digits()[0].expand(-1, channels, -1, -1))
+    Weights(to_arrays(net), {"backbone": net.about}).write(Path(folder), "backbone")
+    return folder
+
+
+@cache
 def teacher(channels: int) -> str:
     """A folder with a model as `train` leaves it."""
     folder = tempfile.mkdtemp()
@@ -145,6 +159,8 @@ def teacher(channels: int) -> str:
 
 def self_supervised(name: str, channels: int = 1, batch_size: int = 8, num_images: int = 300, **changes: Any):
     """A self-supervised method with fresh weights and its feed, on the first digits."""
+    if name == "simreg":
+        changes = {"teacher": larger(channels), **changes}
     params = SELFSUP[name].Params(**{**PARAMS[name], **changes})
     method = SELFSUP[name](backbone(channels=channels), params, num_images, torch.Generator().manual_seed(0))
     pixels = digits()[0][:num_images].expand(-1, channels, -1, -1)

@@ -39,7 +39,7 @@ def test_a_preset_is_accepted(file):
         assert params.stage("label", LabelParams, LABELLERS).levels(preset["select"]["budget"])
     elif published:
         assert recipe.common.method == file.stem.split("-")[0]
-        theirs = "vit_small" if recipe.common.method == "dino" else "resnet50"
+        theirs = {"dino": "vit_small", "simreg": "resnet18"}.get(recipe.common.method, "resnet50")
         assert recipe.common.backbone == {"imagenet": theirs}.get(file.parent.name, "resnet18")
         images = {"imagenet": 1_281_167}.get(file.parent.name, 50_000)
         assert 90 <= recipe.common.steps * recipe.common.batch_size / images <= 1000

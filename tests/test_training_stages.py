@@ -190,7 +190,8 @@ def test_every_method_starts_from_weights_that_are_there(run, method):
     weights = ("pretrain.start=weights", "pretrain.none.weights=file", f"pretrain.none.file={file}")
     cases = {"random": (still,), "weights": (*weights, still), "partly": (*weights, "pretrain.none.frozen=0.4")}
     for name, sets in cases.items():
-        result = call(pretrain, f"pretrain.method={method}", *sets, out=f"data/{name}")
+        teacher = "pretrain.simreg.teacher=data/other"
+        result = call(pretrain, f"pretrain.method={method}", teacher, *sets, out=f"data/{name}")
         assert result.exit_code == 0, result.output
     nets = {name: read_backbone(run / name) for name in ("other", *cases)}
     bodies = {name: dict(net.body.named_parameters()) for name, net in nets.items()}

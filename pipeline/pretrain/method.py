@@ -1,6 +1,7 @@
 """What every self-supervised method is: a class around a backbone, made of its params block, that learns from views."""
 
 import logging
+from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 import torch
@@ -17,6 +18,11 @@ log = logging.getLogger(__name__)
 
 class MethodParams(Block):
     """The block `pretrain.<method>`."""
+
+    @property
+    def files(self) -> list[Path]:
+        """What the method reads beside the images."""
+        return []
 
 
 P = TypeVar("P", bound=MethodParams)

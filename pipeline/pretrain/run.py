@@ -27,7 +27,7 @@ def run(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
     """Writes `backbone.safetensors`, `backbone.json` and `curve.csv`; a run that was interrupted goes on."""
     recipe = Recipe.read(params)
     common, machine = recipe.common, recipe.machine
-    files = [ingest / "manifest.json", ingest / "index.parquet"]
+    files = [ingest / "manifest.json", ingest / "index.parquet", *recipe.block.files]
     with dist.processes():
         manifest, index = Manifest.read(files[0]), Index.read(files[1], "train")
         streamed = recipe.streams(manifest)

@@ -1,4 +1,4 @@
-"""The losses of BYOL and SimSiam again, one number at a time."""
+"""The losses of BYOL, SimSiam and SimReg again, one number at a time."""
 
 from tests.oracles.algebra import cosine, sq_dist, unit
 
@@ -19,3 +19,8 @@ def simsiam(p1, p2, z1, z2):
         for p, z in ((p1[i], z2[i]), (p2[i], z1[i])):
             total -= cosine(p, z) / 2
     return total / len(p1)
+
+
+def simreg(p, t):
+    """Navaneet et al. 2021: squared distances of unit vectors, averaged over the batch."""
+    return sum(sq_dist(unit(a), unit(b)) for a, b in zip(p, t, strict=True)) / len(p)

@@ -19,6 +19,7 @@ from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
+from pipeline.pretrain.methods.simreg import simreg_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.methods.vicreg import vicreg_loss
@@ -61,6 +62,8 @@ CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     ),
     "simclr, one image": (simclr_loss(same(1), same(1), 0.07), 0),
     "simclr, equal vectors": (simclr_loss(same(7), same(7), 0.07), math.log(13)),
+    "simreg, the teacher's own features": (simreg_loss(3 * some(0), some(0)), 0.0),
+    "simreg, the opposite": (simreg_loss(-some(0), some(0)), 4.0),
     "dino, an even student": (
         swapped_loss(same(6).expand(4, 6, 4), dino_targets(some(0, 12, 9), torch.zeros(9), 0.04).unflatten(0, (2, 6)),
                      same(9), 0.1),

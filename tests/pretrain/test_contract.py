@@ -22,7 +22,7 @@ from pipeline.nn.vit import VisionTransformer
 from pipeline.pretrain.feed import Feed
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.recipe import Recipe
-from tests.digits import digits, stopping
+from tests.digits import digits, larger, stopping
 from tests.imports import ROOT
 from tests.pretrain.family import CPU, trained
 from tests.refusals import refusal_of
@@ -85,6 +85,7 @@ def recipe(case, monkeypatch, **changes):
     pretrain[method] |= wanted.get(method, {})
     pretrain |= {"backbone": name, "steps": STEPS, "batch_size": BATCH}
     pretrain["backbones"][name] = options
+    pretrain["simreg"]["teacher"] = larger(1)
     merge(pretrain, changes, "pretrain")
     return Recipe.read(Params.of(params, "params.yaml"))
 
@@ -145,7 +146,8 @@ def test_a_value_that_is_none_is_refused_by_its_name(method, field):
     """None has a default in the code, and no number may be negative."""
     values = tree(method)["pretrain"][method]
     without = {name: value for name, value in values.items() if name != field}
-    for block in ({**values, field: "a word"}, {**values, field: -1}, {**values, field: -1.0}, without):
+    words = [] if isinstance(values[field], str) else [{**values, field: "a word"}]
+    for block in (*words, {**values, field: -1}, {**values, field: -1.0}, without):
         params = Params({"pretrain": {method: block}}, "params.yaml")
         says = refusal_of(params.block, f"pretrain.{method}", METHODS[method].Params, kind=ParamsError)
         assert says.startswith("params.yaml: pretrain.")

@@ -17,6 +17,7 @@ from pipeline.pretrain.methods.dino import dino_targets
 from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
+from pipeline.pretrain.methods.simreg import simreg_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.methods.vicreg import vicreg_loss
@@ -108,6 +109,7 @@ CASES: dict[str, Case] = {
     ),
     "byol": Case(byol_loss, byol.byol, [some(seed) for seed in range(4)], 2),
     "simsiam": Case(simsiam_loss, lambda *x: 1 + byol.simsiam(*x), [some(seed) for seed in range(4)], 2),
+    "simreg": Case(simreg_loss, byol.simreg, [some(seed) for seed in range(2)], 1),
     "npid": Case(
         lambda q, bank: softmax_loss(q, bank, INSTANCE, 0.1),
         lambda q, bank: npid.softmax(q, bank, INSTANCE.tolist(), 0.1),

@@ -1,17 +1,19 @@
 """Each self-supervised method has the loss of its own projections, as plain loops compute it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from pipeline.nn.classifier import read_backbone
 from pipeline.nn.primitives import feature_std
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.methods.mochi import Mixes
 from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.prototypes import swapped_loss
-from tests.digits import self_supervised
+from tests.digits import larger, self_supervised
 from tests.oracles import ascl, barlow_twins, byol, dino, losses, mira, mochi, msf, npid, simclr, swav, vicreg
 
 PLAIN = {"moco": {"bn_groups": 1}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
@@ -30,6 +32,13 @@ def of_byol(method, views):
 def of_simsiam(method, views):
     z1, z2 = both(method.encoder, views)
     return z1, 1 + byol.simsiam(*(x.tolist() for x in (method.predictor(z1), method.predictor(z2), z1, z2)))
+
+
+def of_simreg(method, views):
+    """Of both views at once; the teacher, in eval mode, sees the same images."""
+    images = torch.cat([views.first, views.second])
+    p = method.encoder(images)[1]
+    return p[:8], byol.simreg(p.tolist(), read_backbone(Path(larger(1))).eval()(images).tolist())
 
 
 def of_barlow_twins(method, views):
@@ -122,8 +131,8 @@ def of_dino(method, views):
 
 EXPECTED = {
     "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "cmsf": of_msf, "dino": of_dino,
-    "mira": of_mira, "mochi": of_mochi, "moco": of_moco, "msf": of_msf,
-    "npid": of_npid, "simclr": of_simclr, "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg,
+    "mira": of_mira, "mochi": of_mochi, "moco": of_moco, "msf": of_msf, "npid": of_npid,
+    "simclr": of_simclr, "simreg": of_simreg, "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg,
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from pipeline.pretrain.methods.msf import Msf
 from pipeline.pretrain.methods.npid import Npid
 from pipeline.pretrain.methods.pirl import Pirl
 from pipeline.pretrain.methods.simclr import Simclr
+from pipeline.pretrain.methods.simreg import Simreg
 from pipeline.pretrain.methods.simsiam import Simsiam
 from pipeline.pretrain.methods.swav import Swav
 from pipeline.pretrain.methods.vicreg import Vicreg
@@ -30,6 +31,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "npid": Npid,
     "pirl": Pirl,
     "simclr": Simclr,
+    "simreg": Simreg,
     "simsiam": Simsiam,
     "swav": Swav,
     "vicreg": Vicreg,
