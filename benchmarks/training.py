@@ -202,7 +202,7 @@ def without_labels(name: str, pixels: Tensor, device: Device) -> tuple[nn.Module
     """A method of `pretrain`, its batches and its optimiser."""
     recipe = Recipe.read(Params.read(Path("params.yaml"), (f"pretrain.method={name}", *SETS)))
     method = recipe.learner(network(pixels.cpu()), len(pixels), (SIDE, SIDE), device)
-    feed = Views(pixels, recipe.common.views, getattr(recipe.block, "local", None), BATCH, 0)
+    feed = Views(pixels, recipe.views, getattr(recipe.block, "local", None), BATCH, 0)
     return method, feed, recipe.common.optim
 
 
@@ -265,7 +265,9 @@ def main(names: list[str]) -> int:
     labels = {f"{name}_semi" if name in METHODS else name for name in SEMISUP}
     # Not a teacher or a baseline: most of their passes have no gradient, so the bare passes would not be comparable.
     labels -= {"distill", "finetune", "linear"}
-    rows = {**dict.fromkeys(METHODS, self_supervised), **dict.fromkeys(sorted(labels), semi_supervised)}
+    # Nor a pretext task: its loss is the cross-entropy of a few classes.
+    views = [name for name, method in METHODS.items() if method.num_views > 1]
+    rows = {**dict.fromkeys(views, self_supervised), **dict.fromkeys(sorted(labels), semi_supervised)}
     rows["usb"] = beside_usb
     figures = [figure for name, row in rows.items() if name in (names or rows) for figure in row(name, pixels, device)]
     return ledger.close("training", figures)

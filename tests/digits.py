@@ -75,6 +75,7 @@ PARAMS = {
         "dim": 8, "hidden_dim": 16, "queue_size": 50, "neighbours": 3, "constrained": 3, "momentum_start": 0.9,
         "momentum_end": 1.0,
     },
+    "rotation": {},
 }  # fmt: skip
 _PSEUDO = {"ratio": 2, "weight": 1.0, "align": "none"}
 SEMISUP_PARAMS = {
@@ -129,7 +130,7 @@ def self_supervised(name: str, channels: int = 1, batch_size: int = 8, num_image
     params = SELFSUP[name].Params(**{**PARAMS[name], **changes})
     method = SELFSUP[name](backbone(channels=channels), params, num_images, torch.Generator().manual_seed(0))
     pixels = digits()[0][:num_images].expand(-1, channels, -1, -1)
-    return method, SelfsupFeed(pixels, (CONTRASTIVE, CONTRASTIVE), params.local_crops(), batch_size, seed=0)
+    return method, SelfsupFeed(pixels, [CONTRASTIVE] * method.num_views, params.local_crops(), batch_size, seed=0)
 
 
 def chosen(name: str, channels: int = 1, **changes: Any) -> Chosen:

@@ -216,6 +216,19 @@ def test_images_that_do_not_fit_in_memory_are_read_for_each_batch(run, method):
     torch.testing.assert_close(resident[name], streamed[name], rtol=0, atol=0.02)
 
 
+@pytest.mark.parametrize("mb", [0, 8000])
+def test_batch_norm_knows_plain_images_where_a_method_saw_turned_ones(run, mb):
+    """The statistics of the first layer are those of all 400 images, upright and whole; moco's are its views'."""
+    manifest, index = Manifest.read(run / "ingest/manifest.json"), Index.read(run / "ingest/index.parquet", "train")
+    pixels = load(manifest, index, "train", "pretrain").pixels
+    for method, renewed in (("rotation", True), ("moco", False)):
+        result = call(pretrain, f"pretrain.method={method}", f"machine.resident_mb={mb}", out=f"data/{method}")
+        assert result.exit_code == 0, result.output
+        net = read_backbone(run / method)
+        mean = net.body[0]((pixels / 255 - net.mean) / net.std).mean((0, 2, 3))
+        assert torch.allclose(net.body[1].running_mean, mean, rtol=1e-3, atol=1e-4) is renewed
+
+
 def test_a_method_without_collapse_says_nothing_and_one_with_it_warns(run, caplog):
     with caplog.at_level("WARNING"):
         assert call(pretrain, out="data/fine").exit_code == 0

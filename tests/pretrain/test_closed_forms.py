@@ -16,6 +16,7 @@ from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.moco import moco_loss
 from pipeline.pretrain.methods.msf import msf_loss
+from pipeline.pretrain.methods.rotation import rotation_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
@@ -69,6 +70,8 @@ CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "vicreg, equal vectors": (vicreg_loss(same(6), same(6), 25.0, 25.0, 1.0), 24.75),
     "vicreg, uncorrelated features that spread": (vicreg_loss(signs(), signs(), 25.0, 25.0, 1.0), 0),
     "vicreg, opposite views": (vicreg_loss(signs(), -signs(), 25.0, 25.0, 1.0), 100),
+    "rotation, equal logits": (rotation_loss(torch.full((4, 5, 4), 7.0)), math.log(4)),
+    "rotation, known": (rotation_loss(1e4 * torch.eye(4)[:, None].expand(4, 5, 4)), 0),
     "barlow twins, a feature without deviation": (barlow_twins_loss(DEAD, DEAD, 0.3, 1.0), 1),
 }  # fmt: skip
 

@@ -15,11 +15,12 @@ from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.moco import moco_loss
 from pipeline.pretrain.methods.msf import msf_loss
+from pipeline.pretrain.methods.rotation import rotation_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
 from pipeline.pretrain.methods.vicreg import vicreg_loss
-from tests.oracles import ascl, barlow_twins, byol, losses, msf, npid, simclr, swav, vicreg
+from tests.oracles import ascl, barlow_twins, byol, losses, msf, npid, pretext, simclr, swav, vicreg
 from tests.pretrain.family import on_two_ranks, unit
 
 INSTANCE, NOISE = torch.tensor([4, 0, 4]), torch.tensor([1, 6, 4, 1, 5])
@@ -97,6 +98,7 @@ CASES: dict[str, Case] = {
         projections(3, 7),
         0,  # no gradient passes the estimate, so finite differences do not hold
     ),
+    "rotation": Case(rotation_loss, pretext.rotation, [some(0, 20).unflatten(0, (4, 5))], 1),
 }
 for t in (0.1, 0.5):
     CASES[f"simclr, T {t}"] = Case(

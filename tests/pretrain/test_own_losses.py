@@ -10,7 +10,7 @@ from pipeline.nn.primitives import feature_std
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
 from tests.digits import self_supervised
-from tests.oracles import ascl, barlow_twins, byol, losses, msf, npid, simclr, vicreg
+from tests.oracles import ascl, barlow_twins, byol, losses, msf, npid, pretext, simclr, vicreg
 
 PLAIN = {"moco": {"bn_groups": 1}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
 
@@ -85,9 +85,19 @@ def of_swav(method, views):
     return z[0], swav_loss(z, q, method.prototypes, 0.1).item()
 
 
+def of_rotation(method, views):
+    """Turns as index arithmetic: a quarter turn takes column j from the right to row j from the top."""
+    turned = [views.first]
+    for _ in range(3):
+        turned.append(turned[-1].transpose(2, 3).flip(2))
+    h = method.backbone(torch.cat(turned))
+    return h[:8], pretext.rotation(method.classify(h).reshape(4, 8, 4).tolist())
+
+
 EXPECTED = {
     "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "moco": of_moco, "msf": of_msf, "cmsf": of_msf,
-    "npid": of_npid, "simclr": of_simclr, "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg,
+    "npid": of_npid, "rotation": of_rotation, "simclr": of_simclr, "simsiam": of_simsiam, "swav": of_swav,
+    "vicreg": of_vicreg,
 }  # fmt: skip
 
 

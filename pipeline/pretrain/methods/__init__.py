@@ -9,6 +9,7 @@ from pipeline.pretrain.methods.moco import Moco
 from pipeline.pretrain.methods.msf import Msf
 from pipeline.pretrain.methods.npid import Npid
 from pipeline.pretrain.methods.pirl import Pirl
+from pipeline.pretrain.methods.rotation import Rotation
 from pipeline.pretrain.methods.simclr import Simclr
 from pipeline.pretrain.methods.simsiam import Simsiam
 from pipeline.pretrain.methods.swav import Swav
@@ -23,6 +24,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "msf": Msf,
     "npid": Npid,
     "pirl": Pirl,
+    "rotation": Rotation,
     "simclr": Simclr,
     "simsiam": Simsiam,
     "swav": Swav,
