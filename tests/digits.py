@@ -76,6 +76,7 @@ PARAMS = {
         "momentum_end": 1.0,
     },
     "rotation": {},
+    "jigsaw": {"grid": 2, "patch": 0.75, "hidden_dim": 16, "orders": 24},
 }  # fmt: skip
 _PSEUDO = {"ratio": 2, "weight": 1.0, "align": "none"}
 SEMISUP_PARAMS = {

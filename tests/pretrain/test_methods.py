@@ -24,6 +24,7 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "swav, moving": ("swav", {"frozen": 0.0, "queue_size": 0}),
     "cld": ("moco", {"bn_groups": 1}),
 }
+DRAWN_BY_PLACE = {"jigsaw", "pirl", "pirl, NCE", "cld"}  # in the batch, so that its order matters
 TAUGHT = ["ascl", "byol", "cmsf", "moco", "msf"]
 
 
@@ -103,7 +104,7 @@ def test_gradients_reach_every_weight_but_the_teachers(case):
             assert p.ndim == 1 or p.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("case", sorted(set(CASES) - {"pirl", "pirl, NCE", "cld"}))  # these draw by an image's place
+@pytest.mark.parametrize("case", sorted(set(CASES) - DRAWN_BY_PLACE))
 def test_the_order_of_a_batch_does_not_matter(case):
     method, feed = warmed(case)
     method.double().eval()
@@ -179,6 +180,7 @@ FALLS = {  # changes, images, images a step, steps, and the share that the loss 
     "barlow_twins": ({}, 300, 32, 15, 0.9),
     "byol": ({}, 8, 8, 15, 0.6),
     "cmsf": ({"queue_size": 30}, 8, 8, 15, 0.6),
+    "jigsaw": ({}, 8, 8, 30, 0.9),
     "msf": ({}, 8, 8, 15, 0.6),
     "npid": ({"negatives": 0, "head_norm": True}, 32, 16, 20, 0.8),
     "npid, NCE": ({"negatives": 16, "head_norm": True}, 32, 16, 20, 0.9),
@@ -211,7 +213,7 @@ def test_training_lowers_the_loss(case, tmp_path):
         ("msf", "queue_size", 0), ("msf", "momentum_start", 1.0), ("cmsf", "constrained", -1), ("npid", "dim", 0),
         ("swav", "prototypes", 1), ("swav", "epsilon", 0.0), ("swav", "iterations", 0), ("swav", "queue_size", -1),
         ("swav", "frozen", 1.1), ("swav", "temperature", 0.0), ("moco", "bn_groups", 0), ("pirl", "grid", 1),
-        ("vicreg", "variance", -1.0), ("ascl", "queue_size", 1), ("ascl", "neighbours", -1.0),
+        ("vicreg", "variance", -1.0), ("jigsaw", "orders", 25), ("ascl", "queue_size", 1), ("ascl", "neighbours", -1.0),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(name, field, value):

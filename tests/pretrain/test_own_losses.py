@@ -115,4 +115,5 @@ def test_the_method_has_the_loss_of_its_projections(name):
 
 
 def test_the_expected_losses_are_of_all_methods():
-    assert {*EXPECTED, "pirl"} == set(METHODS)  # PIRL's stands in its own file, as its pieces are drawn
+    drawn = {"pirl", "jigsaw"}  # these have tests elsewhere, as they draw more than views
+    assert {*EXPECTED, *drawn} == set(METHODS)

@@ -5,6 +5,7 @@ from pipeline.pretrain.methods.ascl import Ascl
 from pipeline.pretrain.methods.barlow_twins import BarlowTwins
 from pipeline.pretrain.methods.byol import Byol
 from pipeline.pretrain.methods.cmsf import Cmsf
+from pipeline.pretrain.methods.jigsaw import Jigsaw
 from pipeline.pretrain.methods.moco import Moco
 from pipeline.pretrain.methods.msf import Msf
 from pipeline.pretrain.methods.npid import Npid
@@ -20,6 +21,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "barlow_twins": BarlowTwins,
     "byol": Byol,
     "cmsf": Cmsf,
+    "jigsaw": Jigsaw,
     "moco": Moco,
     "msf": Msf,
     "npid": Npid,

@@ -4,27 +4,25 @@ Gidaris et al. 2018, "Unsupervised representation learning by predicting image r
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
-from pipeline.nn.primitives import feature_std, in_float32
+from pipeline.nn.primitives import class_ce, feature_std
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.method import MethodParams, SelfSupervised
 
 TURNS = 4  # of 90 degrees each: none to three
 
 
-@in_float32
 def rotation_loss(logits: Float[Tensor, "4 b 4"]) -> Float[Tensor, ""]:
     """Cross-entropy of the right number of turns, mean over the turns and the batch; log 4 where all logits are equal.
 
     logits[t] are those of the images after t quarter turns.
     """
     turns = torch.arange(TURNS, device=logits.device).repeat_interleave(logits.shape[1])
-    return F.cross_entropy(logits.flatten(0, 1), turns)
+    return class_ce(logits.flatten(0, 1), turns)
 
 
 class Rotation(SelfSupervised[MethodParams]):
