@@ -41,7 +41,7 @@ def test_a_preset_is_accepted(file):
         assert recipe.common.method == file.stem.split("-")[0]
         assert recipe.common.backbone == {"imagenet": "resnet50"}.get(file.parent.name, "resnet18")
         images = {"imagenet": 1_281_167}.get(file.parent.name, 50_000)
-        assert 90 <= recipe.common.steps * recipe.common.batch_size / images <= 1000
+        assert 70 <= recipe.common.steps * recipe.common.batch_size / images <= 1000
 
 
 @pytest.mark.parametrize("file", PRESETS, ids=lambda file: f"{file.parent.name}/{file.stem}")

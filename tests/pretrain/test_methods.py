@@ -24,7 +24,7 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "swav, moving": ("swav", {"frozen": 0.0, "queue_size": 0}),
     "cld": ("moco", {"bn_groups": 1}),
 }
-DRAWN_BY_PLACE = {"jigsaw", "pirl", "pirl, NCE", "cld"}  # in the batch, so that its order matters
+DRAWN_BY_PLACE = {"context", "jigsaw", "pirl", "pirl, NCE", "cld"}  # in the batch, so that its order matters
 TAUGHT = ["ascl", "byol", "cmsf", "moco", "msf"]
 
 
@@ -180,6 +180,7 @@ FALLS = {  # changes, images, images a step, steps, and the share that the loss 
     "barlow_twins": ({}, 300, 32, 15, 0.9),
     "byol": ({}, 8, 8, 15, 0.6),
     "cmsf": ({"queue_size": 30}, 8, 8, 15, 0.6),
+    "context": ({}, 8, 8, 30, 0.9),
     "jigsaw": ({}, 8, 8, 30, 0.9),
     "msf": ({}, 8, 8, 15, 0.6),
     "npid": ({"negatives": 0, "head_norm": True}, 32, 16, 20, 0.8),

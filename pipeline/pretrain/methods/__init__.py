@@ -5,6 +5,7 @@ from pipeline.pretrain.methods.ascl import Ascl
 from pipeline.pretrain.methods.barlow_twins import BarlowTwins
 from pipeline.pretrain.methods.byol import Byol
 from pipeline.pretrain.methods.cmsf import Cmsf
+from pipeline.pretrain.methods.context import Context
 from pipeline.pretrain.methods.jigsaw import Jigsaw
 from pipeline.pretrain.methods.moco import Moco
 from pipeline.pretrain.methods.msf import Msf
@@ -21,6 +22,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "barlow_twins": BarlowTwins,
     "byol": Byol,
     "cmsf": Cmsf,
+    "context": Context,
     "jigsaw": Jigsaw,
     "moco": Moco,
     "msf": Msf,
