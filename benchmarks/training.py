@@ -38,6 +38,7 @@ from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
+from pipeline.pretrain.methods.exemplar import exemplar_loss
 from pipeline.pretrain.methods.moco import moco_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
@@ -122,6 +123,7 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
 
     q = [rows(BATCH) for _ in range(4)]
     memory, other = unit(rows(QUEUE, grad=False)), unit(rows(QUEUE, grad=False))
+    classes = rows(QUEUE)
     own = torch.arange(BATCH, device=device.device)
 
     def swav() -> Tensor:
@@ -147,6 +149,7 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
         "vicreg": lambda: vicreg_loss(q[0], q[1], p.invariance, p.variance, p.covariance),
         "npid": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),
         "pirl": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),
+        "exemplar": lambda: exemplar_loss(torch.stack([unit(x) for x in q[:2]]), classes, own, p.temperature),
         "msf": lambda: msf_loss(q[0], memory[:BATCH], memory, p.neighbours),
         "cmsf": cmsf,
     }

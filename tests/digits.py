@@ -78,6 +78,7 @@ PARAMS = {
     "rotation": {},
     "jigsaw": {"grid": 2, "patch": 0.75, "hidden_dim": 16, "orders": 24},
     "context": {"patch": 1.0, "jitter": 0.3, "hidden_dim": 16},
+    "exemplar": {"dim": 8, "hidden_dim": 16, "temperature": 0.1},
 }  # fmt: skip
 _PSEUDO = {"ratio": 2, "weight": 1.0, "align": "none"}
 SEMISUP_PARAMS = {

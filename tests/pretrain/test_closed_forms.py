@@ -14,6 +14,7 @@ from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
+from pipeline.pretrain.methods.exemplar import exemplar_loss
 from pipeline.pretrain.methods.moco import moco_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.rotation import rotation_loss
@@ -54,6 +55,9 @@ CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "swav, equal vectors": (even_swav(2), math.log(9)),
     "swav, equal vectors, small views": (even_swav(4), math.log(9)),
     "npid, equal vectors": (softmax_loss(same(3), same(7), INSTANCE, 0.005), math.log(7)),
+    "exemplar, classes that point one way": (
+        exemplar_loss(unit(2, 3, 4, seed=0), torch.arange(1.0, 8)[:, None] * same(7), INSTANCE, 0.1), math.log(7)
+    ),
     "byol at its target": (byol_loss(3 * ONE, ONE / 2, ONE, ONE), 0),
     "byol, away from it": (byol_loss(-ONE, -ONE, ONE, ONE), 8),
     "byol, one of both": (byol_loss(ONE, -ONE, ONE, ONE), 4),
@@ -115,6 +119,9 @@ def test_reductions_of_one_loss_to_another():
     p1, p2, z1, z2 = (some(seed) for seed in range(4))
     torch.testing.assert_close(4 * simsiam_loss(p1, p2, z1, z2), byol_loss(p1, p2, z1, z2))
     torch.testing.assert_close(byol_loss(p2, p1, z2, z1), byol_loss(p1, p2, z1, z2))
+    q, bank = unit(2, 3, 4, seed=0), unit(7, 4, seed=1)
+    as_npid = softmax_loss(q.flatten(0, 1), bank, INSTANCE.repeat(2), 0.1)
+    torch.testing.assert_close(exemplar_loss(q, 3 * bank, INSTANCE, 0.1), as_npid)
     torch.testing.assert_close(ascl_loss(z1, z2, p1, 0.2, 0.1, 0.0), moco_loss(z1, z2, p1, 0.2))
     v, u, w, memory, earlier = neighbours()
     alone = byol_loss(v, u, u, u)  # the second direction is 0

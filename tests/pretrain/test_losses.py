@@ -13,6 +13,7 @@ from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
+from pipeline.pretrain.methods.exemplar import exemplar_loss
 from pipeline.pretrain.methods.moco import moco_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.rotation import rotation_loss
@@ -97,6 +98,12 @@ CASES: dict[str, Case] = {
         ),
         projections(3, 7),
         0,  # no gradient passes the estimate, so finite differences do not hold
+    ),
+    "exemplar": Case(
+        lambda q, classes: exemplar_loss(q, classes, INSTANCE, 0.3),
+        lambda q, classes: pretext.exemplar(q, classes, INSTANCE.tolist(), 0.3),
+        [unit(2, 3, 4, seed=0), some(1, 7)],
+        2,
     ),
     "rotation": Case(rotation_loss, pretext.rotation, [some(0, 20).unflatten(0, (4, 5))], 1),
 }

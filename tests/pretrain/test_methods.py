@@ -9,12 +9,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from pipeline.base.errors import ParamsError
 from pipeline.pretrain.cld import Cld, CldParams
 from pipeline.pretrain.method import CollapseWarning
 from pipeline.pretrain.methods import METHODS
 from tests import digits
 from tests.digits import OPTIM, self_supervised
 from tests.pretrain.family import on_two_ranks, seeded_loss, trained
+from tests.refusals import refusal_of
 
 CLD = CldParams(weight=0.5, dim=8, hidden_dim=16, temperature=0.2, clusters=4, iterations=3)
 CASES = {name: (name, {}) for name in sorted(METHODS)} | {
@@ -181,6 +183,7 @@ FALLS = {  # changes, images, images a step, steps, and the share that the loss 
     "byol": ({}, 8, 8, 15, 0.6),
     "cmsf": ({"queue_size": 30}, 8, 8, 15, 0.6),
     "context": ({}, 8, 8, 30, 0.9),
+    "exemplar": ({}, 8, 8, 15, 0.6),
     "jigsaw": ({}, 8, 8, 30, 0.9),
     "msf": ({}, 8, 8, 15, 0.6),
     "npid": ({"negatives": 0, "head_norm": True}, 32, 16, 20, 0.8),
@@ -220,6 +223,11 @@ def test_training_lowers_the_loss(case, tmp_path):
 def test_values_out_of_range_are_refused(name, field, value):
     with pytest.raises(ValidationError, match=field):
         METHODS[name].Params(**{**digits.PARAMS[name], field: value})
+
+
+def test_exemplar_is_for_sets_of_which_each_step_can_move_all_classes():
+    says = "pretrain.method: expected at most 100000 training images for exemplar, got 100001; npid remembers"
+    assert refusal_of(lambda: self_supervised("exemplar", num_images=100_001), kind=ParamsError).startswith(says)
 
 
 def test_the_predictors_rate_stays_constant_in_simsiam_alone():

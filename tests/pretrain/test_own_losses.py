@@ -55,6 +55,11 @@ def of_npid(method, views):
     return z[:8], npid.softmax(z.tolist(), method.bank.rows.tolist(), views.rows.tolist() * 2, 0.1)
 
 
+def of_exemplar(method, views):
+    z = together(method, views)
+    return z[:8], npid.softmax(z.tolist(), F.normalize(method.classes, dim=1).tolist(), views.rows.tolist() * 2, 0.1)
+
+
 def of_moco(method, views):
     q1, q2 = (F.normalize(z, dim=1) for z in both(method.student, views))
     k1, k2 = (F.normalize(z, dim=1) for z in both(method.teacher, views))
@@ -96,8 +101,8 @@ def of_rotation(method, views):
 
 EXPECTED = {
     "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "moco": of_moco, "msf": of_msf, "cmsf": of_msf,
-    "npid": of_npid, "rotation": of_rotation, "simclr": of_simclr, "simsiam": of_simsiam, "swav": of_swav,
-    "vicreg": of_vicreg,
+    "exemplar": of_exemplar, "npid": of_npid, "rotation": of_rotation, "simclr": of_simclr, "simsiam": of_simsiam,
+    "swav": of_swav, "vicreg": of_vicreg,
 }  # fmt: skip
 
 

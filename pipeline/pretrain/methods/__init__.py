@@ -6,6 +6,7 @@ from pipeline.pretrain.methods.barlow_twins import BarlowTwins
 from pipeline.pretrain.methods.byol import Byol
 from pipeline.pretrain.methods.cmsf import Cmsf
 from pipeline.pretrain.methods.context import Context
+from pipeline.pretrain.methods.exemplar import Exemplar
 from pipeline.pretrain.methods.jigsaw import Jigsaw
 from pipeline.pretrain.methods.moco import Moco
 from pipeline.pretrain.methods.msf import Msf
@@ -23,6 +24,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "byol": Byol,
     "cmsf": Cmsf,
     "context": Context,
+    "exemplar": Exemplar,
     "jigsaw": Jigsaw,
     "moco": Moco,
     "msf": Msf,
