@@ -13,6 +13,7 @@ from pipeline.pretrain.recipe import Recipe
 from pipeline.train.methods import METHODS as SEMISUP
 from pipeline.train.methods import PROPAGATE
 from pipeline.train.task import TrainParams
+from tests.digits import MASKED
 from tests.imports import ROOT
 
 PRESETS = sorted((ROOT / "presets").glob("*/*.yaml"))
@@ -39,7 +40,8 @@ def test_a_preset_is_accepted(file):
         assert params.stage("label", LabelParams, LABELLERS).levels(preset["select"]["budget"])
     elif published:
         assert recipe.common.method == file.stem.split("-")[0]
-        assert recipe.common.backbone == {"imagenet": "resnet50"}.get(file.parent.name, "resnet18")
+        usual = {"imagenet": "resnet50"}.get(file.parent.name, "resnet18")
+        assert recipe.common.backbone == ("vit_base" if recipe.common.method in MASKED else usual)
         images = {"imagenet": 1_281_167}.get(file.parent.name, 50_000)
         assert 70 <= recipe.common.steps * recipe.common.batch_size / images <= 1000
 

@@ -15,6 +15,7 @@ from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.exemplar import exemplar_loss
+from pipeline.pretrain.methods.mae import mae_loss
 from pipeline.pretrain.methods.moco import moco_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.rotation import rotation_loss
@@ -23,7 +24,7 @@ from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes, swav_loss
 from pipeline.pretrain.methods.vicreg import vicreg_loss
 from tests.pretrain.family import unit
-from tests.pretrain.test_losses import INSTANCE, NOISE, UNKNOWN, neighbours, projections, some
+from tests.pretrain.test_losses import HIDDEN, INSTANCE, NOISE, UNKNOWN, neighbours, projections, some
 
 
 def same(n, d=4):
@@ -58,6 +59,7 @@ CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "exemplar, classes that point one way": (
         exemplar_loss(unit(2, 3, 4, seed=0), torch.arange(1.0, 8)[:, None] * same(7), INSTANCE, 0.1), math.log(7)
     ),
+    "mae, zeros": (mae_loss(torch.zeros(2, 3, 4), some(0, 6).unflatten(0, (2, 3)), HIDDEN), 3 / 4),
     "byol at its target": (byol_loss(3 * ONE, ONE / 2, ONE, ONE), 0),
     "byol, away from it": (byol_loss(-ONE, -ONE, ONE, ONE), 8),
     "byol, one of both": (byol_loss(ONE, -ONE, ONE, ONE), 4),

@@ -14,6 +14,7 @@ from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.exemplar import exemplar_loss
+from pipeline.pretrain.methods.mae import mae_loss
 from pipeline.pretrain.methods.moco import moco_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.rotation import rotation_loss
@@ -25,6 +26,7 @@ from tests.oracles import ascl, barlow_twins, byol, losses, msf, npid, pretext, 
 from tests.pretrain.family import on_two_ranks, unit
 
 INSTANCE, NOISE = torch.tensor([4, 0, 4]), torch.tensor([1, 6, 4, 1, 5])
+HIDDEN = torch.tensor([[True, False, True], [False, True, True]])
 UNKNOWN = torch.tensor(-math.inf)
 
 
@@ -104,6 +106,12 @@ CASES: dict[str, Case] = {
         lambda q, classes: pretext.exemplar(q, classes, INSTANCE.tolist(), 0.3),
         [unit(2, 3, 4, seed=0), some(1, 7)],
         2,
+    ),
+    "mae": Case(
+        lambda painted, patches: mae_loss(painted, patches, HIDDEN),
+        lambda painted, patches: pretext.mae(painted, patches, HIDDEN.tolist()),
+        [some(0, 6).unflatten(0, (2, 3)), some(1, 6).unflatten(0, (2, 3))],
+        1,
     ),
     "rotation": Case(rotation_loss, pretext.rotation, [some(0, 20).unflatten(0, (4, 5))], 1),
 }

@@ -26,7 +26,7 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "swav, moving": ("swav", {"frozen": 0.0, "queue_size": 0}),
     "cld": ("moco", {"bn_groups": 1}),
 }
-DRAWN_BY_PLACE = {"context", "jigsaw", "pirl", "pirl, NCE", "cld"}  # in the batch, so that its order matters
+DRAWN_BY_PLACE = {"context", "jigsaw", "mae", "pirl", "pirl, NCE", "cld"}  # in the batch, so that its order matters
 TAUGHT = ["ascl", "byol", "cmsf", "moco", "msf"]
 
 
@@ -185,6 +185,7 @@ FALLS = {  # changes, images, images a step, steps, and the share that the loss 
     "context": ({}, 8, 8, 30, 0.9),
     "exemplar": ({}, 8, 8, 15, 0.6),
     "jigsaw": ({}, 8, 8, 30, 0.9),
+    "mae": ({}, 8, 8, 30, 0.95),
     "msf": ({}, 8, 8, 15, 0.6),
     "npid": ({"negatives": 0, "head_norm": True}, 32, 16, 20, 0.8),
     "npid, NCE": ({"negatives": 16, "head_norm": True}, 32, 16, 20, 0.9),

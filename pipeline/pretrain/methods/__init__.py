@@ -8,6 +8,7 @@ from pipeline.pretrain.methods.cmsf import Cmsf
 from pipeline.pretrain.methods.context import Context
 from pipeline.pretrain.methods.exemplar import Exemplar
 from pipeline.pretrain.methods.jigsaw import Jigsaw
+from pipeline.pretrain.methods.mae import Mae
 from pipeline.pretrain.methods.moco import Moco
 from pipeline.pretrain.methods.msf import Msf
 from pipeline.pretrain.methods.npid import Npid
@@ -26,6 +27,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "context": Context,
     "exemplar": Exemplar,
     "jigsaw": Jigsaw,
+    "mae": Mae,
     "moco": Moco,
     "msf": Msf,
     "npid": Npid,
