@@ -93,12 +93,12 @@ def train(params: Params, images: Images, views: int, folder: Path) -> None:
     backbone = recipe.backbone(images.x)
     learner = recipe.learner(backbone, len(images.x), (28, 28), device)
     batch_size = recipe.common.batch_size
-    steps = views // (2 * batch_size)
+    steps = views // (len(recipe.views) * batch_size)
     started, cpu = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as state:
         rows = fit(
             learner,
-            Feed(images.x, recipe.common.views, recipe.common.local, batch_size, params.seed),
+            Feed(images.x, recipe.views, recipe.common.local, batch_size, params.seed),
             recipe.common.optim,
             num_steps=steps,
             seed=params.seed,
@@ -106,6 +106,7 @@ def train(params: Params, images: Images, views: int, folder: Path) -> None:
             state=Path(state),
             save_seconds=1e9,
         )
+    recipe.finish(backbone, images.x, device)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     about = {
         "backbone": backbone.about,

@@ -39,6 +39,7 @@ from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.dino import dino_targets
+from pipeline.pretrain.methods.exemplar import exemplar_loss
 from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
@@ -126,6 +127,7 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
 
     q = [rows(BATCH) for _ in range(4)]
     memory, other = unit(rows(QUEUE, grad=False)), unit(rows(QUEUE, grad=False))
+    classes = rows(QUEUE)
     own = torch.arange(BATCH, device=device.device)
 
     def swav() -> Tensor:
@@ -169,6 +171,7 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
         "vicreg": lambda: vicreg_loss(q[0], q[1], p.invariance, p.variance, p.covariance),
         "npid": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),
         "pirl": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),
+        "exemplar": lambda: exemplar_loss(torch.stack([unit(x) for x in q[:2]]), classes, own, p.temperature),
         "msf": lambda: msf_loss(q[0], memory[:BATCH], memory, p.neighbours),
         "cmsf": cmsf,
     }
@@ -224,7 +227,7 @@ def without_labels(name: str, pixels: Tensor, device: Device) -> tuple[nn.Module
     """A method of `pretrain`, its batches and its optimiser."""
     recipe = Recipe.read(Params.read(Path("params.yaml"), (f"pretrain.method={name}", *SETS)))
     method = recipe.learner(network(pixels.cpu()), len(pixels), (SIDE, SIDE), device)
-    feed = Views(pixels, recipe.common.views, recipe.common.local, BATCH, 0)
+    feed = Views(pixels, recipe.views, recipe.common.local, BATCH, 0)
     return method, feed, recipe.common.optim
 
 
@@ -287,10 +290,9 @@ def main(names: list[str]) -> int:
     labels = {f"{name}_semi" if name in METHODS else name for name in SEMISUP}
     # Not a teacher or a baseline: most of their passes have no gradient, so the bare passes would not be comparable.
     labels -= {"distill", "finetune", "linear"}
-    rows = {
-        **dict.fromkeys(sorted(METHODS.keys() - {"simreg"}), self_supervised),
-        **dict.fromkeys(sorted(labels), semi_supervised),
-    }
+    # Nor a pretext task: its loss is the cross-entropy of a few classes. Nor simreg, whose teacher is a file.
+    views = [name for name, method in METHODS.items() if method.num_views > 1 and name != "simreg"]
+    rows = {**dict.fromkeys(views, self_supervised), **dict.fromkeys(sorted(labels), semi_supervised)}
     rows["usb"] = beside_usb
     figures = [figure for name, row in rows.items() if name in (names or rows) for figure in row(name, pixels, device)]
     return ledger.close("training", figures)

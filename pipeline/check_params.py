@@ -23,6 +23,7 @@ from pipeline.nn.backbones import BACKBONES
 from pipeline.pretrain.methods import METHODS as PRETRAIN
 from pipeline.pretrain.methods.none import NoneParams
 from pipeline.pretrain.params import PretrainParams
+from pipeline.pretrain.recipe import Recipe
 from pipeline.report.run import ReportParams
 from pipeline.select.methods import SELECTORS
 from pipeline.select.params import SelectParams
@@ -69,6 +70,7 @@ def check_params(params: Params) -> None:
     for stage, model in COMMON.items():
         others = {name for home, blocks in CHOICES.values() if home == stage for name in blocks}
         params.stage(stage, model, {*others, BACKBONES_HOME.removeprefix(f"{stage}.")})
+    Recipe.read(params)
     student = params.lookup("train.distill.backbone")
     if student != SAME:
         params.block("train.distill.options", BACKBONES[student])

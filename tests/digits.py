@@ -18,6 +18,7 @@ from pipeline.nn.backbones import Backbone, SmallResNet, fresh
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Levels
 from pipeline.nn.optim import AdamWParams, LarsParams, OptimParams, StaircaseParams
+from pipeline.nn.vit import ViTTiny
 from pipeline.pretrain.feed import Feed as SelfsupFeed
 from pipeline.pretrain.methods import METHODS as SELFSUP
 from pipeline.train.methods import METHODS as SEMISUP
@@ -97,7 +98,13 @@ PARAMS = {
         "dim": 8, "hidden_dim": 16, "queue_size": 50, "neighbours": 3, "constrained": 3, "momentum_start": 0.9,
         "momentum_end": 1.0,
     },
+    "rotation": {},
+    "jigsaw": {"grid": 2, "patch": 0.75, "hidden_dim": 16, "orders": 24},
+    "context": {"patch": 1.0, "jitter": 0.3, "hidden_dim": 16},
+    "mae": {"dropped": 0.75, "decoder_dim": 16, "decoder_depth": 2, "decoder_heads": 2},
+    "exemplar": {"dim": 8, "hidden_dim": 16, "temperature": 0.1},
 }  # fmt: skip
+MASKED = {"mae"}  # methods for vision transformers
 _PSEUDO = {"ratio": 2, "weight": 1.0, "align": "none"}
 SEMISUP_PARAMS = {
     "fixmatch": {**_PSEUDO, "threshold": 0.12},
@@ -135,6 +142,18 @@ def backbone(seed: int = 0, channels: int = 1) -> Backbone:
     return fresh("small_resnet", SmallResNet(width=16, stem_stride=1), digits()[0].expand(-1, channels, -1, -1))
 
 
+class SmallViT(ViTTiny):
+    """Two layers, dim 64, patches of 2 pixels."""
+
+    dim, heads, depth = 64, 4, 2
+
+
+def transformer(seed: int = 0, channels: int = 1) -> Backbone:
+    """A small vision transformer, for methods that mask patches."""
+    torch.manual_seed(seed)
+    return fresh("vit_tiny", SmallViT(patch_size=2, image_size=8), digits()[0].expand(-1, channels, -1, -1))
+
+
 @cache
 def larger(channels: int) -> str:
     """A folder with a backbone of more features than those of `backbone`, as `pretrain` leaves it."""
@@ -162,10 +181,11 @@ def self_supervised(name: str, channels: int = 1, batch_size: int = 8, num_image
     if name == "simreg":
         changes = {"teacher": larger(channels), **changes}
     params = SELFSUP[name].Params(**{**PARAMS[name], **changes})
-    method = SELFSUP[name](backbone(channels=channels), params, num_images, torch.Generator().manual_seed(0))
+    net = (transformer if name in MASKED else backbone)(channels=channels)
+    method = SELFSUP[name](net, params, num_images, torch.Generator().manual_seed(0))
     pixels = digits()[0][:num_images].expand(-1, channels, -1, -1)
     local = LOCAL if method.takes_local else NO_LOCAL
-    return method, SelfsupFeed(pixels, (CONTRASTIVE, CONTRASTIVE), local, batch_size, seed=0)
+    return method, SelfsupFeed(pixels, [CONTRASTIVE] * method.num_views, local, batch_size, seed=0)
 
 
 def chosen(name: str, channels: int = 1, **changes: Any) -> Chosen:

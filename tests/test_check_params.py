@@ -41,6 +41,12 @@ def test_a_wrong_value_of_any_stage(item, message):
     assert refusal_of(check, item, kind=ParamsError) == f"{ROOT}/params.yaml: {message}"
 
 
+def test_cld_beside_a_method_of_one_view():
+    said = refusal_of(check, "pretrain.method=rotation", "pretrain.cld.weight=0.5", kind=ParamsError)
+    assert said == "pretrain.cld.weight: expected 0 for rotation, which takes one view of an image, got 0.5"
+    check("pretrain.method=rotation")
+
+
 def test_a_coarse_budget_that_leaves_no_fine_label():
     said = refusal_of(check, "label.coarse_budget=[30, 10]", kind=ParamsError)
     assert said.startswith("label.coarse_budget: expected less than the 40 picks")

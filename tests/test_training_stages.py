@@ -26,6 +26,7 @@ from stages.pretrain import main as pretrain
 from stages.select import main as select
 from stages.train import main as train
 from tests.commands import call, refusal
+from tests.digits import MASKED
 
 
 def test_train_writes_a_model_and_a_guess_for_every_image_without_label(run):
@@ -185,18 +186,20 @@ def test_pretrain_none_is_the_fresh_network(run):
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_starts_from_weights_that_are_there(run, method):
     """Those of a backbone of another seed: they stay what they are at a small rate, and as far as they are frozen."""
-    assert call(pretrain, "seed=7", out="data/other").exit_code == 0
+    body = ("pretrain.backbone=vit_tiny",) if method in MASKED else ()
+    layer = "conv_proj.weight" if method in MASKED else "0.weight"
+    assert call(pretrain, "seed=7", *body, out="data/other").exit_code == 0
     file, still = run / "other/backbone.safetensors", "pretrain.optim.learning_rate=1e-9"
     weights = ("pretrain.start=weights", "pretrain.none.weights=file", f"pretrain.none.file={file}")
     cases = {"random": (still,), "weights": (*weights, still), "partly": (*weights, "pretrain.none.frozen=0.4")}
     for name, sets in cases.items():
         teacher = "pretrain.simreg.teacher=data/other"
-        result = call(pretrain, f"pretrain.method={method}", teacher, *sets, out=f"data/{name}")
+        result = call(pretrain, f"pretrain.method={method}", teacher, *body, *sets, out=f"data/{name}")
         assert result.exit_code == 0, result.output
     nets = {name: read_backbone(run / name) for name in ("other", *cases)}
     bodies = {name: dict(net.body.named_parameters()) for name, net in nets.items()}
     torch.testing.assert_close(bodies["weights"], bodies["other"])
-    assert not torch.allclose(bodies["random"]["0.weight"], bodies["other"]["0.weight"], atol=1e-3)
+    assert not torch.allclose(bodies["random"][layer], bodies["other"][layer], atol=1e-3)
     kept = [key for key, weight in bodies["partly"].items() if torch.equal(weight, bodies["other"][key])]
     assert 0 < len(kept) < len(bodies["other"])
     assert kept == list(bodies["other"])[: len(kept)]
@@ -215,6 +218,19 @@ def test_images_that_do_not_fit_in_memory_are_read_for_each_batch(run, method):
     name = "body.0.weight"
     assert not torch.equal(resident[name], streamed[name])
     torch.testing.assert_close(resident[name], streamed[name], rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("mb", [0, 8000])
+def test_batch_norm_knows_plain_images_where_a_method_saw_turned_ones(run, mb):
+    """The statistics of the first layer are those of all 400 images, upright and whole; moco's are its views'."""
+    manifest, index = Manifest.read(run / "ingest/manifest.json"), Index.read(run / "ingest/index.parquet", "train")
+    pixels = load(manifest, index, "train", "pretrain").pixels
+    for method, renewed in (("rotation", True), ("moco", False)):
+        result = call(pretrain, f"pretrain.method={method}", f"machine.resident_mb={mb}", out=f"data/{method}")
+        assert result.exit_code == 0, result.output
+        net = read_backbone(run / method)
+        mean = net.body[0]((pixels / 255 - net.mean) / net.std).mean((0, 2, 3))
+        assert torch.allclose(net.body[1].running_mean, mean, rtol=1e-3, atol=1e-4) is renewed
 
 
 def test_a_method_without_collapse_says_nothing_and_one_with_it_warns(run, caplog):

@@ -21,7 +21,7 @@ from pipeline.nn.resnets import (
     WideResNet28x10,
 )
 from pipeline.nn.timm_models import TimmModel
-from pipeline.nn.vit import ViTBase, ViTSmall, ViTTiny
+from pipeline.nn.vit import Transformer, ViTBase, ViTSmall, ViTTiny
 
 BACKBONES: dict[str, type[Architecture]] = {
     "small_resnet": SmallResNet,
@@ -59,12 +59,25 @@ class Backbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Features before any projection; not unit vectors. Raises ParamsError for a size that it does not take."""
-        images = images.float() / 255 if images.dtype == torch.uint8 else images
-        x = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = self.normalised(images)
         try:
             return self.body(x)
         except AssertionError as error:  # timm's way to refuse a size
             raise _not_taken(self, x, error) from error
+
+    def normalised(self, images: Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The images as the body takes them."""
+        images = images.float() / 255 if images.dtype == torch.uint8 else images
+        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def transformer(self) -> Transformer:
+        """The body, for methods that mask patches. Raises ParamsError where it is no vision transformer of ours."""
+        if not isinstance(self.body, Transformer):
+            raise ParamsError(
+                "pretrain.backbone: expected vit_tiny, vit_small or vit_base for a method that masks patches, got "
+                f"{self.about['name']}"
+            )
+        return self.body
 
     def freeze(self, share: float) -> None:
         """Keeps the first layers as they are, a share of those with weights: no gradient, batch norm in eval mode."""

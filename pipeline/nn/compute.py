@@ -3,12 +3,14 @@
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from pipeline.base.errors import ParamsError
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.norm import statistics_kept
+from pipeline.nn.vit import Transformer
 
 BACKEND = "inductor"  # of torch.compile
 
@@ -37,6 +39,10 @@ def reduce_cost(method: nn.Module, *, compiled: bool, recompute: bool) -> None:
                     )
             if compiled:
                 module.compile(backend=BACKEND)  # not its body: torch compiles none of its own containers
+                body = module.body
+                if isinstance(body, Transformer):  # for methods that mask patches, which call this alone
+                    tokens = torch.compile(body.tokens, backend=BACKEND)
+                    body.tokens = tokens  # type: ignore[method-assign]  # torch compiles only forward in place
 
 
 def _blocks(net: nn.Module) -> list[nn.Module]:

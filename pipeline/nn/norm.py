@@ -1,6 +1,6 @@
 """Batch norm over the batches of all processes, on any device."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -34,6 +34,26 @@ def statistics_kept(net: nn.Module) -> Iterator[None]:
             norm.momentum = momentum
         if counts:
             torch._foreach_copy_(counts, before)
+
+
+@torch.no_grad()
+def renew_statistics(net: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Sets batch norm's running statistics to the mean of those of the batches; leaves the network in eval mode.
+
+    Norms that train mode leaves in eval mode, those of frozen layers, keep theirs.
+    """
+    norms = [module for module in net.train().modules() if isinstance(module, _BatchNorm) and module.training]
+    momenta = [norm.momentum for norm in norms]
+    net.eval()
+    for norm in norms:
+        norm.train()
+    for i, batch in enumerate(batches):
+        for norm in norms:
+            norm.momentum = 1 / (i + 1)
+        net(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
 
 
 def apart(net: nn.Module) -> bool:

@@ -72,6 +72,12 @@ def regress(
     return (sq_dists.mean(dim=1) if weights is None else (sq_dists * weights).sum(dim=1)).mean()
 
 
+@in_float32
+def class_ce(logits: Float[Tensor, "b k"], classes: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
+    """Cross-entropy of softmax(logits) against the right classes, mean over the batch; log k of equal logits."""
+    return F.cross_entropy(logits, classes)
+
+
 def one_hot(numbers: Int64[Tensor, "*b"], count: int) -> Bool[Tensor, "*b k"]:
     """True at each number's place; a row of none for -1. torch's own waits for the device to check the numbers."""
     return numbers[..., None] == torch.arange(count, device=numbers.device)

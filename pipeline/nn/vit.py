@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
@@ -25,6 +25,21 @@ class Transformer(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """The class token after the last norm. Raises ParamsError for sides that patches do not divide."""
+        return self.tokens(x)[:, 0]
+
+    def tokens(
+        self,
+        x: Float[Tensor, "b c h w"],
+        *,
+        keep: Int64[Tensor, "b k"] | None = None,
+        masked: Bool[Tensor, "b n"] | None = None,
+        mask_token: Float[Tensor, " d"] | None = None,
+    ) -> Float[Tensor, "b t d"]:
+        """The class token, then those of the patches row by row, after the last norm.
+
+        With `keep` there are only the patches of these numbers, in that order; where `masked`, `mask_token` stands in a
+        patch's place. Both before the first layer; positions are those of the patches. Raises as `forward` does.
+        """
         h, w = x.shape[2:]
         if h % self.patch or w % self.patch:
             raise ParamsError(
@@ -32,9 +47,14 @@ class Transformer(nn.Module):
                 f"got {self.patch} for {h} x {w}"
             )
         patches = self.conv_proj(x).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.class_token.expand(len(x), -1, -1), patches], dim=1)
-        tokens = tokens + self.positions(h // self.patch, w // self.patch)
-        return self.encoder.ln(self.encoder.layers(self.encoder.dropout(tokens)))[:, 0]
+        if masked is not None and mask_token is not None:
+            patches = torch.where(masked[..., None], mask_token.to(patches.dtype), patches)
+        positions = self.positions(h // self.patch, w // self.patch)
+        first, patches = self.class_token + positions[:, :1], patches + positions[:, 1:]
+        if keep is not None:
+            patches = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[2]))
+        tokens = torch.cat([first.expand(len(x), -1, -1), patches], dim=1)
+        return self.encoder.ln(self.encoder.layers(self.encoder.dropout(tokens)))
 
     def positions(self, rows: int, columns: int) -> Float[Tensor, "1 tokens d"]:
         """Position embeddings, the class token's first, the others interpolated where the grid is of another size."""
@@ -48,11 +68,12 @@ class Transformer(nn.Module):
 
 
 class VisionTransformer(Architecture):
-    """Twelve layers, hidden layers four times as wide; the class token is the feature."""
+    """Layers whose hidden layers are four times as wide as they; the class token is the feature."""
 
     name: ClassVar[str]
     dim: ClassVar[int]
     heads: ClassVar[int]
+    depth: ClassVar[int] = 12
     patch_size: int = Field(ge=1)  # pixels; it must divide the sides of all images and crops
     image_size: int = Field(ge=1)  # pixels, a multiple of patch_size; positions are interpolated at other sizes
 
@@ -66,7 +87,7 @@ class VisionTransformer(Architecture):
 
     def build(self, channels: int) -> tuple[nn.Module, int]:
         size, patch = self.image_size, self.patch_size
-        net = torchvision().models.VisionTransformer(size, patch, 12, self.heads, self.dim, 4 * self.dim)
+        net = torchvision().models.VisionTransformer(size, patch, self.depth, self.heads, self.dim, 4 * self.dim)
         if channels != net.conv_proj.in_channels:
             net.conv_proj = nn.Conv2d(channels, self.dim, patch, patch)
             nn.init.trunc_normal_(net.conv_proj.weight, std=1 / math.sqrt(channels * patch**2))  # as torchvision has it

@@ -1,5 +1,6 @@
 """The views of the same images for any step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,10 @@ LOCAL = "pretrain.local"
 
 @dataclass(frozen=True)
 class Views:
-    """Two views of each image, perhaps small ones of parts of it, and the images' row numbers for a bank."""
+    """Two views of each image, perhaps small ones of parts of it, and the images' row numbers for a bank.
+
+    For a method that takes one view the second is the first.
+    """
 
     first: Float[Tensor, "b c h w"]
     second: Float[Tensor, "b c h w"]
@@ -34,7 +38,7 @@ class Feed:
     def __init__(
         self,
         pixels: UInt8[Tensor, "n c h w"],
-        views: tuple[ContrastiveView, ContrastiveView],
+        views: Sequence[ContrastiveView],
         local: LocalCrops,
         batch_size: int,
         seed: int,
@@ -50,9 +54,9 @@ class Feed:
         rows = torch.from_numpy(self._order.batch(step, self._batch_size))[self._part]
         rows = rows.to(self._pixels.device, non_blocking=True)
         raw = self._pixels[rows]
-        first, second = (view(raw, chance) for view in self._views)
+        large = [view(raw, chance) for view in self._views]
         local = raw.new_empty(0, *raw.shape, dtype=torch.float32)
         if self._local.count > 0:
             size, view = self._local.size((raw.shape[2], raw.shape[3]), LOCAL), self._local.view(self._views[0])
             local = torch.stack([view(raw, chance, size) for _ in range(self._local.count)])
-        return Views(first, second, local, rows)
+        return Views(large[0], large[-1], local, rows)

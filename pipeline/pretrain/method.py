@@ -32,9 +32,12 @@ class SelfSupervised(Method[Views], Generic[P]):
     """A method that trains a backbone in place and never meets a label.
 
     `num_images` counts the training images; what the method draws at its construction comes from `chance`, its heads'
-    weights from torch's own. Each step logs `feature_std` of the projections and gives the backbone's features of both
-    views.
+    weights from torch's own. Each step logs `feature_std` of the projections, and gives the backbone's features of both
+    views where there are two.
     """
+
+    num_views: ClassVar[int] = 2  # of each image: 2 or 1
+    whole_images: ClassVar[bool] = True  # upright ones, for batch norm; else its statistics are renewed at the end
 
     Params: ClassVar[type[MethodParams]]
     takes_local: ClassVar[bool] = False  # whether it learns from small views too

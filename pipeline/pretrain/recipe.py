@@ -18,7 +18,7 @@ from pipeline.fit import Method
 from pipeline.nn.architecture import Architecture
 from pipeline.nn.backbones import BACKBONES, Backbone, fresh, try_size
 from pipeline.nn.device import Device
-from pipeline.nn.norm import synchronised
+from pipeline.nn.norm import renew_statistics, synchronised
 from pipeline.parallel import dist
 from pipeline.parallel.cores import cores
 from pipeline.pretrain.cld import Cld
@@ -28,6 +28,9 @@ from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.methods.none import NoneParams
 from pipeline.pretrain.params import PretrainParams
 from pipeline.pretrain.streamed import StreamedFeed
+from pipeline.views.kinds import ContrastiveView
+
+STATISTICS = 10_000  # plain images that batch norm's statistics are renewed on, at most
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class Recipe:
         common = params.stage("pretrain", PretrainParams, {*METHODS, "none", "backbones"})
         name = params.method("pretrain.backbone", BACKBONES)
         start = params.block("pretrain.none", NoneParams)
+        if common.cld.weight > 0 and method in METHODS and METHODS[method].num_views < 2:
+            raise ParamsError(
+                f"pretrain.cld.weight: expected 0 for {method}, which takes one view of an image, "
+                f"got {common.cld.weight}"
+            )
         return cls(
             common,
             block,
@@ -91,6 +99,26 @@ class Recipe:
         learner: Method[Views] = Cld(method, self.common.cld, chance) if self.common.cld.weight > 0 else method
         return synchronised(learner, "pretrain").to(device.device) if self.common.sync_bn else learner.to(device.device)
 
+    @property
+    def views(self) -> tuple[ContrastiveView, ...]:
+        """Those that the method takes: two, or the first alone. Not for method none."""
+        return self.common.views[: METHODS[self.common.method].num_views]
+
+    def finish(self, backbone: Backbone, pixels: UInt8[Tensor, "n c h w"], device: Device) -> None:
+        """Renews batch norm's statistics on plain images where the method met no whole, upright ones.
+
+        `embed` sees such images alone. They are drawn from `pixels`, all training images or a sample of them. All
+        processes must call it.
+        """
+        if METHODS[self.common.method].whole_images:
+            return
+        chosen = rng.stream(self.seed, "pretrain", "statistics").permutation(len(pixels))[:STATISTICS]
+        size = min(self.common.batch_size, len(chosen) // dist.world() * dist.world())
+        part = dist.share(size, "pretrain.batch_size")
+        batches = (chosen[i : i + size][part] for i in range(0, len(chosen) - size + 1, size))
+        with device.autocast():
+            renew_statistics(backbone, (pixels[torch.from_numpy(rows)].to(device.device) for rows in batches))
+
     def streams(self, manifest: Manifest) -> bool:
         """Whether the training images are too many to be kept as pixels, and are read anew for each batch."""
         num_bytes = manifest.count("train") * manifest.channels * math.prod(manifest.size)
@@ -100,14 +128,14 @@ class Recipe:
         self, manifest: Manifest, index: Index, pixels: UInt8[Tensor, "n c h w"] | None, device: Device
     ) -> AbstractContextManager[Callable[[int], Views]]:
         """Batches from pixels in memory or, without them, from the shards."""
-        local, size = self.common.local, self.common.batch_size
+        local, size, views = self.common.local, self.common.batch_size, self.views
         if pixels is not None:
-            return nullcontext(Feed(pixels.to(device.device), self.common.views, local, size, self.seed))
+            return nullcontext(Feed(pixels.to(device.device), views, local, size, self.seed))
         feed = StreamedFeed(
             manifest,
             index,
             "train",
-            self.common.views,
+            views,
             local,
             size,
             self.seed,

@@ -66,6 +66,7 @@ def run(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
                         save_seconds=save_seconds,
                         watch=CollapseWarning(common.steps),
                     )
+                recipe.finish(backbone, pixels, device)
             if folder is not None:
                 about = {"backbone": backbone.about, "method": common.method, "size": list(manifest.size)}
                 Weights(to_arrays(backbone), about).write(folder, "backbone")

@@ -42,7 +42,7 @@ class StreamedFeed:
         manifest: Manifest,
         index: Index,
         split: str,
-        views: tuple[ContrastiveView, ContrastiveView],
+        views: Sequence[ContrastiveView],
         local: LocalCrops,
         batch_size: int,
         seed: int,
@@ -52,6 +52,7 @@ class StreamedFeed:
         reading: Reading | None,
         window: int,
     ) -> None:
+        self._large = len(views)
         self._kinds = [(view, manifest.size) for view in views]
         if local.count > 0:
             self._kinds += [(local.view(views[0]), local.size(manifest.size, LOCAL))] * local.count
@@ -76,9 +77,9 @@ class StreamedFeed:
             view.crops(len(pixels), chance)  # passes over the draws that these crops were made by
             images = pixels.to(self._device, non_blocking=True).float().div_(255)
             views.append(view.photometric(images, chance))
-        first, second, *others = views
-        local = torch.stack(others) if others else first.new_empty(0, *first.shape)
-        return Views(first, second, local, torch.from_numpy(rows).to(self._device, non_blocking=True))
+        large, small = views[: self._large], views[self._large :]
+        local = torch.stack(small) if small else large[0].new_empty(0, *large[0].shape)
+        return Views(large[0], large[-1], local, torch.from_numpy(rows).to(self._device, non_blocking=True))
 
     def _chance(self, step: int) -> Chance:
         return Chance(rng.number(self._seed, "pretrain", "views", step), self._batch_size, self._part)

@@ -71,6 +71,14 @@ for name, options in {"small_resnet": {"width": 16, "stem_stride": 1}, "resnet18
     torch.testing.assert_close(net(pixels), plain(pixels))
     assert list(net.state_dict()) == list(plain.state_dict())
     print(name, counters["stats"]["unique_graphs"], len(counters["graph_break"]))
+net = fresh("vit_tiny", BACKBONES["vit_tiny"](patch_size=16, image_size=32), pixels).train()
+plain, keep = copy.deepcopy(net), torch.tensor([[2, 0]] * 4)
+compute.reduce_cost(net, compiled=True, recompute=False)
+counters.clear()
+found, expected = (each.transformer().tokens(each.normalised(pixels), keep=keep) for each in (net, plain))
+torch.testing.assert_close(found, expected)
+assert list(net.state_dict()) == list(plain.state_dict())
+print("tokens", counters["stats"]["unique_graphs"], len(counters["graph_break"]))
 """
 
 
@@ -78,7 +86,7 @@ for name, options in {"small_resnet": {"width": 16, "stem_stride": 1}, "resnet18
 def test_compiled_backbones_are_one_graph():
     """In a process of its own: the tests' checks of shapes would cut graphs."""
     result = subprocess.run([sys.executable, "-c", GRAPHS], cwd=ROOT, capture_output=True, text=True, timeout=180)
-    assert result.stdout == "small_resnet 1 0\nresnet18 1 0\n", result.stderr
+    assert result.stdout == "small_resnet 1 0\nresnet18 1 0\ntokens 1 0\n", result.stderr
 
 
 def test_what_would_do_nothing_or_fail_is_refused():

@@ -6,8 +6,9 @@ from torch import nn
 
 from pipeline.base.errors import ParamsError
 from pipeline.nn.backbones import BACKBONES, fresh
-from pipeline.nn.norm import SyncBatchNorm, statistics_kept, synchronised
+from pipeline.nn.norm import SyncBatchNorm, renew_statistics, statistics_kept, synchronised
 from pipeline.parallel import dist
+from tests.digits import backbone
 
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d, SyncBatchNorm])
@@ -21,6 +22,33 @@ def test_running_statistics_stay_in_the_block_alone(norm):
     assert torch.equal(net[1].running_mean, before)
     net(x)
     assert not torch.equal(net[1].running_mean, before)
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d, SyncBatchNorm])
+def test_renewed_statistics_are_the_mean_of_the_batches_in_any_mode_but_a_frozen_layers(norm):
+    """And nothing is left of what they were; dropout is off."""
+    net = nn.Sequential(norm(3), nn.Dropout(0.5), norm(3))
+    chance = torch.Generator().manual_seed(0)
+    batches = [5 + torch.randn(4, 3, 5, 5, generator=chance) for _ in range(3)]
+    net(100 * batches[0])
+    renew_statistics(net, batches)
+    mean, var = (torch.stack([f(x, (0, 2, 3)) for x in batches]).mean(0) for f in (torch.mean, torch.var))
+    torch.testing.assert_close(net[0].running_mean, mean)
+    torch.testing.assert_close(net[0].running_var, var)
+    torch.testing.assert_close(net[2].running_mean, torch.zeros(3), rtol=0, atol=1e-5)
+    assert [module.training for module in net] == [False] * 3
+    assert net[0].momentum == 0.1
+
+
+def test_renewed_statistics_leave_those_of_frozen_layers():
+    net = backbone()
+    net.freeze(0.4)
+    x = torch.rand(8, 1, 8, 8)
+    before = {name: value.clone() for name, value in net.named_buffers() if name.endswith("running_mean")}
+    renew_statistics(net, [x])
+    moved = [not torch.equal(value, net.get_buffer(name)) for name, value in before.items()]
+    assert moved == sorted(moved)
+    assert 0 < sum(moved) < len(moved)
 
 
 class Active(nn.BatchNorm2d):

@@ -82,3 +82,31 @@ def test_sizes_that_patches_do_not_divide_are_refused(name):
 def test_a_patch_size_that_does_not_fit_is_refused_before_any_training():
     with pytest.raises(ParamsError, match=r"vit_tiny.patch_size: .*, got 3 for 8 x 8$"):
         fresh("vit_tiny", ViTTiny(patch_size=3, image_size=9), torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+
+
+def test_tokens_of_kept_patches_come_in_their_order_and_the_others_are_not_seen():
+    """Positions go with the patches: all of them in another order give the same tokens in that order."""
+    net, images = tiny(), torch.randn(2, 3, 16, 24)
+    whole = net.tokens(images)
+    assert torch.equal(net(images), whole[:, 0])
+    order = torch.tensor([[5, 0, 3, 1, 4, 2], [2, 1, 0, 5, 3, 4]])
+    found = net.tokens(images, keep=order)
+    expected = torch.stack([whole[i, [0, *(1 + order[i])]] for i in range(2)])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    few, other = torch.tensor([[4, 0], [4, 0]]), images.clone()
+    other[:, :, :8, 8:] = 7  # patches 1 and 2, above
+    assert torch.equal(net.tokens(images, keep=few), net.tokens(other, keep=few))
+    other[:, :, 8:, 8:16] = 7  # patch 4
+    assert not torch.equal(net.tokens(images, keep=few), net.tokens(other, keep=few))
+
+
+def test_a_token_in_place_of_masked_patches_hides_them():
+    net, images, token = tiny(), torch.randn(2, 3, 16, 24), torch.zeros(192).requires_grad_()
+    masked = torch.tensor([[0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0]]).bool()
+    found, other = net.tokens(images, masked=masked, mask_token=token), images.clone()
+    other[0, :, :8, 8:] = 7
+    assert torch.equal(net.tokens(other, masked=masked, mask_token=token), found)
+    torch.testing.assert_close(found[1], net.tokens(images)[1])
+    (grad,) = torch.autograd.grad(found[0].square().sum(), token)
+    assert grad.abs().sum() > 0
+    assert not torch.allclose(found[0], net.tokens(images, masked=masked, mask_token=token + 1)[0])

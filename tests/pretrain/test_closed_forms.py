@@ -15,9 +15,12 @@ from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.dino import dino_targets
+from pipeline.pretrain.methods.exemplar import exemplar_loss
+from pipeline.pretrain.methods.mae import mae_loss
 from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
+from pipeline.pretrain.methods.rotation import rotation_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simreg import simreg_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
@@ -27,7 +30,7 @@ from pipeline.pretrain.momentum_contrast import moco_loss
 from pipeline.pretrain.prototypes import swapped_loss
 from tests.oracles import mochi
 from tests.pretrain.family import unit
-from tests.pretrain.test_losses import INSTANCE, NOISE, UNKNOWN, mixes, neighbours, projections, some
+from tests.pretrain.test_losses import HIDDEN, INSTANCE, NOISE, UNKNOWN, mixes, neighbours, projections, some
 
 
 def same(n, d=4):
@@ -73,6 +76,10 @@ CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "swav, equal vectors, small views": (even_swav(4), math.log(9)),
     "mira, equal vectors": (even_mira(), math.log(9)),
     "npid, equal vectors": (softmax_loss(same(3), same(7), INSTANCE, 0.005), math.log(7)),
+    "exemplar, classes that point one way": (
+        exemplar_loss(unit(2, 3, 4, seed=0), torch.arange(1.0, 8)[:, None] * same(7), INSTANCE, 0.1), math.log(7)
+    ),
+    "mae, zeros": (mae_loss(torch.zeros(2, 3, 4), some(0, 6).unflatten(0, (2, 3)), HIDDEN), 3 / 4),
     "byol at its target": (byol_loss(3 * ONE, ONE / 2, ONE, ONE), 0),
     "byol, away from it": (byol_loss(-ONE, -ONE, ONE, ONE), 8),
     "byol, one of both": (byol_loss(ONE, -ONE, ONE, ONE), 4),
@@ -89,6 +96,8 @@ CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "vicreg, equal vectors": (vicreg_loss(same(6), same(6), 25.0, 25.0, 1.0), 24.75),
     "vicreg, uncorrelated features that spread": (vicreg_loss(signs(), signs(), 25.0, 25.0, 1.0), 0),
     "vicreg, opposite views": (vicreg_loss(signs(), -signs(), 25.0, 25.0, 1.0), 100),
+    "rotation, equal logits": (rotation_loss(torch.full((4, 5, 4), 7.0)), math.log(4)),
+    "rotation, known": (rotation_loss(1e4 * torch.eye(4)[:, None].expand(4, 5, 4)), 0),
     "barlow twins, a feature without deviation": (barlow_twins_loss(DEAD, DEAD, 0.3, 1.0), 1),
 }  # fmt: skip
 
@@ -132,6 +141,9 @@ def test_reductions_of_one_loss_to_another():
     p1, p2, z1, z2 = (some(seed) for seed in range(4))
     torch.testing.assert_close(4 * simsiam_loss(p1, p2, z1, z2), byol_loss(p1, p2, z1, z2))
     torch.testing.assert_close(byol_loss(p2, p1, z2, z1), byol_loss(p1, p2, z1, z2))
+    q, bank = unit(2, 3, 4, seed=0), unit(7, 4, seed=1)
+    as_npid = softmax_loss(q.flatten(0, 1), bank, INSTANCE.repeat(2), 0.1)
+    torch.testing.assert_close(exemplar_loss(q, 3 * bank, INSTANCE, 0.1), as_npid)
     torch.testing.assert_close(ascl_loss(z1, z2, p1, 0.2, 0.1, 0.0), moco_loss(z1, z2, p1, 0.2))
     torch.testing.assert_close(mochi_loss(z1, z2, p1, 0.2, 3, mixes(3, 0, 0)), moco_loss(z1, z2, p1, 0.2))
     v, u, w, memory, earlier = neighbours()

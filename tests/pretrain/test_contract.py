@@ -22,7 +22,7 @@ from pipeline.nn.vit import VisionTransformer
 from pipeline.pretrain.feed import Feed
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.recipe import Recipe
-from tests.digits import digits, larger, stopping
+from tests.digits import MASKED, digits, larger, stopping
 from tests.imports import ROOT
 from tests.pretrain.family import CPU, trained
 from tests.refusals import refusal_of
@@ -30,10 +30,12 @@ from tests.refusals import refusal_of
 IMAGES, SIDE, BATCH, STEPS = 24, 32, 8, 3
 LARGEST, FEWER = 12, {"bn_groups": 4, "clusters": 4}  # of the whole numbers in a block: widths, queues, prototypes
 PRESETS = {f"{file.parent.name}/{file.stem}": file for file in sorted((ROOT / "presets").glob("*/*.yaml"))}
+CELLS = {"pirl": {"patch": 1.0}, "jigsaw": {"patch": 1.0}, "context": {"patch": 0.75}}  # of sides that 8 divides
+TOO_SMALL = {("context", "timm_vit")}  # a third of the side has no patch of 16 pixels
 NETS = {  # options of each kind of backbone, and what a method must then be told for it
     "small_resnet": ("small_resnet", {"width": 16, "stem_stride": 2}, {}),
-    "vit": ("vit_tiny", {"patch_size": 8, "image_size": 32}, {"pirl": {"patch": 1.0}}),
-    "timm_vit": ("timm", {"model": "test_vit"}, {"pirl": {"patch": 1.0}}),
+    "vit": ("vit_tiny", {"patch_size": 8, "image_size": 32}, CELLS),
+    "timm_vit": ("timm", {"model": "test_vit"}, CELLS),
     "timm_resnet": ("timm", {"model": "test_resnet"}, {}),
 }
 
@@ -60,11 +62,12 @@ def tree(method, preset=""):
 
 def cases():
     for method in METHODS:
-        yield from ((method, "", net) for net in NETS)
+        nets = ("vit",) if method in MASKED else NETS
+        yield from ((method, "", net) for net in nets if (method, net) not in TOO_SMALL)
     for preset, file in PRESETS.items():
         method = read(file).get("pretrain", {}).get("method")
         if method in METHODS:
-            yield method, preset, "small_resnet"
+            yield method, preset, "vit" if method in MASKED else "small_resnet"
 
 
 CASES = {" ".join(filter(None, case)): case for case in cases()}
@@ -100,7 +103,7 @@ def made(recipe, frozen=0.0):
     backbone.freeze(frozen)
     method = recipe.learner(backbone, IMAGES, (SIDE, SIDE), CPU)
     common = recipe.common
-    return backbone, method, Feed(pixels(), common.views, common.local, common.batch_size, recipe.seed)
+    return backbone, method, Feed(pixels(), recipe.views, common.local, common.batch_size, recipe.seed)
 
 
 def run(recipe, folder, stop_at=None, frozen=0.0):
@@ -138,6 +141,13 @@ def test_frozen_layers_of_a_transformer_stay(method, tmp_path, monkeypatch):
     assert moved == {name for name, p in backbone.named_parameters() if p.requires_grad} != set(before)
 
 
+@pytest.mark.parametrize("method", MASKED)
+@pytest.mark.parametrize("net", ["small_resnet", "timm_vit", "timm_resnet"])
+def test_who_masks_patches_refuses_a_network_without_them(method, net, monkeypatch):
+    says = refusal_of(made, recipe((method, "", net), monkeypatch), kind=ParamsError)
+    assert says.startswith("pretrain.backbone: ")
+
+
 FIELDS = [(name, field) for name, method in METHODS.items() for field in method.Params.model_fields]
 
 
@@ -158,7 +168,7 @@ def test_a_value_that_is_none_is_refused_by_its_name(method, field):
     ("method", "changes"),
     [
         *((name, {"local": {"count": 2, "side": 0.4}}) for name, method in METHODS.items() if method.takes_local),
-        ("pirl", {"pirl": {"patch": 0.75}}),
+        *((name, {name: {"patch": 0.6}}) for name in CELLS),
     ],
 )
 @pytest.mark.parametrize("net", ["vit", "timm_vit"])

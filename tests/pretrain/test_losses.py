@@ -14,8 +14,11 @@ from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.dino import dino_targets
+from pipeline.pretrain.methods.exemplar import exemplar_loss
+from pipeline.pretrain.methods.mae import mae_loss
 from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
+from pipeline.pretrain.methods.rotation import rotation_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simreg import simreg_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
@@ -23,11 +26,12 @@ from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.methods.vicreg import vicreg_loss
 from pipeline.pretrain.momentum_contrast import moco_loss
 from pipeline.pretrain.prototypes import swapped_loss
-from tests.oracles import ascl, barlow_twins, byol, dino, losses, mochi, msf, npid, simclr, swav, vicreg
+from tests.oracles import ascl, barlow_twins, byol, dino, losses, mochi, msf, npid, pretext, simclr, swav, vicreg
 from tests.oracles.algebra import dot
 from tests.pretrain.family import on_two_ranks, unit
 
 INSTANCE, NOISE = torch.tensor([4, 0, 4]), torch.tensor([1, 6, 4, 1, 5])
+HIDDEN = torch.tensor([[True, False, True], [False, True, True]])
 UNKNOWN = torch.tensor(-math.inf)
 
 
@@ -124,6 +128,19 @@ CASES: dict[str, Case] = {
         projections(3, 7),
         0,  # no gradient passes the estimate, so finite differences do not hold
     ),
+    "exemplar": Case(
+        lambda q, classes: exemplar_loss(q, classes, INSTANCE, 0.3),
+        lambda q, classes: pretext.exemplar(q, classes, INSTANCE.tolist(), 0.3),
+        [unit(2, 3, 4, seed=0), some(1, 7)],
+        2,
+    ),
+    "mae": Case(
+        lambda painted, patches: mae_loss(painted, patches, HIDDEN),
+        lambda painted, patches: pretext.mae(painted, patches, HIDDEN.tolist()),
+        [some(0, 6).unflatten(0, (2, 3)), some(1, 6).unflatten(0, (2, 3))],
+        1,
+    ),
+    "rotation": Case(rotation_loss, pretext.rotation, [some(0, 20).unflatten(0, (4, 5))], 1),
 }
 for t in (0.1, 0.5):
     CASES[f"simclr, T {t}"] = Case(

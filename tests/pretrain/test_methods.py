@@ -27,6 +27,7 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "dino, moving": ("dino", {"frozen": 0.0}),
     "cld": ("moco", {"bn_groups": 1}),
 }
+DRAWN_BY_PLACE = {"context", "jigsaw", "mae", "pirl", "pirl, NCE", "cld"}  # in the batch, so that its order matters
 TAUGHT = ["ascl", "byol", "cmsf", "dino", "mira", "mochi", "moco", "msf"]
 
 
@@ -80,7 +81,7 @@ def test_a_step_remembers_the_last_batch_once(case):
     same_memory(method, remembered(other))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case, (name, _) in CASES.items() if METHODS[name].num_views == 2])
 def test_features_are_the_backbones_for_both_views(case):
     """In eval mode, in which an image's features do not depend on its batch; the teacher is still the student."""
     method, feed = made(case)
@@ -106,7 +107,7 @@ def test_gradients_reach_every_weight_but_the_teachers(case):
             assert p.ndim == 1 or p.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("case", sorted(set(CASES) - {"pirl", "pirl, NCE", "cld"}))  # these draw by an image's place
+@pytest.mark.parametrize("case", sorted(set(CASES) - DRAWN_BY_PLACE))
 def test_the_order_of_a_batch_does_not_matter(case):
     method, feed = warmed(case)
     method.double().eval()
@@ -200,11 +201,16 @@ FALLS = {  # changes, images, images a step, steps, and the share that the loss 
     "barlow_twins": ({}, 300, 32, 15, 0.9),
     "byol": ({}, 8, 8, 15, 0.6),
     "cmsf": ({"queue_size": 30}, 8, 8, 15, 0.6),
+    "context": ({}, 8, 8, 30, 0.9),
+    "exemplar": ({}, 8, 8, 15, 0.6),
+    "jigsaw": ({}, 8, 8, 30, 0.9),
+    "mae": ({}, 8, 8, 30, 0.95),
     "msf": ({}, 8, 8, 15, 0.6),
     "npid": ({"negatives": 0, "head_norm": True}, 32, 16, 20, 0.8),
     "npid, NCE": ({"negatives": 16, "head_norm": True}, 32, 16, 20, 0.9),
     "pirl": ({}, 32, 16, 20, 0.8),
     "pirl, NCE": ({"negatives": 16}, 32, 16, 20, 0.9),
+    "rotation": ({}, 8, 8, 15, 0.9),
     "simclr": ({}, 300, 32, 15, 0.96),
     "simreg": ({}, 8, 8, 15, 0.6),
     "simsiam": ({}, 8, 8, 15, 0.6),
@@ -235,12 +241,18 @@ def test_training_lowers_the_loss(case, tmp_path):
         ("moco", "bn_groups", 0), ("pirl", "grid", 1), ("ascl", "queue_size", 1), ("mochi", "hardest", 0),
         ("mira", "beta_start", 1.0), ("mira", "prototypes", 1), ("mira", "frozen", 1.1),
         ("dino", "prototypes", 1), ("dino", "target_temperature", 0.0), ("dino", "centre_momentum", 1.0),
+        ("jigsaw", "orders", 25),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(name, field, value):
     """Negative numbers and what is no number: tests/pretrain/test_contract.py."""
     with pytest.raises(ValidationError, match=field):
         METHODS[name].Params(**{**digits.PARAMS[name], field: value})
+
+
+def test_exemplar_is_for_sets_of_which_each_step_can_move_all_classes():
+    says = "pretrain.method: expected at most 100000 training images for exemplar, got 100001; npid remembers"
+    assert refusal_of(lambda: self_supervised("exemplar", num_images=100_001), kind=ParamsError).startswith(says)
 
 
 def test_the_predictors_rate_stays_constant_in_simsiam_alone():

@@ -123,6 +123,17 @@ def test_square_pictures_of_their_size_give_the_views_of_the_resident_feed(digit
             assert (found.flip(0) - expected).abs().mean() > 0.1
 
 
+def test_a_method_of_one_view_gets_the_first_alone(digits, streamed):
+    one, both = (streamed(digits, [CONTRASTIVE] * count, LOCAL)(3) for count in (1, 2))
+    resident = Feed(load(*digits, "train", "").pixels, [CONTRASTIVE], LOCAL, 8, seed=0)(3)
+    assert torch.equal(one.first, both.first)
+    assert not torch.equal(both.first, both.second)
+    assert one.second is one.first
+    assert resident.second is resident.first
+    torch.testing.assert_close(one.first, resident.first, atol=2.5 / 255, rtol=0)
+    assert one.local.shape == resident.local.shape == (2, 8, 1, 4, 4)
+
+
 def test_a_step_is_the_same_whatever_was_asked_before(photos, streamed):
     walked = streamed(photos, local=LOCAL, batch_size=2)
     batches = [walked(step) for step in range(5)]

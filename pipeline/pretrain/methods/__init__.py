@@ -5,13 +5,18 @@ from pipeline.pretrain.methods.ascl import Ascl
 from pipeline.pretrain.methods.barlow_twins import BarlowTwins
 from pipeline.pretrain.methods.byol import Byol
 from pipeline.pretrain.methods.cmsf import Cmsf
+from pipeline.pretrain.methods.context import Context
 from pipeline.pretrain.methods.dino import Dino
+from pipeline.pretrain.methods.exemplar import Exemplar
+from pipeline.pretrain.methods.jigsaw import Jigsaw
+from pipeline.pretrain.methods.mae import Mae
 from pipeline.pretrain.methods.mira import Mira
 from pipeline.pretrain.methods.mochi import Mochi
 from pipeline.pretrain.methods.moco import Moco
 from pipeline.pretrain.methods.msf import Msf
 from pipeline.pretrain.methods.npid import Npid
 from pipeline.pretrain.methods.pirl import Pirl
+from pipeline.pretrain.methods.rotation import Rotation
 from pipeline.pretrain.methods.simclr import Simclr
 from pipeline.pretrain.methods.simreg import Simreg
 from pipeline.pretrain.methods.simsiam import Simsiam
@@ -26,10 +31,15 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "dino": Dino,
     "mira": Mira,
     "mochi": Mochi,
+    "context": Context,
+    "exemplar": Exemplar,
+    "jigsaw": Jigsaw,
+    "mae": Mae,
     "moco": Moco,
     "msf": Msf,
     "npid": Npid,
     "pirl": Pirl,
+    "rotation": Rotation,
     "simclr": Simclr,
     "simreg": Simreg,
     "simsiam": Simsiam,

@@ -4,25 +4,20 @@ Misra and van der Maaten 2020, "Self-supervised learning of pretext-invariant re
 unit projection of a view, g that of the jigsaw of the other view; the bank holds a moving average of f.
 """
 
-import math
-
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.base.errors import ParamsError
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.mlp import mlp
 from pipeline.nn.norm import statistics_kept
 from pipeline.nn.primitives import feature_std, unit
 from pipeline.parallel import dist
+from pipeline.pretrain.cells import crops_of_cells, require_cells
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.instance_bank import InstanceDiscrimination, InstanceParams
-
-LEAST_CELL = 4  # pixels on a side
 
 
 class PirlParams(InstanceParams):
@@ -30,34 +25,6 @@ class PirlParams(InstanceParams):
 
     grid: int = Field(ge=2)  # cells on a side
     patch: float = Field(gt=0, le=1)  # side of the crop in a cell, as a share of the cell's
-
-
-def jigsaw(
-    images: Float[Tensor, "b c h w"],
-    order: Int64[Tensor, "b p"],
-    across: Float[Tensor, "b p"],
-    down: Float[Tensor, "b p"],
-    share: float,
-) -> Float[Tensor, "b p c s t"]:
-    """Piece j of an image is a crop of its cell order[j]; the p cells, a square number, are counted row by row.
-
-    A crop has `share` of its cell's sides, and `across` and `down` in [0, 1] place it in what is free of the cell. All
-    come out at one size, that of a crop rounded to whole pixels; where it was whole, and the place too, the pixels are
-    the image's own. The parameters may lie on the CPU, wherever the images are.
-    """
-    b, p = order.shape
-    grid = math.isqrt(p)
-    size = [max(1, round(side / grid * share)) for side in images.shape[2:]]
-    left = (order % grid + across * (1 - share)) / grid  # in shares of the image
-    top = (order // grid + down * (1 - share)) / grid
-    half = torch.full_like(left, share / grid)  # of a crop's side, where the image's side is 2
-    zero = torch.zeros_like(left)
-    rows = [half, zero, 2 * left + half - 1, zero, half, 2 * top + half - 1]
-    matrix = torch.stack(rows, -1).reshape(-1, 2, 3).to(images)
-    places = F.affine_grid(matrix, [b * p, 1, *size], align_corners=False).reshape(b, p * size[0], size[1], 2)
-    # The pieces of an image below one another: one picture to sample, and no copy of the image for each.
-    out = F.grid_sample(images, places, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return out.unflatten(2, (p, size[0])).movedim(2, 1)
 
 
 class Pirl(InstanceDiscrimination[PirlParams]):
@@ -93,13 +60,8 @@ class Pirl(InstanceDiscrimination[PirlParams]):
 
     def pieces(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p c s t"]:
         """A crop of each cell in an order of each image's own, by torch's global chance."""
-        h, w = images.shape[2:]
-        if min(h, w) < LEAST_CELL * self.params.grid:
-            raise ParamsError(
-                f"pretrain.pirl.grid: expected at most {min(h, w) // LEAST_CELL} in images of {h} x {w}, for cells of "
-                f"{LEAST_CELL} pixels, got {self.params.grid}"
-            )
+        require_cells(images, self.params.grid, "pretrain.pirl.grid")
         total = len(images) * dist.world()
         part = dist.share(total, "pretrain.batch_size")
         order, across, down = torch.rand(3, total, self.params.grid**2)[:, part]
-        return jigsaw(images, order.argsort(dim=1), across, down, self.params.patch)
+        return crops_of_cells(images, order.argsort(dim=1), across, down, self.params.patch)
