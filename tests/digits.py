@@ -124,7 +124,7 @@ SEMISUP_PARAMS = {
     },
     "distill": {"backbone": "same", "options": {}, "ratio": 2, "alpha": 0.5, "temperature": 1.0},
     "supervised": {},
-    "finetune": {"head_share": 0.5, "backbone_scale": 0.5},
+    "finetune": {"head_share": 0.5, "backbone_scale": 0.5, "head_layer": 0},
     "linear": {},
 }  # fmt: skip
 

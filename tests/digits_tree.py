@@ -108,3 +108,4 @@ def _train(data, pixels, picks, classes, names, steps):
         write_rows(data / stage / "curve.csv", curve)
     model.write(data / "train", {"method": "supervised", "unreached": unreached})
     Weights(to_arrays(backbone), {"backbone": backbone.about, "method": "none"}).write(data / "pretrain", "backbone")
+    Weights({}, {"layers": []}).write(data / "pretrain", "head")

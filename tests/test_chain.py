@@ -114,7 +114,7 @@ def test_killed_in_training_and_started_again_gives_the_same_bytes(chain, tmp_pa
     process.wait()
     assert not (tmp_path / "pretrain").exists()
     run(chain, *command)
-    for name in ("backbone.safetensors", "backbone.json", "curve.csv"):
+    for name in ("backbone.safetensors", "backbone.json", "head.safetensors", "head.json", "curve.csv"):
         assert sha256(tmp_path / "pretrain" / name) == sha256(chain / "data" / "pretrain" / name)
     assert list(tmp_path.glob("scratch/pretrain-*")) == []
 

@@ -11,6 +11,7 @@ import torch
 from pipeline.artifacts.attributes import Attributes
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.model import Weights
 from pipeline.artifacts.model_outputs import ModelOutputs
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.artifacts.skipped import Skipped, write_missing
@@ -108,6 +109,27 @@ def test_from_scratch_is_not_from_the_pretrained_weights(run):
     body = read_backbone(run / "pretrain").body[0].weight
     torch.testing.assert_close(Classifier.read(run / "from-pretrained").backbone.body[0].weight, body)
     assert not torch.allclose(Classifier.read(run / "from-scratch").backbone.body[0].weight, body)
+
+
+def test_a_classifier_on_a_hidden_layer_of_the_head(run):
+    """With a rate of nearly 0 it sees what pretrain's head made of the features; MoCo's has one such layer."""
+    sets = ("train.method=finetune", "train.finetune.head_layer=1", "train.finetune.head_share=0")
+    said = "train.finetune.head_layer: expected at most {}, the hidden layers of the head that pretrain left, got {}"
+    assert refusal(call(train, *sets)) == said.format(0, 1)
+    assert call(pretrain).exit_code == 0
+    result = call(train, *sets, "train.optim.learning_rate=1e-9", out="data/still")
+    assert result.exit_code == 0, result.output
+    model, x = Classifier.read(run / "still"), torch.rand(4, 1, 8, 8)
+    head = Weights.read(run / "pretrain", "head")
+    weight, bias = (torch.from_numpy(head.arrays[f"0.{name}"]) for name in ("weight", "bias"))
+    expected = (read_backbone(run / "pretrain").eval()(x) @ weight.T + bias).relu()
+    torch.testing.assert_close(model.backbone(x), expected, rtol=1e-4, atol=1e-5)
+    assert model.backbone.dim == len(weight)
+    result = call(train, *sets, "train.optim.learning_rate=0.001", out="data/moved")
+    assert result.exit_code == 0, result.output
+    moved = Classifier.read(run / "moved").backbone.state_dict()
+    assert not torch.equal(moved["hidden.0.weight"], weight)
+    assert refusal(call(train, *sets, "train.finetune.head_layer=2")) == said.format(1, 2)
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_line_and_leaves_nothing(run):

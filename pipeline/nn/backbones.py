@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pipeline.base.errors import ParamsError, first_line
 from pipeline.nn.architecture import Architecture
 from pipeline.nn.device import channels_last
+from pipeline.nn.mlp import Layers, built
 from pipeline.nn.resnets import (
     ResNet18,
     ResNet34,
@@ -46,10 +47,22 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, options: Architecture, mean: Float[Tensor, " c"], std: Float[Tensor, " c"]) -> None:
+    def __init__(
+        self,
+        name: str,
+        options: Architecture,
+        mean: Float[Tensor, " c"],
+        std: Float[Tensor, " c"],
+        hidden: Layers = (),
+    ) -> None:
+        """`hidden` are layers of pretraining's head, which then stand on the architecture and make its features."""
         super().__init__()
         self.about: dict[str, Any] = {"name": name, "options": options.model_dump(), "channels": len(mean)}
         self.body, self.dim = options.build(len(mean))
+        self.hidden = built(hidden)
+        if hidden:
+            self.about["hidden"] = list(hidden)
+            self.dim = next(layer["linear"][1] for layer in reversed(hidden) if "linear" in layer)
         self._num_frozen = 0
         self.register_buffer("mean", mean.float().reshape(1, -1, 1, 1))
         self.register_buffer("std", std.float().reshape(1, -1, 1, 1))
@@ -61,7 +74,7 @@ class Backbone(nn.Module):
         """Features before any projection; not unit vectors. Raises ParamsError for a size that it does not take."""
         x = self.normalised(images)
         try:
-            return self.body(x)
+            return self.hidden(self.body(x))
         except AssertionError as error:  # timm's way to refuse a size
             raise _not_taken(self, x, error) from error
 
@@ -120,7 +133,7 @@ def try_size(net: Backbone, size: tuple[int, int]) -> None:
     image = torch.zeros(1, int(net.about["channels"]), *size, device=net.mean.device)
     training = net.training
     try:
-        out = net.eval().body(image)
+        out = net.eval().hidden(net.body(image))
     except (AssertionError, RuntimeError) as error:  # RuntimeError: shapes that do not fit, deep within
         raise _not_taken(net, image, error) from error
     finally:

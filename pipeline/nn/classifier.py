@@ -9,12 +9,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from pipeline.artifacts.model import Weights
-from pipeline.base.errors import ArtifactError
+from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.nn.arrays import from_arrays, to_arrays
 from pipeline.nn.backbones import BACKBONES, Backbone
 from pipeline.nn.device import channels_last
 from pipeline.nn.embedder import Embedder, View
 from pipeline.nn.heads import Head, Levels, Nearest, describe
+from pipeline.nn.mlp import Layers
 from pipeline.nn.neighbour_vote import NeighbourVote
 from pipeline.nn.pass_size import images_a_pass
 from pipeline.parallel.heap import keep_freed_memory
@@ -98,14 +99,33 @@ def build(about: dict[str, Any]) -> Backbone | Embedder:
     return _backbone(about)
 
 
-def read_backbone(folder: Path) -> Backbone:
-    """The backbone that `pretrain` wrote."""
+def read_backbone(folder: Path, head_layer: int = 0) -> Backbone:
+    """The backbone that `pretrain` wrote, with the first hidden layers of its head on top, `head_layer` of them.
+
+    Raises ParamsError where the head has fewer.
+    """
     weights = Weights.read(folder, "backbone")
     try:
-        backbone = _backbone(weights.about["backbone"])
+        about, arrays = dict(weights.about["backbone"]), dict(weights.arrays)
+        if head_layer > 0:
+            head = Weights.read(folder, "head")
+            about["hidden"] = hidden_layers(head.about["layers"], head_layer)
+            arrays |= {f"hidden.{n}": x for n, x in head.arrays.items() if int(n.split(".")[0]) < len(about["hidden"])}
+        backbone = _backbone(about)
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{folder / 'backbone.json'}: expected what pretrain wrote, got: {error!r}") from error
-    return from_arrays(backbone, weights, folder / "backbone.safetensors")
+    return from_arrays(backbone, Weights(arrays, about), folder / "backbone.safetensors")
+
+
+def hidden_layers(layers: Layers, count: int) -> Layers:
+    """The layers of a head up to the activation of its hidden layer number `count`."""
+    ends = [i + 1 for i, layer in enumerate(layers) if "activation" in layer]
+    if count > len(ends):
+        raise ParamsError(
+            f"train.finetune.head_layer: expected at most {len(ends)}, the hidden layers of the head that pretrain "
+            f"left, got {count}"
+        )
+    return layers[: ends[count - 1]]
 
 
 def untrained(backbone: Backbone) -> Backbone:
@@ -119,4 +139,4 @@ def untrained(backbone: Backbone) -> Backbone:
 def _backbone(about: Mapping[str, Any]) -> Backbone:
     options = BACKBONES[about["name"]](**about["options"])
     unset = torch.zeros(about["channels"]), torch.ones(about["channels"])
-    return Backbone(about["name"], options, *unset)
+    return Backbone(about["name"], options, *unset, about.get("hidden", ()))

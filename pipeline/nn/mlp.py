@@ -1,10 +1,15 @@
 """Small networks on top of a backbone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
+Layers = Sequence[Mapping[str, Any]]  # what `described` says of each layer
 
 
 def mlp(
@@ -44,3 +49,39 @@ class Encoder(nn.Module):
         """Features of the backbone, and their projections."""
         features = self.backbone(images)
         return features, self.head(features)
+
+
+def flat(net: nn.Sequential) -> nn.Sequential:
+    """The same layers, those of sequences within it too, in one sequence."""
+
+    def leaves(net: nn.Module) -> Iterator[nn.Module]:
+        for child in net.children():
+            yield from leaves(child) if isinstance(child, nn.Sequential) else (child,)
+
+    return nn.Sequential(*leaves(net))
+
+
+def described(net: nn.Sequential) -> Layers:
+    """What `built` needs to make the layers of a flat sequence of `mlp`s again."""
+
+    def of(layer: nn.Module) -> Mapping[str, Any]:
+        if isinstance(layer, nn.Linear):
+            return {"linear": [layer.in_features, layer.out_features], "bias": layer.bias is not None}
+        if isinstance(layer, _BatchNorm):
+            return {"norm": layer.num_features, "affine": layer.affine}
+        return {"activation": next(name for name, kind in ACTIVATIONS.items() if type(layer) is kind)}
+
+    return [of(layer) for layer in net]
+
+
+def built(layers: Layers) -> nn.Sequential:
+    """The layers that were described, with random weights (torch's own chance)."""
+
+    def one(layer: Mapping[str, Any]) -> nn.Module:
+        if "linear" in layer:
+            return nn.Linear(*layer["linear"], bias=layer["bias"])
+        if "norm" in layer:
+            return nn.BatchNorm1d(layer["norm"], affine=layer["affine"])
+        return ACTIVATIONS[layer["activation"]]()
+
+    return nn.Sequential(*map(one, layers))

@@ -85,6 +85,11 @@ class Cld(Method[Views]):
             else:
                 nn.init.zeros_(p)
 
+    @property
+    def projector(self) -> nn.Sequential:
+        """The base's; the term's own head is left behind."""
+        return self.base.projector
+
     def loss(self, views: Views) -> Step:
         """The base's loss and the term, which draws the first centroids by torch's own chance."""
         step = self.base.loss(views)

@@ -43,6 +43,7 @@ class MeanShift(SelfSupervised[P]):
     """
 
     block: ClassVar[str]  # of params.yaml
+    head_at = "student.head"
 
     def __init__(self, backbone: Backbone, params: P, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)

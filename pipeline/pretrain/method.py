@@ -2,9 +2,10 @@
 
 import logging
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar, cast
 
 import torch
+from torch import nn
 
 from pipeline.base.params import Block
 from pipeline.fit import Method
@@ -41,12 +42,18 @@ class SelfSupervised(Method[Views], Generic[P]):
 
     Params: ClassVar[type[MethodParams]]
     takes_local: ClassVar[bool] = False  # whether it learns from small views too
+    head_at: ClassVar[str] = "encoder.head"  # where its projection head is; "": it has none
 
     def __init__(self, backbone: Backbone, params: P, num_images: int, chance: torch.Generator) -> None:
         super().__init__()
         del num_images, chance  # for methods that remember images or draw
         self.params = params
         self.feature_dim = backbone.dim
+
+    @property
+    def projector(self) -> nn.Sequential:
+        """The head that makes projections of the backbone's features, without layers if there is none; kept as a file."""
+        return cast(nn.Sequential, self.get_submodule(self.head_at)) if self.head_at else nn.Sequential()
 
 
 class CollapseWarning:

@@ -85,6 +85,7 @@ class MomentumContrast(SelfSupervised[P]):
     """Tells an image's own key from the queue; a method says by which loss, in `contrast`."""
 
     block: ClassVar[str]  # where its values stand in params.yaml
+    head_at = "student.head"
 
     def __init__(self, backbone: Backbone, params: P, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)

@@ -14,7 +14,6 @@ from pipeline.base import rng
 from pipeline.base.errors import ParamsError
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
-from pipeline.fit import Method
 from pipeline.nn.architecture import Architecture
 from pipeline.nn.backbones import BACKBONES, Backbone, fresh, try_size
 from pipeline.nn.device import Device
@@ -23,7 +22,7 @@ from pipeline.parallel import dist
 from pipeline.parallel.cores import cores
 from pipeline.pretrain.cld import Cld
 from pipeline.pretrain.feed import LOCAL, Feed, Views
-from pipeline.pretrain.method import MethodParams
+from pipeline.pretrain.method import MethodParams, SelfSupervised
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.methods.none import NoneParams
 from pipeline.pretrain.params import PretrainParams
@@ -71,7 +70,9 @@ class Recipe:
         torch.manual_seed(rng.number(self.seed, "pretrain", "init"))
         return fresh(self.common.backbone, self.options, pixels)
 
-    def learner(self, backbone: Backbone, num_images: int, size: tuple[int, int], device: Device) -> Method[Views]:
+    def learner(
+        self, backbone: Backbone, num_images: int, size: tuple[int, int], device: Device
+    ) -> SelfSupervised | Cld:
         """The method around the backbone, which it trains in place on images of a size; not for method none.
 
         Raises ParamsError where the values do not fit each other, the images, or the number of processes.
@@ -96,7 +97,7 @@ class Recipe:
             try_size(backbone, local.size(size, LOCAL))
         chance = torch.Generator().manual_seed(rng.number(self.seed, "pretrain", "method"))
         method = METHODS[self.common.method](backbone, self.block, num_images, chance)
-        learner: Method[Views] = Cld(method, self.common.cld, chance) if self.common.cld.weight > 0 else method
+        learner: SelfSupervised | Cld = Cld(method, self.common.cld, chance) if self.common.cld.weight > 0 else method
         return synchronised(learner, "pretrain").to(device.device) if self.common.sync_bn else learner.to(device.device)
 
     @property

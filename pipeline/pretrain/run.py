@@ -2,18 +2,21 @@
 
 from pathlib import Path
 
+from torch import nn
+
 from pipeline.artifacts.curve import write_rows
 from pipeline.artifacts.model import Weights
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.params import Params
-from pipeline.fit import Method, fit
+from pipeline.fit import fit
 from pipeline.nn.arrays import to_arrays
 from pipeline.nn.compute import reduce_cost
 from pipeline.nn.device import Device
+from pipeline.nn.mlp import described, flat
 from pipeline.parallel import dist
 from pipeline.parallel.work import resumable
-from pipeline.pretrain.feed import Views
-from pipeline.pretrain.method import CollapseWarning
+from pipeline.pretrain.cld import Cld
+from pipeline.pretrain.method import CollapseWarning, SelfSupervised
 from pipeline.pretrain.methods.none import NoneParams
 from pipeline.pretrain.recipe import Recipe
 from pipeline.pretrain.streamed import sample
@@ -24,7 +27,7 @@ NORMALISED_BY = 10_000  # images that mean and deviation are taken from, where n
 
 
 def run(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
-    """Writes `backbone.safetensors`, `backbone.json` and `curve.csv`; a run that was interrupted goes on."""
+    """Writes `backbone` and `head`, a safetensors and a json file each, and `curve.csv`; an interrupted run goes on."""
     recipe = Recipe.read(params)
     common, machine = recipe.common, recipe.machine
     files = [ingest / "manifest.json", ingest / "index.parquet", *recipe.block.files]
@@ -39,7 +42,7 @@ def run(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
             pixels = load(manifest, index, "train", "pretrain", machine.reading).pixels
         backbone = recipe.backbone(pixels)
         device = Device.choose(machine.precision)
-        method: Method[Views] | None = None
+        method: SelfSupervised | Cld | None = None
         if recipe.weights is not None:
             fill(backbone, recipe.weights.weights, recipe.weights.file)
             backbone.freeze(recipe.weights.frozen)
@@ -70,4 +73,6 @@ def run(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
             if folder is not None:
                 about = {"backbone": backbone.about, "method": common.method, "size": list(manifest.size)}
                 Weights(to_arrays(backbone), about).write(folder, "backbone")
+                head = flat(method.projector if method is not None else nn.Sequential())
+                Weights(to_arrays(head), {"layers": described(head)}).write(folder, "head")
                 write_rows(folder / "curve.csv", rows)

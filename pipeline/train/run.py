@@ -69,7 +69,8 @@ def train(
     if dist.rank() == 0:
         log_labels(targets, chosen.name, every_level=chosen.every_level)
     torch.manual_seed(rng.number(params.seed, "train", "init"))
-    start = read_backbone(backbone) if common.start == "pretrained" else untrained(read_backbone(backbone))
+    start = read_backbone(backbone, chosen.head_layer)
+    start = start if common.start == "pretrained" else untrained(start)
     device = Device.choose(machine.precision)
     resident = machine.resident_mb, machine.window_shards
     ingested = given.manifest, given.index, targets.rows
@@ -85,7 +86,8 @@ def train(
         reduce_cost(method, compiled=machine.compile, recompute=machine.recompute)
         feed = method.feed(images)
         num_images = common.steps * feed(0).num_images * dist.world()
-        inputs = [*given.files, backbone / "backbone.safetensors", backbone / "backbone.json", *method.files]
+        left = [f"{name}.{kind}" for name in ("backbone", "head") for kind in ("safetensors", "json")]
+        inputs = [*given.files, *(backbone / name for name in left), *method.files]
         values = [params.seed, common.model_dump(), chosen.values, targets.names, device.about()]
         if spreading:
             inputs, values = [*inputs, *spreading.files], [*values, spreading.params.model_dump()]

@@ -9,15 +9,17 @@ from functools import cache
 
 import pytest
 import torch
+from torch import nn
 
 from pipeline.artifacts.model import Weights
 from pipeline.base.errors import ParamsError
 from pipeline.base.params import Params, parse_yaml
 from pipeline.base.torchvision_import import torchvision
 from pipeline.new_run import merge
-from pipeline.nn.arrays import to_arrays
+from pipeline.nn.arrays import from_arrays, to_arrays
 from pipeline.nn.backbones import BACKBONES
 from pipeline.nn.classifier import read_backbone
+from pipeline.nn.mlp import built, described, flat
 from pipeline.nn.vit import VisionTransformer
 from pipeline.pretrain.feed import Feed
 from pipeline.pretrain.methods import METHODS
@@ -112,23 +114,33 @@ def run(recipe, folder, stop_at=None, frozen=0.0):
     backbone, method, feed = made(recipe, frozen)
     with suppress(KeyboardInterrupt):
         rows = trained(method, stopping(feed, stop_at), folder, STEPS, recipe.common.optim, save_seconds=0.0)
-        return backbone, method.state_dict(), rows
+        return backbone, method, rows
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_it_trains_goes_on_after_a_kill_and_leaves_a_backbone(case, tmp_path, monkeypatch):
     values = recipe(CASES[case], monkeypatch)
     start, _, _ = made(values)
-    backbone, whole, rows = run(values, tmp_path / "whole")
+    backbone, method, rows = run(values, tmp_path / "whole")
     assert run(values, tmp_path / "parts", stop_at=2) is None
-    _, parts, again = run(values, tmp_path / "parts")
+    _, other, again = run(values, tmp_path / "parts")
     assert rows == again
-    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    parts = other.state_dict()
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in method.state_dict().items())
     before = dict(start.named_parameters())
     still = [name for name, p in backbone.named_parameters() if p.ndim > 1 and torch.equal(p, before[name])]
     assert still == []
     Weights(to_arrays(backbone), {"backbone": backbone.about}).write(tmp_path, "backbone")
-    assert torch.equal(read_backbone(tmp_path).eval()(pixels()), backbone.eval()(pixels()))
+    h = backbone.eval()(pixels())
+    assert torch.equal(read_backbone(tmp_path).eval()(pixels()), h)
+    head = flat(method.eval().projector)
+    Weights(to_arrays(head), {"layers": described(head)}).write(tmp_path, "head")
+    left = Weights.read(tmp_path, "head")
+    again = from_arrays(built(left.about["layers"]), left, tmp_path).eval()
+    assert torch.equal(again(h), method.projector(h))
+    for count in range(1, sum(isinstance(layer, nn.ReLU | nn.GELU) for layer in head) + 1):
+        end = [i for i, layer in enumerate(head) if isinstance(layer, nn.ReLU | nn.GELU)][count - 1] + 1
+        assert torch.equal(read_backbone(tmp_path, count).eval()(pixels()), head[:end](h))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -17,7 +17,7 @@ def linear(**common):
 
 
 def finetune(head_share=0.5, backbone_scale=1.0, **common):
-    params = FinetuneParams(head_share=head_share, backbone_scale=backbone_scale)
+    params = FinetuneParams(head_share=head_share, backbone_scale=backbone_scale, head_layer=0)
     method = Finetune(pretrained(), task(**common).finest(), params)
     return method, method.feed(IMAGES)
 

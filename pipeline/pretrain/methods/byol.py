@@ -40,6 +40,7 @@ class Byol(SelfSupervised[ByolParams]):
     """The method around `byol_loss`."""
 
     Params = ByolParams
+    head_at = "student.head"
 
     def __init__(self, backbone: Backbone, params: ByolParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)

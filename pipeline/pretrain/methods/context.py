@@ -54,6 +54,7 @@ class Context(SelfSupervised[ContextParams]):
 
     Params = ContextParams
     num_views = 1
+    head_at = ""
     whole_images = False
 
     def __init__(self, backbone: Backbone, params: ContextParams, num_images: int, chance: Generator) -> None:

@@ -72,6 +72,7 @@ class Dino(SelfSupervised[DinoParams]):
     """
 
     Params = DinoParams
+    head_at = "student.head"
     takes_local = True
     centre: Tensor
 

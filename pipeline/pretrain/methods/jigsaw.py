@@ -60,6 +60,7 @@ class Jigsaw(SelfSupervised[JigsawParams]):
 
     Params = JigsawParams
     num_views = 1
+    head_at = ""
     whole_images = False
     orders: Tensor
 

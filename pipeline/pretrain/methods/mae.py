@@ -74,6 +74,7 @@ class Mae(SelfSupervised[MaeParams]):
 
     Params = MaeParams
     num_views = 1
+    head_at = ""
 
     def __init__(self, backbone: Backbone, params: MaeParams, num_images: int, chance: Generator) -> None:
         super().__init__(backbone, params, num_images, chance)

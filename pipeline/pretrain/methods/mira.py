@@ -64,6 +64,7 @@ class Mira(PrototypeMethod[MiraParams]):
     """
 
     Params = MiraParams
+    head_at = "student.head"
 
     def __init__(self, backbone: Backbone, params: MiraParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)

@@ -35,6 +35,7 @@ class Pirl(InstanceDiscrimination[PirlParams]):
     """
 
     Params = PirlParams
+    head_at = "image_head"
 
     def __init__(self, backbone: Backbone, params: PirlParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)

@@ -34,6 +34,7 @@ class Rotation(SelfSupervised[MethodParams]):
 
     Params = MethodParams
     num_views = 1
+    head_at = ""
     whole_images = False
 
     def __init__(self, backbone: Backbone, params: MethodParams, num_images: int, chance: Generator) -> None:

@@ -61,6 +61,7 @@ class Swav(PrototypeMethod[SwavParams]):
     """
 
     Params = SwavParams
+    head_at = "head"
 
     def __init__(self, backbone: Backbone, params: SwavParams, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)

@@ -7,7 +7,7 @@ from pipeline.nn.backbones import Backbone
 from pipeline.train.method import TrainMethod
 from pipeline.train.methods.cmsf import CmsfSemi
 from pipeline.train.methods.distill import Distill
-from pipeline.train.methods.finetune import Finetune
+from pipeline.train.methods.finetune import Finetune, FinetuneParams
 from pipeline.train.methods.fixmatch import FixMatch
 from pipeline.train.methods.flexmatch import FlexMatch
 from pipeline.train.methods.freematch import FreeMatch
@@ -57,6 +57,11 @@ class Chosen:
     def values(self) -> dict[str, dict[str, object]]:
         """All values that are read, by the name of their block."""
         return {self.name: self.params.model_dump(), **(self.base.values if self.base else {})}
+
+    @property
+    def head_layer(self) -> int:
+        """How many hidden layers of pretraining's head belong to the backbone that it is given."""
+        return self.params.head_layer if isinstance(self.params, FinetuneParams) else 0
 
     @property
     def every_level(self) -> bool:

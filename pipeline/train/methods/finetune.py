@@ -24,6 +24,7 @@ class FinetuneParams(Block):
 
     head_share: float = Field(ge=0, le=1)  # share of the steps in which the head alone learns
     backbone_scale: float = Field(gt=0)  # the backbone's learning rate as a multiple of the head's
+    head_layer: int = Field(ge=0)  # hidden layers of pretraining's head that stay, and that the classifier stands on
 
 
 class Finetune(FrozenNorm[FinetuneParams]):
