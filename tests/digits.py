@@ -102,9 +102,10 @@ PARAMS = {
     "jigsaw": {"grid": 2, "patch": 0.75, "hidden_dim": 16, "orders": 24},
     "context": {"patch": 1.0, "jitter": 0.3, "hidden_dim": 16},
     "mae": {"dropped": 0.75, "decoder_dim": 16, "decoder_depth": 2, "decoder_heads": 2},
+    "maskfeat": {"masked": 0.4, "block": 3, "cell": 2},
     "exemplar": {"dim": 8, "hidden_dim": 16, "temperature": 0.1},
 }  # fmt: skip
-MASKED = {"mae"}  # methods for vision transformers
+MASKED = {"mae", "maskfeat"}  # methods for vision transformers
 _PSEUDO = {"ratio": 2, "weight": 1.0, "align": "none"}
 SEMISUP_PARAMS = {
     "fixmatch": {**_PSEUDO, "threshold": 0.12},

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.pretrain.instance_bank import nce_loss, softmax_loss
+from pipeline.pretrain.masked import hidden_error
 from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
 from pipeline.pretrain.methods.byol import byol_loss
@@ -137,6 +138,12 @@ CASES: dict[str, Case] = {
     "mae": Case(
         lambda painted, patches: mae_loss(painted, patches, HIDDEN),
         lambda painted, patches: pretext.mae(painted, patches, HIDDEN.tolist()),
+        [some(0, 6).unflatten(0, (2, 3)), some(1, 6).unflatten(0, (2, 3))],
+        1,
+    ),
+    "maskfeat": Case(
+        lambda found, targets: hidden_error(found, targets, HIDDEN),
+        lambda found, targets: pretext.hidden_error(found, targets, HIDDEN.tolist()),
         [some(0, 6).unflatten(0, (2, 3)), some(1, 6).unflatten(0, (2, 3))],
         1,
     ),

@@ -8,6 +8,7 @@ import torch
 from pipeline.base.errors import ParamsError
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.methods.mae import waves
+from pipeline.pretrain.methods.maskfeat import block_mask, histograms
 from tests.digits import MASKED, PARAMS, backbone, self_supervised
 from tests.oracles import pretext
 from tests.pretrain.family import seeded_loss
@@ -62,3 +63,63 @@ def test_other_backbones_are_refused(name):
     said = refusal_of(method, backbone(), method.Params(**PARAMS[name]), 9, torch.Generator(), kind=ParamsError)
     says = "expected vit_tiny, vit_small or vit_base for a method that masks patches, got small_resnet"
     assert said == f"pretrain.backbone: {says}"
+
+
+@pytest.mark.parametrize(("cell", "h", "w"), [(4, 12, 20), (2, 8, 8), (1, 5, 4)])
+def test_histograms_are_those_of_the_loops(cell, h, w):
+    x = torch.rand(2, 3, h, w, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    found = histograms(x, cell)
+    assert found.shape == (2, 27, h // cell, w // cell)
+    for row, column in ((0, 0), (h // cell - 1, w // cell - 1), (h // cell - 1, 1)):
+        for c in range(3):
+            expected = pretext.histogram(x[1, c].tolist(), row, column, cell)
+            assert found[1, 9 * c : 9 * c + 9, row, column].tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_histograms_of_ramps_have_one_direction_and_of_flat_images_none():
+    """A direction and its opposite fall into the same bin."""
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8) / 8
+    inner = [histograms(x, 2)[0, :, 1, 1] for x in (ramp, ramp.mT, ramp + ramp.mT, 1 - ramp - ramp.mT)]
+    assert all(sorted(bins.tolist()) == [0.0] * 8 + [pytest.approx(1.0)] for bins in inner)
+    assert len({int(bins.argmax()) for bins in inner[:3]}) == 3
+    torch.testing.assert_close(inner[2], inner[3])
+    assert not histograms(torch.full((1, 1, 8, 8), 0.3), 2).any()
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "count", "least"), [(14, 14, 78, 15), (7, 7, 20, 4), (4, 4, 6, 9), (1, 9, 3, 1)]
+)
+def test_blocks_mask_as_many_patches_as_they_are_asked_for(rows, columns, count, least):
+    torch.manual_seed(0)
+    masked = block_mask(64, rows, columns, count, least)
+    assert masked.shape == (64, rows * columns)
+    assert masked.sum(dim=1).tolist() == [count] * 64
+    assert len({tuple(row) for row in masked.tolist()}) > min(8, columns) - 4
+    assert masked.any(dim=0).all()
+
+
+def test_masked_patches_lie_together():
+    """In blocks far more neighbours are masked alike than in masks of single patches."""
+    torch.manual_seed(0)
+    blocks = block_mask(200, 14, 14, 78, 15).unflatten(1, (14, 14))
+    single = torch.rand(200, 196).argsort(dim=1).lt(78).unflatten(1, (14, 14))
+    alike = [(mask[:, :, 1:] == mask[:, :, :-1]).float().mean().item() for mask in (blocks, single)]
+    assert alike[0] > 0.8
+    assert alike[1] < 0.6
+
+
+def test_maskfeats_loss_is_that_of_the_histograms_of_masked_patches():
+    method, feed = self_supervised("maskfeat", channels=3, cell=1)
+    views = feed(0)
+    torch.manual_seed(3)
+    masked = block_mask(8, 4, 4, 6, 3)
+    x = method.backbone.normalised(views.first)
+    tokens = method.backbone.body.tokens(x, masked=masked, mask_token=method.mask_token)
+    targets = cut(histograms(views.first, 1), 2)
+    expected = pretext.hidden_error(method.head(tokens[:, 1:]).tolist(), targets.tolist(), masked.tolist())
+    assert seeded_loss(method, views, 3).loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_cells_that_do_not_divide_patches_are_refused():
+    said = refusal_of(lambda: self_supervised("maskfeat", cell=4), kind=ParamsError)
+    assert said == "pretrain.maskfeat.cell: expected a divisor of the patches' 2 pixels, got 4"

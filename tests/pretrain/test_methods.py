@@ -27,7 +27,8 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "dino, moving": ("dino", {"frozen": 0.0}),
     "cld": ("moco", {"bn_groups": 1}),
 }
-DRAWN_BY_PLACE = {"context", "jigsaw", "mae", "pirl", "pirl, NCE", "cld"}  # in the batch, so that its order matters
+# In the batch, so that its order matters.
+DRAWN_BY_PLACE = {"context", "jigsaw", "mae", "maskfeat", "pirl", "pirl, NCE", "cld"}
 TAUGHT = ["ascl", "byol", "cmsf", "dino", "mira", "mochi", "moco", "msf"]
 
 
@@ -205,6 +206,7 @@ FALLS = {  # changes, images, images a step, steps, and the share that the loss 
     "exemplar": ({}, 8, 8, 15, 0.6),
     "jigsaw": ({}, 8, 8, 30, 0.9),
     "mae": ({}, 8, 8, 30, 0.95),
+    "maskfeat": ({}, 8, 8, 30, 0.95),
     "msf": ({}, 8, 8, 15, 0.6),
     "npid": ({"negatives": 0, "head_norm": True}, 32, 16, 20, 0.8),
     "npid, NCE": ({"negatives": 16, "head_norm": True}, 32, 16, 20, 0.9),
@@ -228,7 +230,10 @@ def test_training_lowers_the_loss(case, tmp_path):
     optim = OPTIM.model_copy(update={"learning_rate": rate})
     rows = trained(method, (lambda _: feed(0)) if num_images == 8 else feed, tmp_path, steps, optim)
     assert rows[-1]["loss"] < share * rows[0]["loss"]
-    assert rows[-1]["feature_std"] > (0.1 if case == "simreg" else 0.3)  # its untrained teacher's points nearly one way
+    if case != "maskfeat":  # nothing is asked of its class token
+        assert rows[-1]["feature_std"] > (
+            0.1 if case == "simreg" else 0.3
+        )  # its untrained teacher's points nearly one way
 
 
 @pytest.mark.parametrize(

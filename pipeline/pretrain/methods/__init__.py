@@ -10,6 +10,7 @@ from pipeline.pretrain.methods.dino import Dino
 from pipeline.pretrain.methods.exemplar import Exemplar
 from pipeline.pretrain.methods.jigsaw import Jigsaw
 from pipeline.pretrain.methods.mae import Mae
+from pipeline.pretrain.methods.maskfeat import Maskfeat
 from pipeline.pretrain.methods.mira import Mira
 from pipeline.pretrain.methods.mochi import Mochi
 from pipeline.pretrain.methods.moco import Moco
@@ -35,6 +36,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "exemplar": Exemplar,
     "jigsaw": Jigsaw,
     "mae": Mae,
+    "maskfeat": Maskfeat,
     "moco": Moco,
     "msf": Msf,
     "npid": Npid,

@@ -15,6 +15,7 @@ from pipeline.nn.backbones import Backbone
 from pipeline.nn.primitives import feature_std, in_float32
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
+from pipeline.pretrain.masked import hidden_error, patches_of
 from pipeline.pretrain.method import MethodParams, SelfSupervised
 
 EPS = 1e-6  # beside a patch's variance
@@ -37,11 +38,6 @@ class MaeParams(MethodParams):
         return self
 
 
-def patches_of(images: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b n r"]:
-    """The pixels of each patch, row by row; r is c * side * side."""
-    return F.unfold(images, side, stride=side).transpose(1, 2)
-
-
 @in_float32
 def mae_loss(
     painted: Float[Tensor, "b n r"], patches: Float[Tensor, "b n r"], hidden: Bool[Tensor, "b n"]
@@ -51,9 +47,8 @@ def mae_loss(
     The variance is over r - 1. A painting of zeros has (r - 1) / r where no patch is flat. No gradient reaches the
     patches.
     """
-    var, mean = torch.var_mean(patches.detach(), dim=2, keepdim=True)
-    error = (painted - (patches.detach() - mean) / (var + EPS).sqrt()).square().mean(dim=2)
-    return (error * hidden).sum() / hidden.sum()
+    var, mean = torch.var_mean(patches, dim=2, keepdim=True)
+    return hidden_error(painted, (patches - mean) / (var + EPS).sqrt(), hidden)
 
 
 def waves(rows: int, columns: int, dim: int) -> Float[Tensor, "n dim"]:
