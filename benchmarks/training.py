@@ -43,6 +43,7 @@ from pipeline.pretrain.methods.exemplar import exemplar_loss
 from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
+from pipeline.pretrain.methods.ncc import scattering_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes
@@ -147,6 +148,11 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
         targets = dino_targets(z.detach() @ prototypes.T, prototypes.mean(dim=1), p.target_temperature)
         return swapped_loss(z, targets, prototypes, p.temperature)
 
+    def ncc() -> Tensor:
+        pairs, labels = ((q[0], q[3]), (q[1], q[2])), own % p.clusters
+        terms = [scattering_loss(unit(x), unit(y), labels, p.clusters, p.temperature) for x, y in pairs]
+        return byol_loss(*q) / 2 + p.weight * torch.stack(terms).mean()
+
     def cmsf() -> Tensor:
         return cmsf_loss(q[0], memory[:BATCH], other[:BATCH], memory, other, p.neighbours, p.constrained)
 
@@ -163,6 +169,7 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
         ),
         "simclr": lambda: simclr_loss(unit(q[0]), unit(q[1]), p.temperature),
         "byol": lambda: byol_loss(*q),
+        "ncc": ncc,
         "simsiam": lambda: simsiam_loss(*q),
         "swav": swav,
         "mira": mira,

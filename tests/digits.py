@@ -72,6 +72,10 @@ PARAMS = {
     "simclr": {"dim": 8, "hidden_dim": 16, "head_layers": 2, "temperature": 0.5},
     "byol": {"dim": 8, "hidden_dim": 16, "momentum_start": 0.9, "momentum_end": 1.0},
     "simreg": {},
+    "ncc": {
+        "dim": 8, "hidden_dim": 16, "clusters": 5, "iterations": 5, "weight": 0.5, "temperature": 0.5, "noise": 0.01,
+        "start": 0.0, "momentum_start": 0.9, "momentum_end": 1.0,
+    },
     "simsiam": {"dim": 8, "hidden_dim": 16, "projector_layers": 2, "predictor_dim": 4},
     "swav": {
         "dim": 8, "hidden_dim": 16, "prototypes": 12, "temperature": 0.1, "epsilon": 0.05, "iterations": 3,

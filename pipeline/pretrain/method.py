@@ -52,7 +52,7 @@ class SelfSupervised(Method[Views], Generic[P]):
 
     @property
     def projector(self) -> nn.Sequential:
-        """The head that makes projections of the backbone's features, without layers if there is none; kept as a file."""
+        """The head that makes projections of the backbone's features; without layers if there is none. It is kept."""
         return cast(nn.Sequential, self.get_submodule(self.head_at)) if self.head_at else nn.Sequential()
 
 

@@ -48,8 +48,12 @@ def on_two_ranks(work, monkeypatch):
         meeting.wait()
         return both
 
+    def copied(net):
+        for tensor in net.state_dict().values():
+            tensor.copy_(exchanged(tensor.clone())[0])
+
     def drawn(draw):
-        return lambda *shape: draw(*shape, generator=chance[rank()])
+        return lambda *shape, generator=None: draw(*shape, generator=generator or chance[rank()])
 
     def run(number):
         results[number] = work(number)
@@ -59,7 +63,8 @@ def on_two_ranks(work, monkeypatch):
         patched.setattr(dist, "rank", rank)
         patched.setattr(dist, "gather", lambda x: torch.cat(exchanged(x)))
         patched.setattr(dist, "total", lambda x: torch.stack(exchanged(x)).sum(0))
-        for name in ("rand", "randint", "randperm"):
+        patched.setattr(dist, "as_first", copied)
+        for name in ("rand", "randint", "randn", "randperm"):
             patched.setattr(torch, name, drawn(getattr(torch, name)))
         threads = [threading.Thread(target=run, args=(number,), name=str(number)) for number in range(2)]
         for thread in threads:

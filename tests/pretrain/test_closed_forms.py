@@ -20,6 +20,7 @@ from pipeline.pretrain.methods.mae import mae_loss
 from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
+from pipeline.pretrain.methods.ncc import scattering_loss
 from pipeline.pretrain.methods.rotation import rotation_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simreg import simreg_loss
@@ -85,6 +86,11 @@ CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "byol, one of both": (byol_loss(ONE, -ONE, ONE, ONE), 4),
     "simsiam at its target": (simsiam_loss(3 * ONE, ONE / 2, ONE, ONE), 0),
     "simsiam, away from it": (simsiam_loss(-ONE, -ONE, ONE, ONE), 2),
+    "ncc, equal centres": (scattering_loss(same(6), same(6), torch.tensor([0, 0, 1, 3, 3, -1]), 5, 0.5), math.log(3)),
+    "ncc, no cluster yet": (scattering_loss(same(6), same(6), torch.full((6,), -1), 5, 0.5), 0),
+    "ncc, clusters at right angles": (
+        scattering_loss(torch.eye(4), torch.eye(4), torch.arange(4), 4, 0.5), math.log(1 + 3 * math.exp(-2))
+    ),
     "msf at its target": (msf_loss(2 * same(1), same(1), same(9), 5), 0),
     "msf, away from it": (msf_loss(-same(1), same(1), same(9), 5), 4),
     "barlow twins lose scale and shift": (barlow_twins_loss(signs(), 5 * signs() + 2, 0.3, 1.0), 0),

@@ -19,6 +19,7 @@ from pipeline.pretrain.methods.exemplar import exemplar_loss
 from pipeline.pretrain.methods.mae import mae_loss
 from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
+from pipeline.pretrain.methods.ncc import scattering_loss
 from pipeline.pretrain.methods.rotation import rotation_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simreg import simreg_loss
@@ -27,7 +28,7 @@ from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.methods.vicreg import vicreg_loss
 from pipeline.pretrain.momentum_contrast import moco_loss
 from pipeline.pretrain.prototypes import swapped_loss
-from tests.oracles import ascl, barlow_twins, byol, dino, losses, mochi, msf, npid, pretext, simclr, swav, vicreg
+from tests.oracles import ascl, barlow_twins, byol, dino, losses, mochi, msf, ncc, npid, pretext, simclr, swav, vicreg
 from tests.oracles.algebra import dot
 from tests.pretrain.family import on_two_ranks, unit
 
@@ -149,6 +150,13 @@ CASES: dict[str, Case] = {
     ),
     "rotation": Case(rotation_loss, pretext.rotation, [some(0, 20).unflatten(0, (4, 5))], 1),
 }
+for labels in ([0, 0, 1, 1, 3, 3], [-1, 4, 2, 4, -1, 2], [1, 1, 1, 1, 1, 1]):
+    CASES[f"ncc, {labels}"] = Case(
+        lambda q, k, labels=labels: scattering_loss(q, k, torch.tensor(labels), 5, 0.5),
+        lambda q, k, labels=labels: ncc.scattering(q, k, labels, 0.5),
+        projections(6, 6),
+        1 if len(set(labels)) > 1 else 0,  # one cluster alone costs nothing
+    )
 for t in (0.1, 0.5):
     CASES[f"simclr, T {t}"] = Case(
         lambda *z, t=t: simclr_loss(*z, t), lambda *z, t=t: simclr.simclr(*z, t), projections(5, 5), 2

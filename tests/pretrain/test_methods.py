@@ -25,11 +25,12 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "pirl, NCE": ("pirl", {"negatives": 30, "head_norm": False}),
     "swav, moving": ("swav", {"frozen": 0.0, "queue_size": 0}),
     "dino, moving": ("dino", {"frozen": 0.0}),
+    "ncc, with clusters": ("ncc", {"num_images": 32}),
     "cld": ("moco", {"bn_groups": 1}),
 }
 # In the batch, so that its order matters.
-DRAWN_BY_PLACE = {"context", "jigsaw", "mae", "maskfeat", "pirl", "pirl, NCE", "cld"}
-TAUGHT = ["ascl", "byol", "cmsf", "dino", "mira", "mochi", "moco", "msf"]
+DRAWN_BY_PLACE = {"context", "jigsaw", "mae", "maskfeat", "ncc", "ncc, with clusters", "pirl", "pirl, NCE", "cld"}
+TAUGHT = ["ascl", "byol", "cmsf", "dino", "mira", "mochi", "moco", "msf", "ncc"]
 
 
 def made(case, **options):
@@ -208,6 +209,7 @@ FALLS = {  # changes, images, images a step, steps, and the share that the loss 
     "mae": ({}, 8, 8, 30, 0.95),
     "maskfeat": ({}, 8, 8, 30, 0.95),
     "msf": ({}, 8, 8, 15, 0.6),
+    "ncc": ({}, 8, 8, 15, 0.6),
     "npid": ({"negatives": 0, "head_norm": True}, 32, 16, 20, 0.8),
     "npid, NCE": ({"negatives": 16, "head_norm": True}, 32, 16, 20, 0.9),
     "pirl": ({}, 32, 16, 20, 0.8),

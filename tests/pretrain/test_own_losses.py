@@ -14,9 +14,25 @@ from pipeline.pretrain.methods.mochi import Mixes
 from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.prototypes import swapped_loss
 from tests.digits import larger, self_supervised
-from tests.oracles import ascl, barlow_twins, byol, dino, losses, mira, mochi, msf, npid, pretext, simclr, swav, vicreg
+from tests.oracles import (
+    ascl,
+    barlow_twins,
+    byol,
+    dino,
+    losses,
+    mira,
+    mochi,
+    msf,
+    ncc,
+    npid,
+    pretext,
+    simclr,
+    swav,
+    vicreg,
+)
 
-PLAIN = {"moco": {"bn_groups": 1}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
+PLAIN = {"moco": {"bn_groups": 1}, "ncc": {"noise": 0.0}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
+CLUSTERED = ("ncc",)
 
 
 def both(encoder, views):
@@ -98,6 +114,18 @@ def of_ascl(method, views):
     return q2, sum(ascl.ascl(q.tolist(), k.tolist(), rows, 0.2, 0.1, 2.0) for q, k in pairs) / 2
 
 
+def of_ncc(method, views):
+    """Without noise, with clusters."""
+    z1, z2 = both(method.student, views)
+    k1, k2 = both(method.teacher, views)
+    labels = method.clusters.labels[0, views.rows].tolist()
+    targets = [x.tolist() for x in (k1, k2)]
+    positive = byol.byol(method.predictor(z1).tolist(), method.predictor(z2).tolist(), *targets) / 2
+    q, k = ([F.normalize(x, dim=1).tolist() for x in pair] for pair in ((z1, z2), (k2, k1)))
+    scattered = [ncc.scattering(a, b, labels, 0.5) for a, b in zip(q, k, strict=True)]
+    return z1, positive + 0.5 * sum(scattered) / 2
+
+
 def of_msf(method, views):
     """Other images of the batch can be neighbours: the memory is the queue as it will be after the step."""
     z, u = method.student(views.first)[1], F.normalize(method.teacher(views.second)[1], dim=1).tolist()
@@ -145,9 +173,9 @@ def of_rotation(method, views):
 
 EXPECTED = {
     "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "cmsf": of_msf, "dino": of_dino,
-    "exemplar": of_exemplar, "mira": of_mira, "mochi": of_mochi, "moco": of_moco, "msf": of_msf, "npid": of_npid,
-    "rotation": of_rotation, "simclr": of_simclr, "simreg": of_simreg, "simsiam": of_simsiam, "swav": of_swav,
-    "vicreg": of_vicreg,
+    "exemplar": of_exemplar, "mira": of_mira, "mochi": of_mochi, "moco": of_moco, "msf": of_msf, "ncc": of_ncc,
+    "npid": of_npid, "rotation": of_rotation, "simclr": of_simclr, "simreg": of_simreg, "simsiam": of_simsiam,
+    "swav": of_swav, "vicreg": of_vicreg,
 }  # fmt: skip
 
 
@@ -155,6 +183,8 @@ EXPECTED = {
 def test_the_method_has_the_loss_of_its_projections(name):
     """CMSF's, in the first epoch, is MSF's."""
     method, feed = self_supervised(name, **PLAIN.get(name, {}))
+    if name in CLUSTERED:
+        method.clusters.find(method.bank.rows)
     views = feed(0)
     views = replace(views, second=1 - views.second)  # so that it matters which view is which
     with torch.no_grad():

@@ -15,6 +15,7 @@ from pipeline.pretrain.methods.mira import Mira
 from pipeline.pretrain.methods.mochi import Mochi
 from pipeline.pretrain.methods.moco import Moco
 from pipeline.pretrain.methods.msf import Msf
+from pipeline.pretrain.methods.ncc import Ncc
 from pipeline.pretrain.methods.npid import Npid
 from pipeline.pretrain.methods.pirl import Pirl
 from pipeline.pretrain.methods.rotation import Rotation
@@ -39,6 +40,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "maskfeat": Maskfeat,
     "moco": Moco,
     "msf": Msf,
+    "ncc": Ncc,
     "npid": Npid,
     "pirl": Pirl,
     "rotation": Rotation,

@@ -1,0 +1,81 @@
+"""Clusters of all training images, found anew at the end of each epoch from the vectors that a bank has of them."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from pipeline.base.errors import ParamsError
+from pipeline.nn.primitives import in_float32, unit
+from pipeline.parallel import dist
+
+SAMPLE = 256  # rows for each cluster that centroids are learnt from, at most
+BLOCK_NUMBERS = 1 << 24  # cosines in memory at a time
+
+
+@in_float32
+@torch.no_grad()
+def spherical_kmeans(
+    x: Float[Tensor, "n d"], k: int, iterations: int
+) -> tuple[Int64[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, "k d"]]:
+    """The cluster of each unit vector, its cosine to the centroid, and the centroids, of length 1; k <= n.
+
+    Centroids start as k rows, drawn by torch's own chance on the CPU, and are learnt from `SAMPLE` rows a cluster where
+    there are more; one without members stays as it was. Then each row goes to the nearest.
+    """
+    order = torch.randperm(len(x))[: SAMPLE * k].to(x.device)
+    sample = x[order]
+    centroids = sample[:k]
+    for _ in range(iterations):
+        labels, _ = _nearest(sample, centroids)
+        sums = torch.zeros_like(centroids).index_add_(0, labels, sample)
+        centroids = torch.where(sums.any(dim=1, keepdim=True), unit(sums), centroids)
+    return *_nearest(x, centroids), centroids
+
+
+def _nearest(
+    x: Float[Tensor, "n d"], centroids: Float[Tensor, "k d"]
+) -> tuple[Int64[Tensor, " n"], Float[Tensor, " n"]]:
+    """The centroid of the largest cosine, and that cosine."""
+    found = [(part @ centroids.T).max(dim=1) for part in x.split(max(1, BLOCK_NUMBERS // len(centroids)))]
+    return torch.cat([part.indices for part in found]), torch.cat([part.values for part in found])
+
+
+class Clusters(nn.Module):
+    """The cluster of each training image in one or more clusterings, which differ in their number of clusters.
+
+    All ranks hold the same. Departure for the methods that have it: their papers embed all images anew with the
+    network of that moment; a bank's vector is as old as the image's last place in a batch.
+    """
+
+    labels: Tensor
+    sure: Tensor
+    centroids: Tensor
+
+    def __init__(self, num_images: int, dim: int, counts: Sequence[int], iterations: int, name: str) -> None:
+        """`counts` has a number of clusters for each clustering, its largest is the value at `name` in params.yaml.
+
+        Raises ParamsError where it is above the number of images.
+        """
+        super().__init__()
+        if max(counts) > num_images:
+            raise ParamsError(f"{name}: expected at most {num_images}, the training images, got {max(counts)}")
+        self.counts, self.iterations = tuple(counts), iterations
+        self.register_buffer("labels", torch.full((len(counts), num_images), -1))  # -1 until the first epoch ends
+        self.register_buffer("sure", torch.zeros(len(counts), num_images))  # cosine of an image and its centroid
+        self.register_buffer("centroids", torch.zeros(sum(counts), dim))  # of all clusterings, one after the other
+
+    def due(self, step: int, batch_size: int) -> bool:
+        """Whether an epoch ends with this step, counted from 1, of so many images of all processes."""
+        images = self.labels.shape[1]
+        return step * batch_size // images > (step - 1) * batch_size // images
+
+    @torch.no_grad()
+    def find(self, rows: Float[Tensor, "n d"]) -> None:
+        """Clusters the images' unit vectors."""
+        found = [spherical_kmeans(rows, k, self.iterations) for k in self.counts]
+        for place, (labels, sure, _) in enumerate(found):
+            self.labels[place], self.sure[place] = labels, sure
+        self.centroids.copy_(torch.cat([centroids for _, _, centroids in found]))
+        dist.as_first(self)  # GPUs need not agree to the bit
