@@ -162,6 +162,7 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
 
     losses: dict[str, Callable[[], Tensor]] = {
         "moco": lambda: sum(moco_loss(unit(x), memory[:BATCH], memory, p.temperature) for x in q[: 1 + p.symmetric]),
+        "ifnd": lambda: sum(moco_loss(unit(x), memory[:BATCH], memory, p.temperature) for x in q[: 1 + p.symmetric]),
         "mochi": lambda: sum(mochi(x) for x in q[: 1 + p.symmetric]),
         "ascl": lambda: sum(
             ascl_loss(unit(x), memory[:BATCH], memory, p.temperature, p.target_temperature, p.neighbours)

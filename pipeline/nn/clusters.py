@@ -50,7 +50,7 @@ class Clusters(nn.Module):
     """
 
     labels: Tensor
-    sure: Tensor
+    doubt: Tensor
     centroids: Tensor
 
     def __init__(self, num_images: int, dim: int, counts: Sequence[int], iterations: int, name: str) -> None:
@@ -63,7 +63,8 @@ class Clusters(nn.Module):
             raise ParamsError(f"{name}: expected at most {num_images}, the training images, got {max(counts)}")
         self.counts, self.iterations = tuple(counts), iterations
         self.register_buffer("labels", torch.full((len(counts), num_images), -1))  # -1 until the first epoch ends
-        self.register_buffer("sure", torch.zeros(len(counts), num_images))  # cosine of an image and its centroid
+        # Share of all images that are nearer to their centroid than this one: 0 for the surest.
+        self.register_buffer("doubt", torch.ones(len(counts), num_images))
         self.register_buffer("centroids", torch.zeros(sum(counts), dim))  # of all clusterings, one after the other
 
     def due(self, step: int, batch_size: int) -> bool:
@@ -75,7 +76,9 @@ class Clusters(nn.Module):
     def find(self, rows: Float[Tensor, "n d"]) -> None:
         """Clusters the images' unit vectors."""
         found = [spherical_kmeans(rows, k, self.iterations) for k in self.counts]
-        for place, (labels, sure, _) in enumerate(found):
-            self.labels[place], self.sure[place] = labels, sure
+        shares = torch.arange(len(rows), device=rows.device).to(self.doubt) / len(rows)
+        for place, (labels, cos, _) in enumerate(found):
+            self.labels[place] = labels
+            self.doubt[place, cos.argsort(descending=True, stable=True)] = shares
         self.centroids.copy_(torch.cat([centroids for _, _, centroids in found]))
         dist.as_first(self)  # GPUs need not agree to the bit

@@ -5,7 +5,7 @@ All ranks hold the same rows: what goes in is gathered first.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
 from pipeline.base.errors import ParamsError
@@ -13,30 +13,24 @@ from pipeline.nn.primitives import in_float32
 from pipeline.parallel import dist
 
 
-class Queue(nn.Module):
-    """The last `size` rows that went in, first in, first out; it begins with random unit vectors."""
+class Ring(nn.Module):
+    """What went in last, first in, first out."""
 
     rows: Tensor
     count: Tensor
 
-    def __init__(self, size: int, dim: int, chance: torch.Generator) -> None:
+    def __init__(self, rows: Tensor) -> None:
+        """It begins with these."""
         super().__init__()
-        self.register_buffer("rows", F.normalize(torch.randn(size, dim, generator=chance), dim=1))
+        self.register_buffer("rows", rows)
         self.register_buffer("count", torch.zeros((), dtype=torch.long))
-        self._full = False
 
     def __len__(self) -> int:
-        """Number of rows that it holds, the random ones among them."""
+        """Number of rows that it holds, those of the start among them."""
         return len(self.rows)
 
-    @property
-    def full(self) -> bool:
-        """Whether the random rows are gone. It waits for the device, until they are."""
-        self._full = self._full or int(self.count) >= len(self.rows)
-        return self._full
-
     @torch.no_grad()
-    def push(self, rows: Float[Tensor, "b d"]) -> None:
+    def push(self, rows: Shaped[Tensor, "b ..."]) -> None:
         """Puts the rows of all ranks in place of the oldest."""
         rows = dist.gather(rows.to(self.rows.dtype))
         first = self.count + max(len(rows) - len(self.rows), 0)
@@ -44,6 +38,27 @@ class Queue(nn.Module):
         places = (first + torch.arange(len(rows), device=rows.device)) % len(self.rows)
         self.rows[places] = rows
         self.count.copy_(first + len(rows))
+
+
+class Numbers(Ring):
+    """Beside a queue, the numbers of the images that its rows are of; -1 for the rows of its start."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(torch.full((size,), -1))
+
+
+class Queue(Ring):
+    """A ring of vectors; it begins with random unit vectors."""
+
+    def __init__(self, size: int, dim: int, chance: torch.Generator) -> None:
+        super().__init__(F.normalize(torch.randn(size, dim, generator=chance), dim=1))
+        self._full = False
+
+    @property
+    def full(self) -> bool:
+        """Whether the random rows are gone. It waits for the device, until they are."""
+        self._full = self._full or int(self.count) >= len(self.rows)
+        return self._full
 
     def after_push(self, rows: Float[Tensor, "b d"]) -> Float[Tensor, "m d"]:
         """The rows of all ranks, then those that the queue will still hold once they are pushed, newest first.

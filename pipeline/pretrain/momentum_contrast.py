@@ -8,7 +8,7 @@ from abc import abstractmethod
 from typing import ClassVar, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -39,14 +39,20 @@ class MomentumContrastParams(MethodParams):
 
 
 def moco_loss(
-    q: Float[Tensor, "b d"], k: Float[Tensor, "b d"], queue: Float[Tensor, "m d"], temperature: float
+    q: Float[Tensor, "b d"],
+    k: Float[Tensor, "b d"],
+    queue: Float[Tensor, "m d"],
+    temperature: float,
+    absent: Bool[Tensor, "b m"] | None = None,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of q's own key against the queue (He et al., eq. 1), mean over the batch; all rows unit vectors.
 
-    The batch's other keys are no negatives. No gradient reaches k or the queue. With an empty queue it is 0.
+    Rows of the queue where `absent` is true do not exist for that query. The batch's other keys are no negatives. No
+    gradient reaches k or the queue. With an empty queue it is 0.
     """
     positive = torch.arange(len(q), device=q.device)
-    mask = torch.cat([positive[:, None] != positive, q.new_zeros(len(q), len(queue)).bool()], dim=1)
+    absent = q.new_zeros(len(q), len(queue)).bool() if absent is None else absent
+    mask = torch.cat([positive[:, None] != positive, absent], dim=1)
     return soft_ce(q, torch.cat([k, queue]).detach(), positive, temperature, mask)
 
 
@@ -105,7 +111,7 @@ class MomentumContrast(SelfSupervised[P]):
                 k = unit(self.teacher.head(h_teacher))
             h = self._features(self.student, first)
             q = unit(self.student.head(h))
-            losses.append(self.contrast(q, k))
+            losses.append(self.contrast(q, k, views.rows))
             self._keys.append(k)
             features += [h] if self.params.symmetric else [h, h_teacher]
         return Step(torch.stack(losses).mean(), {"feature_std": feature_std(q)}, features)
@@ -115,8 +121,10 @@ class MomentumContrast(SelfSupervised[P]):
         return forward_in_groups(encoder.backbone, images, self.params.bn_groups, name, shuffled=shuffled)
 
     @abstractmethod
-    def contrast(self, q: Float[Tensor, "b d"], k: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
-        """The loss of the queries beside the queue as it was before the step."""
+    def contrast(
+        self, q: Float[Tensor, "b d"], k: Float[Tensor, "b d"], images: Int64[Tensor, " b"]
+    ) -> Float[Tensor, ""]:
+        """The loss of the queries, which are of these images, beside the queue as it was before the step."""
 
     @torch.no_grad()
     def after_step(self, step: int, num_steps: int) -> None:

@@ -76,9 +76,10 @@ def test_clusterings_are_kept_side_by_side():
     for place, (k, part) in enumerate([(3, slice(0, 3)), (6, slice(3, 9))]):
         labels, cos, centroids = spherical_kmeans(x, k, 10)
         assert torch.equal(clusters.labels[place], labels)
-        assert torch.equal(clusters.sure[place], cos)
+        nearer = (cos > cos[:, None]).sum(1)  # no two are equal
+        torch.testing.assert_close(clusters.doubt[place], nearer / 30)
         assert torch.equal(clusters.centroids[part], centroids)
-    assert set(clusters.state_dict()) == {"labels", "sure", "centroids"}
+    assert set(clusters.state_dict()) == {"labels", "doubt", "centroids"}
 
 
 def test_all_processes_have_the_first_ones_clusters(monkeypatch):

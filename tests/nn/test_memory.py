@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.nn.memory import Bank, Queue, nearest_rows
+from pipeline.nn.memory import Bank, Numbers, Queue, nearest_rows
 from tests.oracles import msf as oracle
 
 
@@ -29,6 +29,18 @@ def test_a_queue_holds_the_last_rows_in_their_order_and_says_before_what_it_will
         queue.push(rows)
         assert torch.roll(queue.rows, -int(queue.count) % size, 0).tolist() == expected[-size:]
         assert queue.full == (batch * (step + 1) >= size)
+
+
+def test_numbers_follow_the_rows_of_a_queue():
+    queue, numbers = Queue(7, 2, torch.Generator().manual_seed(0)), Numbers(7)
+    assert numbers.rows.tolist() == [-1] * 7
+    vectors = unit(50, 2, 1)
+    for step in range(6):
+        images = torch.arange(3) + 3 * step
+        queue.push(vectors[images])
+        numbers.push(images)
+        assert torch.equal(queue.rows[numbers.rows >= 0], vectors[numbers.rows[numbers.rows >= 0]])
+    assert sorted(numbers.rows.tolist()) == list(range(11, 18))
 
 
 def test_a_bank_moves_the_rows_of_a_batch_alone():

@@ -16,6 +16,7 @@ from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.dino import dino_targets
 from pipeline.pretrain.methods.exemplar import exemplar_loss
+from pipeline.pretrain.methods.ifnd import false_negatives
 from pipeline.pretrain.methods.mae import mae_loss
 from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
@@ -28,7 +29,22 @@ from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.methods.vicreg import vicreg_loss
 from pipeline.pretrain.momentum_contrast import moco_loss
 from pipeline.pretrain.prototypes import swapped_loss
-from tests.oracles import ascl, barlow_twins, byol, dino, losses, mochi, msf, ncc, npid, pretext, simclr, swav, vicreg
+from tests.oracles import (
+    ascl,
+    barlow_twins,
+    byol,
+    dino,
+    ifnd,
+    losses,
+    mochi,
+    msf,
+    ncc,
+    npid,
+    pretext,
+    simclr,
+    swav,
+    vicreg,
+)
 from tests.oracles.algebra import dot
 from tests.pretrain.family import on_two_ranks, unit
 
@@ -193,6 +209,20 @@ for views in (2, 3, 8):
 for n in (0.0, 1.0, 50.0):
     CASES[f"ascl, n {n}"] = Case(
         lambda *x, n=n: ascl_loss(*x, 0.2, 0.1, n), lambda *x, n=n: ascl.ascl(*x, 0.2, 0.1, n), projections(5, 5, 7), 1
+    )
+OF_QUERIES, OF_ROWS = (
+    torch.tensor([[0, 1, -1, 2, -1], [4, 5, -1, 6, 7]]),
+    torch.tensor([[0, 2, 1, -1, 2, 0, 2], [4, 4, 5, -1, 6, 6, 6]]),
+)
+ALL_OF_ONE = torch.full((2, 7), 7)
+for name, of_rows in (("some", OF_ROWS), ("all of a query's", ALL_OF_ONE)):
+    absent = false_negatives(OF_QUERIES, of_rows)
+    columns = [[[None if a < 0 else a for a in column] for column in x.T.tolist()] for x in (OF_QUERIES, of_rows)]
+    CASES[f"ifnd, {name} left out"] = Case(
+        lambda *x, absent=absent: moco_loss(*x, 0.2, absent),
+        lambda *x, columns=columns: ifnd.ifnd(*x, *columns, 0.2),
+        projections(5, 5, 7),
+        1,
     )
 for s, t in ((6, 0), (0, 6), (4, 3)):
     drawn = mixes(5, s, t)

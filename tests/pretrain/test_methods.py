@@ -25,12 +25,13 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "pirl, NCE": ("pirl", {"negatives": 30, "head_norm": False}),
     "swav, moving": ("swav", {"frozen": 0.0, "queue_size": 0}),
     "dino, moving": ("dino", {"frozen": 0.0}),
+    "ifnd, with clusters": ("ifnd", {"num_images": 32}),
     "ncc, with clusters": ("ncc", {"num_images": 32}),
     "cld": ("moco", {"bn_groups": 1}),
 }
 # In the batch, so that its order matters.
 DRAWN_BY_PLACE = {"context", "jigsaw", "mae", "maskfeat", "ncc", "ncc, with clusters", "pirl", "pirl, NCE", "cld"}
-TAUGHT = ["ascl", "byol", "cmsf", "dino", "mira", "mochi", "moco", "msf", "ncc"]
+TAUGHT = ["ascl", "byol", "cmsf", "dino", "ifnd", "mira", "mochi", "moco", "msf", "ncc"]
 
 
 def made(case, **options):
@@ -176,12 +177,22 @@ def test_the_teachers_batch_norm_has_statistics_of_its_own(case):
     assert all(torch.equal(x, moved[name]) for name, x in method.teacher.named_buffers())
 
 
-@pytest.mark.parametrize("case", ["ascl", "cmsf", "mochi", "moco", "msf", "swav"])
+@pytest.mark.parametrize("case", ["ascl", "cmsf", "ifnd", "mochi", "moco", "msf", "swav"])
 def test_a_queue_is_no_longer_than_there_are_images(case):
     assert len(self_supervised(case, num_images=7)[0].queue) == 7
 
 
+@pytest.mark.parametrize("name", ["ifnd"])
+def test_a_queue_knows_the_images_of_its_rows(name):
+    method, feed = self_supervised(name)
+    views = feed(0)
+    method.loss(views)
+    method.after_step(1, 10)
+    assert method.numbers.rows.tolist() == [*views.rows.tolist() * 2, *[-1] * 34]
+
+
 AS_MOCO = {
+    "ifnd, no share counts": ("ifnd", {"share": 0.0}),
     "mochi, no mixes": ("mochi", {"mixes": 0, "query_mixes": 0}),
     "mochi, before the first mixes": ("mochi", {"start": 1.0}),
 }

@@ -19,6 +19,7 @@ from tests.oracles import (
     barlow_twins,
     byol,
     dino,
+    ifnd,
     losses,
     mira,
     mochi,
@@ -32,7 +33,7 @@ from tests.oracles import (
 )
 
 PLAIN = {"moco": {"bn_groups": 1}, "ncc": {"noise": 0.0}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
-CLUSTERED = ("ncc",)
+CLUSTERED = ("ifnd", "ncc")
 
 
 def both(encoder, views):
@@ -106,6 +107,24 @@ def of_mochi(method, views):
     return q2, total
 
 
+def of_ifnd(method, views):
+    """Nine in ten images are sure enough; the queue holds images and rows of its start."""
+    method.progress = 0.9
+    # Row -1 is no image: that the last image is sure, and like a query, must not matter.
+    method.clusters.doubt[:, -1], method.clusters.labels[:, -1] = 0, method.clusters.labels[:, views.rows[1]]
+    method.numbers.push(torch.arange(40))
+    clusters = [
+        [None if doubt >= 0.9 else label for label, doubt in zip(*columns, strict=True)]
+        for columns in zip(method.clusters.labels.T.tolist(), method.clusters.doubt.T.tolist(), strict=True)
+    ]
+    q1, q2 = (F.normalize(z, dim=1) for z in both(method.student, views))
+    k1, k2 = (F.normalize(z, dim=1) for z in both(method.teacher, views))
+    of_queries = [clusters[i] for i in views.rows]
+    of_rows = [clusters[i] if i >= 0 else [None, None] for i in method.numbers.rows]
+    rows, pairs = method.queue.rows.tolist(), ((q1, k2), (q2, k1))
+    return q2, sum(ifnd.ifnd(q.tolist(), k.tolist(), rows, of_queries, of_rows, 0.2) for q, k in pairs) / 2
+
+
 def of_ascl(method, views):
     q1, q2 = (F.normalize(z, dim=1) for z in both(method.student, views))
     k1, k2 = (F.normalize(z, dim=1) for z in both(method.teacher, views))
@@ -173,9 +192,9 @@ def of_rotation(method, views):
 
 EXPECTED = {
     "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "cmsf": of_msf, "dino": of_dino,
-    "exemplar": of_exemplar, "mira": of_mira, "mochi": of_mochi, "moco": of_moco, "msf": of_msf, "ncc": of_ncc,
-    "npid": of_npid, "rotation": of_rotation, "simclr": of_simclr, "simreg": of_simreg, "simsiam": of_simsiam,
-    "swav": of_swav, "vicreg": of_vicreg,
+    "exemplar": of_exemplar, "ifnd": of_ifnd, "mira": of_mira, "mochi": of_mochi, "moco": of_moco, "msf": of_msf,
+    "ncc": of_ncc, "npid": of_npid, "rotation": of_rotation, "simclr": of_simclr, "simreg": of_simreg,
+    "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg,
 }  # fmt: skip
 
 

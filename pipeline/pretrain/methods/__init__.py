@@ -8,6 +8,7 @@ from pipeline.pretrain.methods.cmsf import Cmsf
 from pipeline.pretrain.methods.context import Context
 from pipeline.pretrain.methods.dino import Dino
 from pipeline.pretrain.methods.exemplar import Exemplar
+from pipeline.pretrain.methods.ifnd import Ifnd
 from pipeline.pretrain.methods.jigsaw import Jigsaw
 from pipeline.pretrain.methods.mae import Mae
 from pipeline.pretrain.methods.maskfeat import Maskfeat
@@ -31,6 +32,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "byol": Byol,
     "cmsf": Cmsf,
     "dino": Dino,
+    "ifnd": Ifnd,
     "mira": Mira,
     "mochi": Mochi,
     "context": Context,

@@ -7,7 +7,7 @@ queue's rows.
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
@@ -53,6 +53,8 @@ class Ascl(MomentumContrast[AsclParams]):
     Params = AsclParams
     block = "pretrain.ascl"
 
-    def contrast(self, q: Float[Tensor, "b d"], k: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
+    def contrast(
+        self, q: Float[Tensor, "b d"], k: Float[Tensor, "b d"], _images: Int64[Tensor, " b"]
+    ) -> Float[Tensor, ""]:
         p = self.params
         return ascl_loss(q, k, self.queue.rows, p.temperature, p.target_temperature, p.neighbours)

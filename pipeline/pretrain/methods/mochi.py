@@ -92,7 +92,9 @@ class Mochi(MomentumContrast[MochiParams]):
         super().__init__(backbone, params, num_images, chance)
         self.queue.require_rows(params.hardest, f"{self.block}.hardest")
 
-    def contrast(self, q: Float[Tensor, "b d"], k: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
+    def contrast(
+        self, q: Float[Tensor, "b d"], k: Float[Tensor, "b d"], _images: Int64[Tensor, " b"]
+    ) -> Float[Tensor, ""]:
         p = self.params
         if self.progress < p.start or p.mixes + p.query_mixes == 0:
             return moco_loss(q, k, self.queue.rows, p.temperature)

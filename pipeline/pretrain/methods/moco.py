@@ -4,7 +4,7 @@ He et al. 2020, "Momentum contrast" (v1: a linear head, temperature .07), and Ch
 (v2: an MLP head, .2).
 """
 
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pipeline.pretrain.momentum_contrast import MomentumContrast, MomentumContrastParams, moco_loss
@@ -16,5 +16,7 @@ class Moco(MomentumContrast[MomentumContrastParams]):
     Params = MomentumContrastParams
     block = "pretrain.moco"
 
-    def contrast(self, q: Float[Tensor, "b d"], k: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
+    def contrast(
+        self, q: Float[Tensor, "b d"], k: Float[Tensor, "b d"], _images: Int64[Tensor, " b"]
+    ) -> Float[Tensor, ""]:
         return moco_loss(q, k, self.queue.rows, self.params.temperature)
