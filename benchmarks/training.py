@@ -40,6 +40,7 @@ from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.dino import dino_targets
 from pipeline.pretrain.methods.exemplar import exemplar_loss
+from pipeline.pretrain.methods.interclr import Drawn, inter_loss
 from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
@@ -153,6 +154,12 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
         terms = [scattering_loss(unit(x), unit(y), labels, p.clusters, p.temperature) for x, y in pairs]
         return byol_loss(*q) / 2 + p.weight * torch.stack(terms).mean()
 
+    def interclr(x: Tensor) -> Tensor:
+        labels = torch.arange(QUEUE, device=device.device) % p.clusters
+        drawn = Drawn.of(QUEUE, p.candidates, p.negatives, device.device)
+        inter = inter_loss(unit(x), other, labels[own], labels, drawn, p.temperature, p.margin, p.candidates)
+        return inter + moco_loss(unit(x), memory[:BATCH], memory, p.temperature)
+
     def cmsf() -> Tensor:
         return cmsf_loss(q[0], memory[:BATCH], other[:BATCH], memory, other, p.neighbours, p.constrained)
 
@@ -163,6 +170,7 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
     losses: dict[str, Callable[[], Tensor]] = {
         "moco": lambda: sum(moco_loss(unit(x), memory[:BATCH], memory, p.temperature) for x in q[: 1 + p.symmetric]),
         "ifnd": lambda: sum(moco_loss(unit(x), memory[:BATCH], memory, p.temperature) for x in q[: 1 + p.symmetric]),
+        "interclr": lambda: sum(interclr(x) for x in q[: 1 + p.symmetric]),
         "mochi": lambda: sum(mochi(x) for x in q[: 1 + p.symmetric]),
         "ascl": lambda: sum(
             ascl_loss(unit(x), memory[:BATCH], memory, p.temperature, p.target_temperature, p.neighbours)

@@ -69,6 +69,11 @@ PARAMS = {
         "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "clusters": 3, "clusterings": 2,
         "iterations": 5, "share": 1.0, "momentum_start": 0.9, "momentum_end": 1.0, "bn_groups": 1, "symmetric": True,
     },
+    "interclr": {
+        "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "clusters": 3, "iterations": 5, "margin": 0.5,
+        "inter_weight": 0.25, "candidates": 30, "negatives": 20, "momentum_start": 0.9, "momentum_end": 1.0,
+        "bn_groups": 1, "symmetric": True,
+    },
     "ascl": {
         "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "target_temperature": 0.1, "neighbours": 2.0,
         "momentum_start": 0.9, "momentum_end": 1.0, "bn_groups": 1, "symmetric": True,

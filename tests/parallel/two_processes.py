@@ -20,6 +20,8 @@ PARTLY = [[d if i % 3 else -1, d % 2 if i % 5 else -1] for i, d in enumerate(dig
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in METHODS},
     "moco": ("moco", {"changes": {"bn_groups": 1}}),
+    # Two epochs, so that there are clusters; not IFND, as two images of one cluster are equally sure but for rounding.
+    "ncc, clustered": ("ncc", {"changes": {"num_images": 16}}),
     "fixmatch, aligned": ("fixmatch", {"changes": {"align": "labels"}}),
     "mixmatch, split": ("mixmatch", {"of": task(batch_norm="split")}),
     "hiermatch, partly": ("hiermatch", {"of": task(labels=PARTLY)}),

@@ -16,6 +16,7 @@ from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.dino import dino_targets
 from pipeline.pretrain.methods.exemplar import exemplar_loss
+from pipeline.pretrain.methods.interclr import Drawn, inter_loss
 from pipeline.pretrain.methods.mae import mae_loss
 from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import mochi_loss
@@ -54,12 +55,20 @@ def even_mira():
     return swapped_loss(same(6).expand(2, 6, 4), w, same(9), 0.1)
 
 
+def even_inter(margin):
+    """Five negatives."""
+    drawn = Drawn.of(9, 6, 5, torch.device("cpu"))
+    return inter_loss(same(3), same(9), torch.tensor([0, 1, 0]), torch.arange(9) % 3, drawn, 0.2, margin, 6)
+
+
 ONE = unit(5, 4, seed=0)
 DEAD = torch.cat([signs(), torch.full((4, 1), 7.0)], 1)
 CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "moco, equal vectors": (moco_loss(same(3), same(3), same(9), 0.07), math.log(10)),
     "moco, no negatives": (moco_loss(ONE, ONE.flip(0), torch.empty(0, 4), 0.2), 0),
     "mochi, equal vectors": (mochi_loss(same(3), same(3), same(9), 0.07, 5, mixes(5, 4, 3)), math.log(17)),
+    "interclr, equal vectors": (even_inter(0.0), math.log(6)),
+    "interclr, a margin at equal vectors": (even_inter(0.5), math.log(1 + 5 * math.exp(-0.5 / 0.2))),
     "ascl, rows all alike": (ascl_loss(same(3), same(3), same(9), 0.07, 0.05, 5.0), math.log(10)),
     "ascl, a row is the key": (
         ascl_loss(torch.eye(3)[:1], torch.eye(3)[:1], torch.eye(3), 0.2, 0.01, 1.0), math.log(2 + 2 * math.exp(-5))

@@ -17,6 +17,7 @@ from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.dino import dino_targets
 from pipeline.pretrain.methods.exemplar import exemplar_loss
 from pipeline.pretrain.methods.ifnd import false_negatives
+from pipeline.pretrain.methods.interclr import Drawn, inter_loss
 from pipeline.pretrain.methods.mae import mae_loss
 from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
@@ -35,6 +36,7 @@ from tests.oracles import (
     byol,
     dino,
     ifnd,
+    interclr,
     losses,
     mochi,
     msf,
@@ -222,6 +224,17 @@ for name, of_rows in (("some", OF_ROWS), ("all of a query's", ALL_OF_ONE)):
         lambda *x, absent=absent: moco_loss(*x, 0.2, absent),
         lambda *x, columns=columns: ifnd.ifnd(*x, *columns, 0.2),
         projections(5, 5, 7),
+        1,
+    )
+for candidates, of_rows in ((4, [0, 0, 1, 1, 2, 2, 0]), (7, [0, 0, 1, 1, 2, 1, 0])):
+    drawn = Drawn.of(7, candidates, candidates, torch.device("cpu"))
+    labels = torch.tensor([0, 1, 2, 1, 0]), torch.tensor(of_rows)
+    CASES[f"interclr, {candidates} candidates"] = Case(
+        lambda *x, d=drawn, y=labels, c=candidates: inter_loss(*x, *y, d, 0.2, 0.5, c),
+        lambda *x, d=drawn, y=labels, c=candidates: interclr.inter(
+            *x, *(part.tolist() for part in (*y, *d)), 0.2, 0.5, c
+        ),
+        projections(5, 7),
         1,
     )
 for s, t in ((6, 0), (0, 6), (4, 3)):

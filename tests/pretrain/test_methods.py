@@ -26,12 +26,13 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "swav, moving": ("swav", {"frozen": 0.0, "queue_size": 0}),
     "dino, moving": ("dino", {"frozen": 0.0}),
     "ifnd, with clusters": ("ifnd", {"num_images": 32}),
+    "interclr, with clusters": ("interclr", {"num_images": 32}),
     "ncc, with clusters": ("ncc", {"num_images": 32}),
     "cld": ("moco", {"bn_groups": 1}),
 }
 # In the batch, so that its order matters.
 DRAWN_BY_PLACE = {"context", "jigsaw", "mae", "maskfeat", "ncc", "ncc, with clusters", "pirl", "pirl, NCE", "cld"}
-TAUGHT = ["ascl", "byol", "cmsf", "dino", "ifnd", "mira", "mochi", "moco", "msf", "ncc"]
+TAUGHT = ["ascl", "byol", "cmsf", "dino", "ifnd", "interclr", "mira", "mochi", "moco", "msf", "ncc"]
 
 
 def made(case, **options):
@@ -182,7 +183,7 @@ def test_a_queue_is_no_longer_than_there_are_images(case):
     assert len(self_supervised(case, num_images=7)[0].queue) == 7
 
 
-@pytest.mark.parametrize("name", ["ifnd"])
+@pytest.mark.parametrize("name", ["ifnd", "interclr"])
 def test_a_queue_knows_the_images_of_its_rows(name):
     method, feed = self_supervised(name)
     views = feed(0)
@@ -193,6 +194,8 @@ def test_a_queue_knows_the_images_of_its_rows(name):
 
 AS_MOCO = {
     "ifnd, no share counts": ("ifnd", {"share": 0.0}),
+    "interclr, no weight": ("interclr", {"inter_weight": 0.0}),
+    "interclr, before the first clusters": ("interclr", {}),
     "mochi, no mixes": ("mochi", {"mixes": 0, "query_mixes": 0}),
     "mochi, before the first mixes": ("mochi", {"start": 1.0}),
 }

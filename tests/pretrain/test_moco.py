@@ -54,3 +54,16 @@ def test_keys_of_a_group_are_not_those_of_the_query():
     assert len(seen) == 2
     assert not torch.equal(torch.cat(seen), views.second)
     assert sorted(torch.cat(seen).flatten(1).sum(1).tolist()) == sorted(views.second.flatten(1).sum(1).tolist())
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"candidates": 301}, "candidates: expected at most 300, the training images, got 301"),
+        ({"negatives": 31}, "negatives: expected at most 30, the candidates, got 31"),
+        ({"clusters": 301}, "clusters: expected at most 300, the training images, got 301"),
+    ],
+)
+def test_interclr_takes_no_more_than_there_is(changes, says):
+    refused = refusal_of(lambda: self_supervised("interclr", **changes), kind=ParamsError)
+    assert refused == f"pretrain.interclr.{says}"

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from pipeline.nn.classifier import read_backbone
 from pipeline.nn.primitives import feature_std
 from pipeline.pretrain.methods import METHODS
+from pipeline.pretrain.methods.interclr import Drawn
 from pipeline.pretrain.methods.mochi import Mixes
 from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.prototypes import swapped_loss
@@ -20,6 +21,7 @@ from tests.oracles import (
     byol,
     dino,
     ifnd,
+    interclr,
     losses,
     mira,
     mochi,
@@ -33,7 +35,7 @@ from tests.oracles import (
 )
 
 PLAIN = {"moco": {"bn_groups": 1}, "ncc": {"noise": 0.0}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
-CLUSTERED = ("ifnd", "ncc")
+CLUSTERED = ("ifnd", "interclr", "ncc")
 
 
 def both(encoder, views):
@@ -125,6 +127,20 @@ def of_ifnd(method, views):
     return q2, sum(ifnd.ifnd(q.tolist(), k.tolist(), rows, of_queries, of_rows, 0.2) for q, k in pairs) / 2
 
 
+def of_interclr(method, views):
+    torch.manual_seed(0)
+    q1, q2 = (F.normalize(z, dim=1) for z in both(method.student, views))
+    k1, k2 = (F.normalize(z, dim=1) for z in both(method.teacher, views))
+    labels, rows, bank = method.clusters.labels[0].tolist(), method.queue.rows.tolist(), method.bank.rows.tolist()
+    of_queries, total = [labels[i] for i in views.rows], 0.0
+    for q, k in ((q1, k2), (q2, k1)):
+        order, ranks = (part.tolist() for part in Drawn.of(300, 30, 20, q.device))
+        inter = interclr.inter(q.tolist(), bank, of_queries, labels, order, ranks, 0.2, 0.5, 30)
+        total += (0.75 * losses.moco(q.tolist(), k.tolist(), rows, 0.2) + 0.25 * inter) / 2
+    torch.manual_seed(0)
+    return q2, total
+
+
 def of_ascl(method, views):
     q1, q2 = (F.normalize(z, dim=1) for z in both(method.student, views))
     k1, k2 = (F.normalize(z, dim=1) for z in both(method.teacher, views))
@@ -192,9 +208,9 @@ def of_rotation(method, views):
 
 EXPECTED = {
     "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "cmsf": of_msf, "dino": of_dino,
-    "exemplar": of_exemplar, "ifnd": of_ifnd, "mira": of_mira, "mochi": of_mochi, "moco": of_moco, "msf": of_msf,
-    "ncc": of_ncc, "npid": of_npid, "rotation": of_rotation, "simclr": of_simclr, "simreg": of_simreg,
-    "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg,
+    "exemplar": of_exemplar, "ifnd": of_ifnd, "interclr": of_interclr, "mira": of_mira, "mochi": of_mochi,
+    "moco": of_moco, "msf": of_msf, "ncc": of_ncc, "npid": of_npid, "rotation": of_rotation, "simclr": of_simclr,
+    "simreg": of_simreg, "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg,
 }  # fmt: skip
 
 

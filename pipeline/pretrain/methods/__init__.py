@@ -9,6 +9,7 @@ from pipeline.pretrain.methods.context import Context
 from pipeline.pretrain.methods.dino import Dino
 from pipeline.pretrain.methods.exemplar import Exemplar
 from pipeline.pretrain.methods.ifnd import Ifnd
+from pipeline.pretrain.methods.interclr import Interclr
 from pipeline.pretrain.methods.jigsaw import Jigsaw
 from pipeline.pretrain.methods.mae import Mae
 from pipeline.pretrain.methods.maskfeat import Maskfeat
@@ -33,6 +34,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "cmsf": Cmsf,
     "dino": Dino,
     "ifnd": Ifnd,
+    "interclr": Interclr,
     "mira": Mira,
     "mochi": Mochi,
     "context": Context,
