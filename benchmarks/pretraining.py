@@ -3,9 +3,10 @@
 A case is a method, or `<method>+cld`. It trains the small ResNet with params.yaml, over which
 presets/fashion-mnist/laptop.yaml and, if it exists, presets/fashion-mnist/<method>.yaml are laid, and saves the
 backbone. Two probes then measure that file: 20 nearest neighbours and a logistic regression, both trained with the
-answers of the 20,000 images, which pretraining never sees. Each result is a line of <out>/records.jsonl, so nothing is
-computed twice. Settings were chosen with --validation, which scores on 10,000 other training images; no setting was
-chosen by the test images.
+answers of the 20,000 images, which pretraining never sees. What people buy is measured beside them: 40 picks of `auto`
+on the backbone's vectors, whose labels train a linear probe or spread over the graph, a mean over five seeds. Each
+result is a line of <out>/records.jsonl, so nothing is computed twice. Settings were chosen with --validation, which
+scores on 10,000 other training images; no setting was chosen by the test images.
 
     python -m benchmarks.pretraining moco byol moco+cld
     python -m benchmarks.pretraining --table
@@ -26,11 +27,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.model import Weights
 from pipeline.base.params import Params, overlay, parse_yaml
 from pipeline.embed.run import embed
 from pipeline.evaluate.probes import nearest_vote
 from pipeline.fit import fit
+from pipeline.graph.run import GraphParams, nearest_others
 from pipeline.ingest.sources.fashion_mnist import read_idx
 from pipeline.new_run import merge
 from pipeline.nn.arrays import to_arrays
@@ -38,8 +41,14 @@ from pipeline.nn.classifier import read_backbone
 from pipeline.nn.device import Device
 from pipeline.pretrain.feed import Feed
 from pipeline.pretrain.recipe import Recipe
+from pipeline.select.methods import SELECTORS
+from pipeline.select.params import SelectParams
+from pipeline.select.pool import Pool
+from pipeline.study.score import PROBE, Data, Scorer
+from pipeline.train.methods import PROPAGATE
 
 IMAGES, VIEWS, NEIGHBOURS = 20_000, 800_000, 20
+LABELS, PICKS = 40, 5  # of a selection, and how many selections
 PRESETS = Path("presets/fashion-mnist")
 
 
@@ -123,11 +132,29 @@ def train(params: Params, images: Images, views: int, folder: Path) -> None:
 
 
 def probe(x: np.ndarray, xt: np.ndarray, images: Images) -> dict[str, float]:
-    """Accuracy, in percent, of both probes on unit vectors."""
+    """Accuracy, in percent, of both probes on unit vectors, and with few labels."""
     knn = (nearest_vote(x, images.y, xt, NEIGHBOURS) == images.yt).mean()
     scale = StandardScaler().fit(x)
     model = LogisticRegression(C=0.1, max_iter=300).fit(scale.transform(x), images.y)
-    return {"knn": round(100 * float(knn), 2), "linear": round(100 * model.score(scale.transform(xt), images.yt), 2)}
+    shares = {"knn": float(knn), "linear": model.score(scale.transform(xt), images.yt), **few(x, xt, images)}
+    return {name: round(100 * share, 2) for name, share in shares.items()}
+
+
+def few(x: np.ndarray, xt: np.ndarray, images: Images) -> dict[str, float]:
+    """Accuracy from the labels of `auto`'s picks, by each way to use them, with the values of params.yaml."""
+    params = Params.read(Path("params.yaml"))
+    graph = params.stage("graph", GraphParams)
+    train, test = (Embeddings([f"{i:05d}" for i in range(len(part))], part) for part in (x, xt))
+    names = tuple(str(i) for i in range(int(images.y.max()) + 1))
+    data = Data(Path(), train, test, images.y, images.yt, names, {})
+    scorer = Scorer(data, nearest_others(x, graph.neighbours, graph.search)[0], params)
+    pool = Pool.of(x, params.stage("select", SelectParams, SELECTORS).search)
+    auto = params.block("select.auto", SELECTORS["auto"])
+    picks = [np.sort(auto.select(pool, LABELS, seed).rows) for seed in range(PICKS)]
+    return {
+        f"few_{method}": float(np.mean([scorer.score(method, rows, seed)["top1"] for seed, rows in enumerate(picks)]))
+        for method in (PROBE, PROPAGATE)
+    }
 
 
 def probe_floor(name: str, images: Images) -> dict[str, float]:
@@ -150,14 +177,16 @@ def probe_file(folder: Path, images: Images) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    lines = ["| method | 20-NN % | linear % | feature_std at the end | steps x batch | CPU seconds | commit |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = [
+        "| method | 20-NN % | linear % | 40 labels: probe % | spread % | feature_std | steps x batch | CPU s | commit |"
+    ]
+    lines.append("|---" * 9 + "|")
     for row in sorted(rows, key=lambda row: -row["knn"]):
         about = ["", "", "", ""]
         if "steps" in row:
             steps = f"{row['steps']} x {row['batch_size']}"
             about = [f"{row['feature_std']:.2f}", steps, str(row["cpu_seconds"]), row["commit"]]
-        probes = [f"{row[name]:.1f}" for name in ("knn", "linear")]
+        probes = [f"{row[name]:.1f}" if name in row else "" for name in ("knn", "linear", "few_probe", "few_propagate")]
         lines.append(f"| {' | '.join([row['case'], *probes, *about])} |")
     return "\n".join(lines)
 
@@ -183,7 +212,7 @@ def main(
     records = out / "records.jsonl"
     rows = [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
     if print_table:
-        print(table([row for row in rows if not row["validation"] and not row["sets"]]))
+        print(table([r for r in rows if (r["validation"], r["views"]) == (validation, views) and not r["sets"]]))
         return
     images = Images.read(folder, validation)
     for case in cases:

@@ -55,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     params = Params.read(options.run / "params.yaml")
     data, folder = Data.read(options.run / "data"), options.run / "rounds"
-    scorer = Scorer(data, params)
+    scorer = Scorer(data, data.neighbours(), params)
     pool = Pool.of(data.train.vectors, params.stage("select", SelectParams, SELECTORS).search)
     folder.mkdir(exist_ok=True)
     print("| picks | labels | seeds | images without a label | test images |\n|---|---|---|---|---|")

@@ -46,7 +46,7 @@ def study(params: Params, grid: Grid, folder: Path) -> list[Row]:
 
     work = Work(
         pick,
-        Scorer(data, params).score,
+        Scorer(data, data.neighbours(), params).score,
         {name: digest_of(data.digest, block.model_dump(), search.model_dump()) for name, block in selectors.items()},
         {method: values_of(method, params, folder) for method in grid.methods},
     )

@@ -65,6 +65,10 @@ class Data:
         y, truth = (encode(part.keys, answer, number) for part in (train, test))
         return cls(folder, train, test, y, truth, names, answer)
 
+    def neighbours(self) -> Neighbours:
+        """Those that `graph` found of the images to pick from."""
+        return Neighbours.read(self.folder / "graph", len(self.train.keys))
+
     @property
     def digest(self) -> str:
         """Differs between different images, vectors and answers."""
@@ -82,11 +86,10 @@ class Spread(NamedTuple):
 class Scorer:
     """Accuracy on the test images after training on the answers of some rows."""
 
-    def __init__(self, data: Data, params: Params) -> None:
-        self._data, self._params = data, params
+    def __init__(self, data: Data, neighbours: Neighbours, params: Params) -> None:
+        self._data, self._neighbours, self._params = data, neighbours, params
         self._device = Device.choose("fp32").device
-        self._neighbours = Neighbours.read(data.folder / "graph", len(data.train.keys))
-        self._affinity = Affinity.of(self._neighbours, self._device)
+        self._affinity = Affinity.of(neighbours, self._device)
         self._spreading = params.block("train.propagate", PropagateParams)
 
     def score(self, method: str, rows: Int64[ndarray, " b"], seed: int) -> dict[str, Any]:

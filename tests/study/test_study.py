@@ -38,7 +38,7 @@ def test_scores_are_those_of_train_and_evaluate(run):
     params = Params.read(run.parent / "params.yaml", sets)
     audit = run / "label/audit.csv"
     evaluate(params, **paths, labels=run / "label/labels.csv", audit=audit, model=run / "other", out=run / "evaluate")
-    metrics, scorer = read_json(run / "evaluate/metrics.json"), Scorer(data, params)
+    metrics, scorer = read_json(run / "evaluate/metrics.json"), Scorer(data, data.neighbours(), params)
     assert scorer.score("supervised", rows, 3)["top1"] == metrics["top1"]
     assert scorer.score("probe", rows, 3)["top1"] == metrics["probe_top1"]
     propagated = scorer.score("propagate", rows, 3)
@@ -52,7 +52,7 @@ def test_labels_of_some_classes_alone_count_for_these_classes(run):
     data = Data.read(run)
     rows = np.flatnonzero(data.y >= 7)[:30]
     for method in ("propagate", "probe"):
-        score = Scorer(data, Params.read(run.parent / "params.yaml")).score(method, rows, 0)
+        score = Scorer(data, data.neighbours(), Params.read(run.parent / "params.yaml")).score(method, rows, 0)
         assert score["classes"] == 3
         assert 0.2 < score["top1"] < 0.4  # three of ten classes
 
