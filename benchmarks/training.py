@@ -49,6 +49,7 @@ from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.methods.vicreg import vicreg_loss
+from pipeline.pretrain.methods.xmoco import crossed, uneven
 from pipeline.pretrain.momentum_contrast import moco_loss
 from pipeline.pretrain.prototypes import swapped_loss
 from pipeline.pretrain.recipe import Recipe
@@ -171,6 +172,12 @@ def loss_alone(name: str, device: Device) -> Callable[[], None]:
         "moco": lambda: sum(moco_loss(unit(x), memory[:BATCH], memory, p.temperature) for x in q[: 1 + p.symmetric]),
         "ifnd": lambda: sum(moco_loss(unit(x), memory[:BATCH], memory, p.temperature) for x in q[: 1 + p.symmetric]),
         "interclr": lambda: sum(interclr(x) for x in q[: 1 + p.symmetric]),
+        "xmoco": lambda: sum(
+            moco_loss(unit(x), memory[:BATCH], memory, p.temperature)
+            + crossed(unit(x), memory[:BATCH])
+            + uneven(unit(x), memory, p.temperature)
+            for x in q[: 1 + p.symmetric]
+        ),
         "mochi": lambda: sum(mochi(x) for x in q[: 1 + p.symmetric]),
         "ascl": lambda: sum(
             ascl_loss(unit(x), memory[:BATCH], memory, p.temperature, p.target_temperature, p.neighbours)

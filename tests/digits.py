@@ -65,6 +65,10 @@ PARAMS = {
         "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "hardest": 6, "mixes": 30, "query_mixes": 10,
         "start": 0.0, "momentum_start": 0.9, "momentum_end": 1.0, "bn_groups": 1, "symmetric": True,
     },
+    "xmoco": {
+        "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "consistency": 0.5, "evenness": 0.2,
+        "momentum_start": 0.9, "momentum_end": 1.0, "bn_groups": 1, "symmetric": True,
+    },
     "ifnd": {
         "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "clusters": 3, "clusterings": 2,
         "iterations": 5, "share": 1.0, "momentum_start": 0.9, "momentum_end": 1.0, "bn_groups": 1, "symmetric": True,

@@ -28,6 +28,7 @@ from pipeline.pretrain.methods.simreg import simreg_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.methods.vicreg import vicreg_loss
+from pipeline.pretrain.methods.xmoco import crossed, uneven
 from pipeline.pretrain.momentum_contrast import moco_loss
 from pipeline.pretrain.prototypes import swapped_loss
 from tests.oracles import mochi
@@ -66,6 +67,9 @@ DEAD = torch.cat([signs(), torch.full((4, 1), 7.0)], 1)
 CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "moco, equal vectors": (moco_loss(same(3), same(3), same(9), 0.07), math.log(10)),
     "moco, no negatives": (moco_loss(ONE, ONE.flip(0), torch.empty(0, 4), 0.2), 0),
+    "xmoco, at its key": (crossed(unit(5, 4, seed=0), unit(5, 4, seed=0)), 0),
+    "xmoco, one image": (crossed(unit(1, 4, seed=0), unit(1, 4, seed=1)), 0),
+    "xmoco, equal rows": (uneven(unit(5, 4, seed=0), same(9), 0.07), 0),
     "mochi, equal vectors": (mochi_loss(same(3), same(3), same(9), 0.07, 5, mixes(5, 4, 3)), math.log(17)),
     "interclr, equal vectors": (even_inter(0.0), math.log(6)),
     "interclr, a margin at equal vectors": (even_inter(0.5), math.log(1 + 5 * math.exp(-0.5 / 0.2))),

@@ -28,6 +28,7 @@ from pipeline.pretrain.methods.simreg import simreg_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.methods.vicreg import vicreg_loss
+from pipeline.pretrain.methods.xmoco import crossed, uneven
 from pipeline.pretrain.momentum_contrast import moco_loss
 from pipeline.pretrain.prototypes import swapped_loss
 from tests.oracles import (
@@ -46,6 +47,7 @@ from tests.oracles import (
     simclr,
     swav,
     vicreg,
+    xmoco,
 )
 from tests.oracles.algebra import dot
 from tests.pretrain.family import on_two_ranks, unit
@@ -237,6 +239,10 @@ for candidates, of_rows in ((4, [0, 0, 1, 1, 2, 2, 0]), (7, [0, 0, 1, 1, 2, 1, 0
         projections(5, 7),
         1,
     )
+CASES |= {
+    "xmoco, crossed": Case(crossed, xmoco.crossed, projections(5, 5), 1),
+    "xmoco, uneven": Case(lambda *x: uneven(*x, 0.2), lambda *x: xmoco.uneven(*x, 0.2), projections(5, 7), 1),
+}
 for s, t in ((6, 0), (0, 6), (4, 3)):
     drawn = mixes(5, s, t)
     CASES[f"mochi, {s} and {t} mixes"] = Case(

@@ -32,7 +32,7 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
 }
 # In the batch, so that its order matters.
 DRAWN_BY_PLACE = {"context", "jigsaw", "mae", "maskfeat", "ncc", "ncc, with clusters", "pirl", "pirl, NCE", "cld"}
-TAUGHT = ["ascl", "byol", "cmsf", "dino", "ifnd", "interclr", "mira", "mochi", "moco", "msf", "ncc"]
+TAUGHT = ["ascl", "byol", "cmsf", "dino", "ifnd", "interclr", "mira", "mochi", "moco", "msf", "ncc", "xmoco"]
 
 
 def made(case, **options):
@@ -178,7 +178,7 @@ def test_the_teachers_batch_norm_has_statistics_of_its_own(case):
     assert all(torch.equal(x, moved[name]) for name, x in method.teacher.named_buffers())
 
 
-@pytest.mark.parametrize("case", ["ascl", "cmsf", "ifnd", "mochi", "moco", "msf", "swav"])
+@pytest.mark.parametrize("case", ["ascl", "cmsf", "ifnd", "mochi", "moco", "msf", "swav", "xmoco"])
 def test_a_queue_is_no_longer_than_there_are_images(case):
     assert len(self_supervised(case, num_images=7)[0].queue) == 7
 
@@ -196,6 +196,7 @@ AS_MOCO = {
     "ifnd, no share counts": ("ifnd", {"share": 0.0}),
     "interclr, no weight": ("interclr", {"inter_weight": 0.0}),
     "interclr, before the first clusters": ("interclr", {}),
+    "xmoco, neither term": ("xmoco", {"consistency": 0.0, "evenness": 0.0}),
     "mochi, no mixes": ("mochi", {"mixes": 0, "query_mixes": 0}),
     "mochi, before the first mixes": ("mochi", {"start": 1.0}),
 }
@@ -260,6 +261,7 @@ def test_training_lowers_the_loss(case, tmp_path):
         ("msf", "queue_size", 0), ("msf", "momentum_start", 1.0), ("npid", "dim", 0), ("swav", "prototypes", 1),
         ("swav", "epsilon", 0.0), ("swav", "iterations", 0), ("swav", "frozen", 1.1), ("swav", "temperature", 0.0),
         ("moco", "bn_groups", 0), ("pirl", "grid", 1), ("ascl", "queue_size", 1), ("mochi", "hardest", 0),
+        ("xmoco", "queue_size", 1),
         ("mira", "beta_start", 1.0), ("mira", "prototypes", 1), ("mira", "frozen", 1.1),
         ("dino", "prototypes", 1), ("dino", "target_temperature", 0.0), ("dino", "centre_momentum", 1.0),
         ("jigsaw", "orders", 25),

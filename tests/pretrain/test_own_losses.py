@@ -32,6 +32,7 @@ from tests.oracles import (
     simclr,
     swav,
     vicreg,
+    xmoco,
 )
 
 PLAIN = {"moco": {"bn_groups": 1}, "ncc": {"noise": 0.0}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
@@ -95,6 +96,15 @@ def of_moco(method, views):
     k1, k2 = (F.normalize(z, dim=1) for z in both(method.teacher, views))
     rows = method.queue.rows.tolist()
     return q2, sum(losses.moco(q.tolist(), k.tolist(), rows, 0.2) for q, k in ((q1, k2), (q2, k1))) / 2
+
+
+def of_xmoco(method, views):
+    q1, q2 = (F.normalize(z, dim=1).tolist() for z in both(method.student, views))
+    k1, k2 = (F.normalize(z, dim=1).tolist() for z in both(method.teacher, views))
+    rows, total = method.queue.rows.tolist(), 0.0
+    for q, k in ((q1, k2), (q2, k1)):
+        total += losses.moco(q, k, rows, 0.2) + 0.5 * xmoco.crossed(q, k) + 0.2 * xmoco.uneven(q, rows, 0.2)
+    return torch.tensor(q2), total / 2
 
 
 def of_mochi(method, views):
@@ -210,7 +220,7 @@ EXPECTED = {
     "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "cmsf": of_msf, "dino": of_dino,
     "exemplar": of_exemplar, "ifnd": of_ifnd, "interclr": of_interclr, "mira": of_mira, "mochi": of_mochi,
     "moco": of_moco, "msf": of_msf, "ncc": of_ncc, "npid": of_npid, "rotation": of_rotation, "simclr": of_simclr,
-    "simreg": of_simreg, "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg,
+    "simreg": of_simreg, "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg, "xmoco": of_xmoco,
 }  # fmt: skip
 
 

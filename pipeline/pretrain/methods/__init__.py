@@ -26,6 +26,7 @@ from pipeline.pretrain.methods.simreg import Simreg
 from pipeline.pretrain.methods.simsiam import Simsiam
 from pipeline.pretrain.methods.swav import Swav
 from pipeline.pretrain.methods.vicreg import Vicreg
+from pipeline.pretrain.methods.xmoco import Xmoco
 
 METHODS: dict[str, type[SelfSupervised]] = {
     "ascl": Ascl,
@@ -53,4 +54,5 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "simsiam": Simsiam,
     "swav": Swav,
     "vicreg": Vicreg,
+    "xmoco": Xmoco,
 }
