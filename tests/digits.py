@@ -128,6 +128,7 @@ SEMISUP_PARAMS = {
     "fixmatch": {**_PSEUDO, "threshold": 0.12},
     "flexmatch": {**_PSEUDO, "threshold": 0.12},
     "freematch": {**_PSEUDO, "threshold_momentum": 0.9, "fairness": 0.1},
+    "s4l": {"ratio": 2, "weight": 0.5, "turn_labelled": True},
     "softmatch": {**_PSEUDO, "align": "uniform", "confidence_momentum": 0.9, "n_sigma": 2.0},
     "mixmatch": {**_PSEUDO, "views": 2, "sharpen": 0.5, "alpha": 0.75, "weight": 3.0, "ramp": 0.5},
     "hiermatch": {"base": "mixmatch"},

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from pipeline.nn.memory import nearest_rows
 from pipeline.nn.primitives import soft_ce
+from pipeline.nn.turns import rotation_loss
 from pipeline.pretrain.instance_bank import nce_loss, softmax_loss
 from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
@@ -22,7 +23,6 @@ from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.ncc import scattering_loss
-from pipeline.pretrain.methods.rotation import rotation_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simreg import simreg_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pipeline.nn.turns import rotation_loss
 from pipeline.pretrain.instance_bank import nce_loss, softmax_loss
 from pipeline.pretrain.masked import hidden_error
 from pipeline.pretrain.methods.ascl import ascl_loss
@@ -22,7 +23,6 @@ from pipeline.pretrain.methods.mae import mae_loss
 from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.ncc import scattering_loss
-from pipeline.pretrain.methods.rotation import rotation_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simreg import simreg_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss

@@ -15,6 +15,7 @@ from pipeline.train.methods.hiermatch import HierMatch, HierMatchParams
 from pipeline.train.methods.linear import Linear
 from pipeline.train.methods.mixmatch import MixMatch
 from pipeline.train.methods.paws import Paws
+from pipeline.train.methods.s4l import S4l
 from pipeline.train.methods.softmatch import SoftMatch
 from pipeline.train.methods.supervised import Supervised
 from pipeline.train.task import Task
@@ -30,6 +31,7 @@ METHODS: dict[str, type[TrainMethod]] = {
     "linear": Linear,
     "mixmatch": MixMatch,
     "paws": Paws,
+    "s4l": S4l,
     "softmatch": SoftMatch,
     "supervised": Supervised,
 }
