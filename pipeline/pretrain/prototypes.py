@@ -32,7 +32,7 @@ class PrototypeParams(MethodParams):
 P = TypeVar("P", bound=PrototypeParams)
 
 
-def all_features(backbone: Backbone, views: Views) -> Float[Tensor, "n f"]:
+def all_features(backbone: nn.Module, views: Views) -> Float[Tensor, "n f"]:
     """The features of all views, one view after the other, the two large ones first.
 
     One pass for each size; small views do not move the running statistics of batch norm.

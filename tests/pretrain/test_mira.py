@@ -57,12 +57,14 @@ def test_small_views_predict_both_large_ones_and_leave_the_running_statistics():
     views = feed(0)
     small = views.first[None, :, :, ::2, ::2].expand(3, -1, -1, -1, -1)
     method.loss(views)
-    moved = {name: x.clone() for name, x in method.student.named_buffers()}
+    moved = {name: x.clone() for name, x in method.student.backbone.named_buffers()}
     method, feed = self_supervised("mira", frozen=0.0)
     loss = method.loss(replace(views, local=small)).loss
-    for name, x in method.student.named_buffers():
+    for name, x in method.student.backbone.named_buffers():
         assert torch.equal(x, moved[name]), name
-    z = torch.stack([F.normalize(method.student(x)[1], dim=1) for x in (views.first, views.second, *small)])
-    y = torch.stack([F.normalize(method.teacher(x)[1], dim=1) for x in (views.first, views.second)])
+    large = torch.cat([views.first, views.second])
+    h = torch.cat([method.student.backbone(large), method.student.backbone(small.flatten(0, 1))])
+    z = F.normalize(method.student.head(h), dim=1).unflatten(0, (5, -1))
+    y = F.normalize(method.teacher(large)[1], dim=1).unflatten(0, (2, -1))
     w = mira_targets(y, method.prototypes, 0.225, 0.75, 30)
     torch.testing.assert_close(loss, swapped_loss(z, w, method.prototypes, 0.1))

@@ -179,10 +179,11 @@ def of_msf(method, views):
 
 
 def of_mira(method, views):
-    """The teacher and the student see each view apart."""
-    y = torch.stack([F.normalize(z, dim=1) for z in both(method.teacher, views)])
-    every = [views.first, views.second, *views.local]
-    z = torch.stack([F.normalize(method.student(view)[1], dim=1) for view in every])
+    """Views of a size together; the student's head sees all of them."""
+    large = torch.cat([views.first, views.second])
+    y = F.normalize(method.teacher(large)[1], dim=1).reshape(2, 8, 8)
+    h = [method.student.backbone(part) for part in (large, views.local.flatten(0, 1))]
+    z = F.normalize(method.student.head(torch.cat(h)), dim=1).reshape(4, 8, 8)
     w = [mira.targets(view.tolist(), method.prototypes.tolist(), 0.225, 0.75, 30) for view in y]
     return z[0], swav.loss(z.tolist(), w, method.prototypes.tolist(), 0.1)
 

@@ -11,8 +11,6 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.base.errors import ParamsError
-from pipeline.nn.backbones import Backbone
 from pipeline.nn.primitives import in_float32
 from pipeline.pretrain.clustered_contrast import ClusteredContrast, ClusteredContrastParams
 from pipeline.pretrain.momentum_contrast import moco_loss
@@ -23,8 +21,8 @@ class InterclrParams(ClusteredContrastParams):
 
     inter_weight: float = Field(ge=0, le=1)  # of the term between images; MoCo's loss has the rest, 0: MoCo
     margin: float = Field(ge=0)  # added to the cosine of the positive: the larger, the weaker the pull
-    candidates: int = Field(ge=1)  # rows of the bank nearest to the query that negatives are drawn from
-    negatives: int = Field(ge=1)  # of them, so many
+    candidates: int = Field(ge=1)  # rows nearest to the query that negatives are drawn from; cut to the images
+    negatives: int = Field(ge=1)  # of them, so many; all, where there are fewer
 
 
 class Drawn(NamedTuple):
@@ -76,16 +74,6 @@ class Interclr(ClusteredContrast[InterclrParams]):
     Params = InterclrParams
     block = "pretrain.interclr"
 
-    def __init__(self, backbone: Backbone, params: InterclrParams, num_images: int, chance: torch.Generator) -> None:
-        super().__init__(backbone, params, num_images, chance)
-        limits = {
-            "candidates": (num_images, "the training images", params.candidates),
-            "negatives": (params.candidates, "the candidates", params.negatives),
-        }
-        for name, (most, what, value) in limits.items():
-            if value > most:
-                raise ParamsError(f"{self.block}.{name}: expected at most {most}, {what}, got {value}")
-
     def contrast(
         self, q: Float[Tensor, "b d"], k: Float[Tensor, "b d"], images: Int64[Tensor, " b"]
     ) -> Float[Tensor, ""]:
@@ -93,6 +81,7 @@ class Interclr(ClusteredContrast[InterclrParams]):
         own = moco_loss(q, k, self.queue.rows, p.temperature)
         if p.inter_weight == 0:
             return own
-        drawn = Drawn.of(len(labels), p.candidates, p.negatives, q.device)
-        inter = inter_loss(q, self.bank.rows, labels[images], labels, drawn, p.temperature, p.margin, p.candidates)
+        candidates = min(p.candidates, len(labels))
+        drawn = Drawn.of(len(labels), candidates, p.negatives, q.device)
+        inter = inter_loss(q, self.bank.rows, labels[images], labels, drawn, p.temperature, p.margin, candidates)
         return torch.lerp(own, inter, p.inter_weight * (labels[0] >= 0).to(own.dtype))

@@ -14,11 +14,12 @@ from pipeline.fit import Step
 from pipeline.nn import ema
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.mlp import Encoder, mlp
-from pipeline.nn.norm import statistics_kept
 from pipeline.nn.primitives import feature_std, in_float32, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
-from pipeline.pretrain.prototypes import PrototypeMethod, PrototypeParams, swapped_loss
+from pipeline.pretrain.prototypes import PrototypeMethod, PrototypeParams, all_features, swapped_loss
+
+LEAST = 1e-30  # share of a prototype
 
 
 class MiraParams(PrototypeParams):
@@ -42,7 +43,8 @@ def mira_targets(
     all processes. The iterations are those of the paper's fixed point, with v^(1 / (1 - beta)) in place of its v. With
     beta 0 the targets are p. No gradient passes.
     """
-    s = (y @ prototypes.T / (temperature * (1 - beta))).softmax(dim=2)
+    # Above 0, so that a prototype of no use to float32 has some factor, and weighs nothing.
+    s = (y @ prototypes.T / (temperature * (1 - beta))).softmax(dim=2).clamp(min=LEAST)
     factor = _factor(s.sum(dim=1), beta)
     for _ in range(iterations):
         factor = _factor(torch.einsum("vbk,vb->vk", s, 1 / torch.einsum("vbk,vk->vb", s, factor)), beta)
@@ -52,15 +54,14 @@ def mira_targets(
 
 def _factor(use: Float[Tensor, "v k"], beta: float) -> Float[Tensor, "v k"]:
     """What each prototype is weighed with, up to a number that all share, from its use by this process's images."""
-    # A prototype that float32 sees no image at has some factor, and weighs nothing.
-    return dist.total(use).clamp(min=torch.finfo(use.dtype).tiny) ** -beta
+    return dist.total(use) ** -beta
 
 
 class Mira(PrototypeMethod[MiraParams]):
     """The method around `swapped_loss` and `mira_targets`.
 
-    Student and teacher share the prototypes, which the authors found better than averaged ones. Departure: small views
-    do not move the running statistics of batch norm.
+    Student and teacher share the prototypes, which the authors found better than averaged ones. As in SwAV here, views
+    of a size go through the backbone together, and small ones do not move the running statistics of batch norm.
     """
 
     Params = MiraParams
@@ -73,16 +74,15 @@ class Mira(PrototypeMethod[MiraParams]):
         self.teacher = ema.frozen_copy(self.student)
 
     def loss(self, views: Views) -> Step:
-        p, large = self.params, (views.first, views.second)
+        p, size = self.params, len(views.first)
         with torch.no_grad():
-            y = unit(torch.stack([self.teacher(view)[1] for view in large]))
-        h, z = zip(*(self.student(view) for view in large), strict=True)
-        with statistics_kept(self.student):
-            small = [self.student(view)[1] for view in views.local]
+            y = unit(self.teacher(torch.cat([views.first, views.second]))[1]).unflatten(0, (2, size))
+        h = all_features(self.student.backbone, views)
+        z = unit(self.student.head(h)).unflatten(0, (-1, size))
         beta = ema.cosine_momentum(p.beta_start, p.beta_end, self.progress)
         w = mira_targets(y, self.prototypes, p.target_temperature, beta, p.iterations)
-        loss = swapped_loss(unit(torch.stack([*z, *small])), w, self.learnt_prototypes(), p.temperature)
-        return Step(loss, {"feature_std": feature_std(z[0])}, list(h))
+        loss = swapped_loss(z, w, self.learnt_prototypes(), p.temperature)
+        return Step(loss, {"feature_std": feature_std(z[0])}, list(h[: 2 * size].chunk(2)))
 
     @torch.no_grad()
     def after_step(self, step: int, num_steps: int) -> None:
