@@ -68,7 +68,7 @@ def rows(records: Sequence[Record]) -> list[Row]:
         gaps = [own[seed] - chance[seed] for seed in own if seed in chance]
         values, probe = list(own.values()), curve(PROBE)
         same = label_multiplier(values, budget, curve(method)) if selector != RANDOM else None
-        other = label_multiplier(values, budget, probe) if probe and (selector, method) != (RANDOM, PROBE) else None
+        other = label_multiplier(values, budget, probe) if probe and method != PROBE else None
         gap = student(gaps) if selector != RANDOM else None
         classes = float(np.mean([record["classes"] for record in by_seed.values()]))
         mean, low, high = student(values)
