@@ -191,7 +191,10 @@ class Curve:
         bad = [i for i, value in enumerate(losses) if not math.isfinite(value)]
         if bad:
             first = step + 2 - len(losses) + bad[0]
-            raise TrainingError(f"step {first} of {num_steps}: expected a finite loss, got {losses[bad[0]]}")
+            raise TrainingError(
+                f"step {first} of {num_steps}: expected a finite loss, got {losses[bad[0]]}; "
+                "a lower optim.learning_rate of the stage, or an optim.clip_norm above 0, may help"
+            )
 
 
 def save(file: Path, method: nn.Module, optimiser: Optimizer, curve: Curve, step: int, num_steps: int) -> None:

@@ -60,7 +60,8 @@ class Clusters(nn.Module):
         """
         super().__init__()
         if max(counts) > num_images:
-            raise ParamsError(f"{name}: expected at most {num_images}, the training images, got {max(counts)}")
+            more = f" in the last of {len(counts)} clusterings" if len(counts) > 1 else ""
+            raise ParamsError(f"{name}: expected at most {num_images}, the training images, got {max(counts)}{more}")
         self.counts, self.iterations = tuple(counts), iterations
         self.register_buffer("labels", torch.full((len(counts), num_images), -1))  # -1 until the first epoch ends
         # Share of all images that are nearer to their centroid than this one: 0 for the surest.

@@ -4,7 +4,17 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from pipeline.base.errors import ParamsError
 from pipeline.nn.primitives import in_float32
+
+
+def require_patches(count: int, name: str) -> None:
+    """Raises ParamsError, naming the backbone, for images of one patch, of which none or all would be hidden."""
+    if count < 2:
+        raise ParamsError(
+            f"pretrain.backbones.{name}.patch_size: expected two patches or more in an image for a method that hides "
+            f"some, got {count}"
+        )
 
 
 def patches_of(images: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b n r"]:

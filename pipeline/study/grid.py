@@ -12,6 +12,7 @@ from typing import Any
 from jaxtyping import Int64
 from numpy import ndarray
 
+from pipeline.base.errors import ArtifactError
 from pipeline.base.files import read_json, write_json
 
 RANDOM = "random"
@@ -67,6 +68,9 @@ def measure(grid: Grid, work: Work, most: int, folder: Path) -> list[Record]:
     cases = [(group, method) for group in grid.groups(most) for method in grid.methods]
     files = {case: folder / _name(*case, work) for case in cases}
     found = {case: read_json(file) for case, file in files.items() if file.is_file()}
+    for case, record in found.items():
+        if not {"top1", "classes", "seconds", "pick_seconds"} <= set(record):
+            raise ArtifactError(f"{files[case]}: expected the record of a case, got {record}; delete the file")
     for group in dict.fromkeys(group for group, _ in cases):
         missing = [method for method in grid.methods if (group, method) not in found]
         if not missing:

@@ -24,8 +24,8 @@ WITHOUT_MODEL = tuple(name for name, selector in SELECTORS.items() if not select
 def study(params: Params, grid: Grid, folder: Path) -> list[Row]:
     """Writes `study/study.csv`, `study/study.md` and a record a case below `folder`, which holds the stages' folders.
 
-    Selectors are given vectors alone; the answers of the picks are their labels. Raises ParamsError for a name that is
-    none, or a selector that needs the model of an earlier round.
+    Selectors are given vectors alone, without rules, costs or an audit; the answers of the picks are their labels.
+    Raises ParamsError for a name that is none, or a selector that needs the model of an earlier round.
     """
     refuse("selector", grid.selectors, WITHOUT_MODEL)
     refuse("method", grid.methods, (PROPAGATE, PROBE, *METHODS))
@@ -37,7 +37,10 @@ def study(params: Params, grid: Grid, folder: Path) -> list[Row]:
     if max(grid.budgets) > len(data.y):
         most = len(data.y)
         raise ParamsError(f"study: expected budgets of at most {most}, the training images, got {max(grid.budgets)}")
-    search = params.stage("select", SelectParams, SELECTORS).search
+    block = params.stage("select", SelectParams, SELECTORS)
+    search, rules = block.search, {name: value for name, value in block.rules.model_dump().items() if value}
+    if rules:
+        raise ParamsError(f"study: expected no select.rules, as selectors are compared without them, got {rules}")
     pool = Pool.of(data.train.vectors, search)
     selectors = {name: params.block(f"select.{name}", SELECTORS[name]) for name in {*grid.selectors, RANDOM}}
 

@@ -17,6 +17,7 @@ from pipeline.artifacts.neighbours import Neighbours
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import ArtifactError
 from pipeline.base.files import sha256
+from pipeline.base.machine import Machine
 from pipeline.base.params import Params, overlay
 from pipeline.evaluate.accuracy import covered, top1
 from pipeline.evaluate.metrics import encode, finest
@@ -114,7 +115,7 @@ class Scorer:
         return Spread(propagate(x, self._affinity, rows, labels, len(names), self._spreading, shares), known)
 
     def of_spread(self, rows: Int64[ndarray, " b"], found: Spread) -> dict[str, float]:
-        """Accuracy on the test images and on those without a label, and what was estimated of the second."""
+        """Accuracy on the test images and on those without a label, if any, with what was estimated of the second."""
         data, (result, known) = self._data, found
         names = [data.names[i] for i in known]
         head = head_of(result, data.train.vectors, names, self._neighbours.rows.shape[1]).to(self._device)
@@ -122,13 +123,15 @@ class Scorer:
         rest = np.setdiff1d(np.arange(len(data.y)), rows)
         said = {"estimated": result.estimate.top1, "low": result.estimate.low, "high": result.estimate.high}
         of_rest = known[result.best(data.train.vectors)[0][rest, 0]]
-        return {"top1": top1(data.truth, test), "unlabelled_top1": top1(data.y[rest], of_rest), **said}
+        unlabelled = {"unlabelled_top1": top1(data.y[rest], of_rest), **said} if len(rest) else {}
+        return {"top1": top1(data.truth, test), **unlabelled}
 
     def _trained(self, method: str, rows: Int64[ndarray, " b"], seed: int) -> float:
         """By the stage's own code, in a folder of its own: what was interrupted goes on there."""
         data, params = self._data, with_values(self._params, f"train.method={method}", f"seed={seed}")
         keys = [data.train.keys[row] for row in rows.tolist()]
-        work = data.folder / "study/work" / f"{method}-{digest_of(keys, seed)}"
+        values = values_of(method, self._params, data.folder)
+        work = data.folder / "study/work" / f"{method}-{digest_of(keys, seed, values)}"
         labels = work / "label/labels.csv"
         labels.parent.mkdir(parents=True, exist_ok=True)
         Labels(("label",), {key: (data.labels[key],) for key in keys}).write(labels)
@@ -145,16 +148,20 @@ class Scorer:
 
 def values_of(method: str, params: Params, folder: Path) -> str:
     """A digest of all that a score of the method depends on, beside images, vectors, answers and picks."""
-    spreading = params.block("train.propagate", PropagateParams).model_dump()
+    spreading = params.block("train.propagate", PropagateParams)
     graph = [sha256(file) for file in sorted((folder / "graph").iterdir())]
+    if Path(spreading.prior).is_file():
+        graph.append(sha256(Path(spreading.prior)))
     if method == PROBE:
         return digest_of(method)
     if method == PROPAGATE:
-        return digest_of(method, spreading, graph)
+        return digest_of(method, spreading.model_dump(), graph)
     chosen = Chosen.read(with_values(params, f"train.method={method}"))
     common = params.stage("train", TrainParams, (*METHODS, PROPAGATE)).model_dump(exclude={"method"})
-    weights = sha256(folder / "pretrain/backbone.safetensors")
-    return digest_of(common, chosen.values, spreading, graph, weights)
+    files = [*sorted((folder / "pretrain").iterdir()), folder / "ingest/manifest.json"]
+    left = [sha256(file) for file in files if file.is_file()]
+    machine = params.block("machine", Machine).precision
+    return digest_of(common, chosen.values, spreading.model_dump(), graph, left, machine)
 
 
 def with_values(params: Params, *sets: str) -> Params:

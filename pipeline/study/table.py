@@ -10,7 +10,6 @@ from pipeline.evaluate.replicates import student
 from pipeline.study.grid import RANDOM, Record
 from pipeline.study.multiplier import Multiplier, label_multiplier
 from pipeline.study.score import PROBE
-from pipeline.train.methods import PROPAGATE
 
 HEADER = ("method", "budget", "selector", "seeds", "top1", "low", "high", "to_random", "to_random_low",
           "to_random_high", "multiplier", "multiplier_low", "multiplier_high", "to_probe", "to_probe_low",
@@ -45,7 +44,8 @@ class Row:
         if self.to_random:
             gap = "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * value for value in self.to_random))
         times, other = (str(value) if value else "" for value in (self.multiplier, self.to_probe))
-        cells = (self.selector, f"{mean:.1f} ({low:.1f} to {high:.1f})", gap, times, other, f"{self.classes:.1f}")
+        saved = (times,) if self.method == PROBE else (times, other)
+        cells = (self.selector, f"{mean:.1f} ({low:.1f} to {high:.1f})", gap, *saved, f"{self.classes:.1f}")
         return f"| {' | '.join(cells)} |"
 
 
@@ -85,10 +85,12 @@ def page(found: Sequence[Row], records: Sequence[Record], about: Mapping[str, ob
         if all(row.selector == RANDOM for row in table) and len({row.selector for row in found}) > 1:
             continue  # more random labels are there for the multipliers alone
         title = f"## {method}, {budget} labels"
-        head = f"| selector | top-1 % | to random | multiplier, {method} | multiplier, {PROBE} | classes |"
-        lines += ["", title, "", head, "|---" * 6 + "|", *(row.line() for row in table)]
-        if method == PROPAGATE:
-            lines += ["", estimates([r for r in records if (r["method"], r["budget"]) == (method, budget)])]
+        saved = " | ".join(f"multiplier, {of}" for of in dict.fromkeys((method, PROBE)))
+        head = f"| selector | top-1 % | to random | {saved} | classes |"
+        lines += ["", title, "", head, "|---" * (head.count("|") - 1) + "|", *(row.line() for row in table)]
+        of_both = [r for r in records if (r["method"], r["budget"]) == (method, budget) and "estimated" in r]
+        if of_both:
+            lines += ["", estimates(of_both)]
     return "\n".join(lines) + "\n"
 
 
@@ -105,4 +107,4 @@ def estimates(records: Sequence[Record]) -> str:
 NOTE = """Top-1 on the test images: mean over the seeds and Student's 95 % interval. To random: the difference to random
 picks of the same seed, in points. Multiplier: how many random labels, per label of the selection, reach the same mean
 accuracy, where random labels train the same method, and where they train a linear probe on the vectors; the interval is
-a bootstrap over the seeds. All intervals speak of other seeds, not of other images."""
+a bootstrap over the seeds, wider for few of them. All intervals speak of other seeds, not of other images."""

@@ -86,7 +86,8 @@ def train(
         reduce_cost(method, compiled=machine.compile, recompute=machine.recompute)
         feed = method.feed(images)
         num_images = common.steps * feed(0).num_images * dist.world()
-        left = [f"{name}.{kind}" for name in ("backbone", "head") for kind in ("safetensors", "json")]
+        names = ("backbone", "head") if chosen.head_layer > 0 else ("backbone",)
+        left = [f"{name}.{kind}" for name in names for kind in ("safetensors", "json")]
         inputs = [*given.files, *(backbone / name for name in left), *method.files]
         values = [params.seed, common.model_dump(), chosen.values, targets.names, device.about()]
         if spreading:

@@ -89,5 +89,5 @@ def test_all_processes_have_the_first_ones_clusters(monkeypatch):
 
 
 def test_more_clusters_than_images_are_refused():
-    says = "pretrain.ncc.clusters: expected at most 5, the training images, got 6"
+    says = "pretrain.ncc.clusters: expected at most 5, the training images, got 6 in the last of 2 clusterings"
     assert refusal_of(Clusters, 5, 2, [3, 6], 1, "pretrain.ncc.clusters", kind=ParamsError) == says

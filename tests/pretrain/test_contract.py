@@ -160,6 +160,13 @@ def test_who_masks_patches_refuses_a_network_without_them(method, net, monkeypat
     assert says.startswith("pretrain.backbone: ")
 
 
+@pytest.mark.parametrize("method", MASKED)
+def test_who_masks_patches_refuses_images_of_one(method, tmp_path, monkeypatch):
+    values = recipe((method, "", "vit"), monkeypatch, backbones={"vit_tiny": {"patch_size": SIDE}})
+    says = refusal_of(run, values, tmp_path / "run", kind=ParamsError)
+    assert says.startswith("pretrain.backbones.vit_tiny.patch_size: expected two patches or more in an image")
+
+
 FIELDS = [(name, field) for name, method in METHODS.items() for field in method.Params.model_fields]
 
 

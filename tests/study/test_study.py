@@ -97,12 +97,19 @@ def test_the_table_says_what_the_records_say(run):
     assert "80 labels" not in page  # random alone: measured for the multipliers
 
 
+def test_all_images_may_have_a_label(run):
+    """As random picks have in a set of 200, 400 or 800 images, where 100 labels are asked for."""
+    assert study("--budget", "100", "--method", "propagate", "--selector", "kmeans").exit_code == 0
+    assert "random-400-0-propagate" in " ".join(files(run))
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
         (("--selector", "margin"), "'margin', which needs the model of an earlier round"),
         (("--selector", "kmens"), "got 'kmens'; is it kmeans?"),
         (("--method", "fixmtch"), "got 'fixmtch'; is it fixmatch?"),
+        (("--set", "select.rules.outliers=0.5"), "expected no select.rules, as selectors are compared without them"),
         (("--seeds", "1"), "2 seeds or more, got 1"),
         (("--budget", "0"), "budgets of at least 1, got 0"),
         (("--budget", "5000"), "at most 400, the training images, got 5000"),
@@ -111,6 +118,13 @@ def test_the_table_says_what_the_records_say(run):
 def test_what_it_refuses(run, more, said):
     assert said in refusal(study(*more))
     assert not (run / "study").exists()
+
+
+def test_a_damaged_record_is_named(run):
+    assert study("--method", "probe").exit_code == 0
+    file = next((run / "study/records").iterdir())
+    file.write_text("{}")
+    assert refusal(study("--method", "probe")).endswith("got {}; delete the file")
 
 
 def test_images_without_an_answer_are_refused(run):

@@ -1,4 +1,4 @@
-"""InterCLR: MoCo beside a term that tells another image of the same cluster from near ones of other clusters.
+"""InterCLR: MoCo beside a term that tells an image of the same cluster from near ones of other clusters.
 
 Xie et al. 2022, "Delving into inter-image invariance for unsupervised visual representations". The letters are MoCo's.
 """
@@ -51,7 +51,8 @@ def inter_loss(
 ) -> Float[Tensor, ""]:
     """Cross-entropy of a row of the query's cluster against near rows of others, mean over the batch; all unit vectors.
 
-    `of_queries` and `of_rows` are clusters; each that a query is in has a row. Candidates are the rows of other
+    `of_queries` and `of_rows` are clusters; each that a query is in has a row. The
+    positive is a drawn one of these, which may be the query's own. Candidates are the rows of other
     clusters nearest to the query: where there are fewer than asked for, those that are missing do not exist. No
     gradient reaches the bank.
     """

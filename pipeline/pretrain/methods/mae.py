@@ -15,7 +15,7 @@ from pipeline.nn.backbones import Backbone
 from pipeline.nn.primitives import feature_std, in_float32
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
-from pipeline.pretrain.masked import hidden_error, patches_of
+from pipeline.pretrain.masked import hidden_error, patches_of, require_patches
 from pipeline.pretrain.method import MethodParams, SelfSupervised
 
 EPS = 1e-6  # beside a patch's variance
@@ -87,9 +87,10 @@ class Mae(SelfSupervised[MaeParams]):
         self.decoder = nn.Sequential(*blocks, nn.LayerNorm(dim), nn.Linear(dim, pixels))
 
     def loss(self, views: Views) -> Step:
-        """Raises ParamsError for sides that patches do not divide."""
+        """Raises ParamsError for sides that patches do not divide, or of one patch."""
         x = self.backbone.normalised(views.first)
         b, rows, columns = len(x), x.shape[2] // self.side, x.shape[3] // self.side
+        require_patches(rows * columns, str(self.backbone.about["name"]))
         keep = self.kept(b, rows * columns).to(x.device, non_blocking=True)
         tokens = self.backbone.transformer().tokens(x, keep=keep)
         small = self.embed(tokens)

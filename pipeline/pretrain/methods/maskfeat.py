@@ -18,7 +18,7 @@ from pipeline.nn.backbones import Backbone
 from pipeline.nn.primitives import feature_std, in_float32
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
-from pipeline.pretrain.masked import hidden_error, patches_of
+from pipeline.pretrain.masked import hidden_error, patches_of, require_patches
 from pipeline.pretrain.method import MethodParams, SelfSupervised
 
 BINS = 9  # of half a turn
@@ -100,9 +100,10 @@ class Maskfeat(SelfSupervised[MaskfeatParams]):
         self.head = nn.Linear(backbone.dim, (self.side // params.cell) ** 2 * BINS * int(backbone.about["channels"]))
 
     def loss(self, views: Views) -> Step:
-        """Raises ParamsError for sides that patches do not divide."""
+        """Raises ParamsError for sides that patches do not divide, or of one patch."""
         x, p = self.backbone.normalised(views.first), self.params
         rows, columns = x.shape[2] // self.side, x.shape[3] // self.side
+        require_patches(rows * columns, str(self.backbone.about["name"]))
         total, count = len(x) * dist.world(), round(p.masked * rows * columns)
         part = dist.share(total, "pretrain.batch_size")
         masked = block_mask(total, rows, columns, min(max(1, count), rows * columns - 1), p.block)[part]

@@ -68,7 +68,7 @@ class Simreg(SelfSupervised[SimregParams]):
 
 
 def read_teacher(folder: Path, channels: int) -> Backbone:
-    """The backbone in a folder that `pretrain` wrote. Raises ParamsError if none is there, or for other channels."""
+    """The backbone in a folder that `pretrain` wrote. Raises ParamsError if none is there, else ArtifactError."""
     if not (folder / "backbone.json").is_file():
         raise ParamsError(
             f"pretrain.simreg.teacher: expected a folder with the backbone.json and backbone.safetensors of an earlier "
