@@ -153,14 +153,14 @@ def test_frozen_layers_of_a_transformer_stay(method, tmp_path, monkeypatch):
     assert moved == {name for name, p in backbone.named_parameters() if p.requires_grad} != set(before)
 
 
-@pytest.mark.parametrize("method", MASKED)
+@pytest.mark.parametrize("method", sorted(MASKED))
 @pytest.mark.parametrize("net", ["small_resnet", "timm_vit", "timm_resnet"])
 def test_who_masks_patches_refuses_a_network_without_them(method, net, monkeypatch):
     says = refusal_of(made, recipe((method, "", net), monkeypatch), kind=ParamsError)
     assert says.startswith("pretrain.backbone: ")
 
 
-@pytest.mark.parametrize("method", MASKED)
+@pytest.mark.parametrize("method", sorted(MASKED))
 def test_who_masks_patches_refuses_images_of_one(method, tmp_path, monkeypatch):
     values = recipe((method, "", "vit"), monkeypatch, backbones={"vit_tiny": {"patch_size": SIDE}})
     says = refusal_of(run, values, tmp_path / "run", kind=ParamsError)
