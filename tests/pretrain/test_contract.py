@@ -89,7 +89,7 @@ def recipe(case, monkeypatch, **changes):
     name, options, wanted = NETS[net]
     pretrain[method] |= wanted.get(method, {})
     pretrain |= {"backbone": name, "steps": STEPS, "batch_size": BATCH}
-    pretrain["backbones"][name] = options
+    pretrain["backbones"][name] = dict(options)
     pretrain["simreg"]["teacher"] = larger(1)
     merge(pretrain, changes, "pretrain")
     return Recipe.read(Params.of(params, "params.yaml"))
