@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from benchmarks import ledger, peers
 from benchmarks.ledger import Figure
+from benchmarks.losses import loss_of
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
 from pipeline.fit import fit
@@ -30,28 +31,8 @@ from pipeline.nn.backbones import BACKBONES, Backbone, SmallResNet, fresh
 from pipeline.nn.compute import reduce_cost
 from pipeline.nn.device import Device
 from pipeline.nn.optim import OptimParams
-from pipeline.nn.primitives import unit
 from pipeline.pretrain.feed import Feed as Views
-from pipeline.pretrain.instance_bank import softmax_loss
 from pipeline.pretrain.methods import METHODS
-from pipeline.pretrain.methods.ascl import ascl_loss
-from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
-from pipeline.pretrain.methods.byol import byol_loss
-from pipeline.pretrain.methods.cmsf import cmsf_loss
-from pipeline.pretrain.methods.dino import dino_targets
-from pipeline.pretrain.methods.exemplar import exemplar_loss
-from pipeline.pretrain.methods.interclr import Drawn, inter_loss
-from pipeline.pretrain.methods.mira import mira_targets
-from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
-from pipeline.pretrain.methods.msf import msf_loss
-from pipeline.pretrain.methods.ncc import scattering_loss
-from pipeline.pretrain.methods.simclr import simclr_loss
-from pipeline.pretrain.methods.simsiam import simsiam_loss
-from pipeline.pretrain.methods.swav import swav_codes
-from pipeline.pretrain.methods.vicreg import vicreg_loss
-from pipeline.pretrain.methods.xmoco import crossed, uneven
-from pipeline.pretrain.momentum_contrast import moco_loss
-from pipeline.pretrain.prototypes import swapped_loss
 from pipeline.pretrain.recipe import Recipe
 from pipeline.train.methods import METHODS as SEMISUP
 from pipeline.train.methods import PROPAGATE, Chosen
@@ -123,85 +104,11 @@ def trained(method: nn.Module, feed: Callable[[int], object], optim: OptimParams
 
 def loss_alone(name: str, device: Device) -> Callable[[], None]:
     """STEPS times the loss of a batch of projections and its gradient, with the values of params.yaml."""
-    p = PARAMS.block(f"pretrain.{name}", METHODS[name].Params)
-
-    def rows(count: int, *, grad: bool = True) -> Tensor:
-        return torch.randn(count, p.dim, device=device.device).requires_grad_(grad)
-
-    q = [rows(BATCH) for _ in range(4)]
-    memory, other = unit(rows(QUEUE, grad=False)), unit(rows(QUEUE, grad=False))
-    classes = rows(QUEUE)
-    own = torch.arange(BATCH, device=device.device)
-
-    def swav() -> Tensor:
-        z = torch.stack([unit(x) for x in q[:2]])
-        prototypes = other[: p.prototypes]
-        codes = torch.stack([swav_codes(part, prototypes, p.epsilon, p.iterations) for part in z])
-        return swapped_loss(z, codes, prototypes, p.temperature)
-
-    def mira() -> Tensor:
-        y, prototypes = unit(torch.stack(q[2:])).detach(), other[: p.prototypes]
-        w = mira_targets(y, prototypes, p.target_temperature, p.beta_start, p.iterations)
-        return swapped_loss(unit(torch.stack(q[:2])), w, prototypes, p.temperature)
-
-    def dino() -> Tensor:
-        z = torch.stack([unit(x) for x in q[:2]])
-        prototypes = other[: p.prototypes]
-        targets = dino_targets(z.detach() @ prototypes.T, prototypes.mean(dim=1), p.target_temperature)
-        return swapped_loss(z, targets, prototypes, p.temperature)
-
-    def ncc() -> Tensor:
-        pairs, labels = ((q[0], q[3]), (q[1], q[2])), own % p.clusters
-        terms = [scattering_loss(unit(x), unit(y), labels, p.clusters, p.temperature) for x, y in pairs]
-        return byol_loss(*q) / 2 + p.weight * torch.stack(terms).mean()
-
-    def interclr(x: Tensor) -> Tensor:
-        labels = torch.arange(QUEUE, device=device.device) % p.clusters
-        drawn = Drawn.of(QUEUE, p.candidates, p.negatives, device.device)
-        inter = inter_loss(unit(x), other, labels[own], labels, drawn, p.temperature, p.margin, p.candidates)
-        return inter + moco_loss(unit(x), memory[:BATCH], memory, p.temperature)
-
-    def cmsf() -> Tensor:
-        return cmsf_loss(q[0], memory[:BATCH], other[:BATCH], memory, other, p.neighbours, p.constrained)
-
-    def mochi(x: Tensor) -> Tensor:
-        mixes = Mixes.drawn(p.hardest, p.mixes, p.query_mixes, device.device)
-        return mochi_loss(unit(x), memory[:BATCH], memory, p.temperature, p.hardest, mixes)
-
-    losses: dict[str, Callable[[], Tensor]] = {
-        "moco": lambda: sum(moco_loss(unit(x), memory[:BATCH], memory, p.temperature) for x in q[: 1 + p.symmetric]),
-        "ifnd": lambda: sum(moco_loss(unit(x), memory[:BATCH], memory, p.temperature) for x in q[: 1 + p.symmetric]),
-        "interclr": lambda: sum(interclr(x) for x in q[: 1 + p.symmetric]),
-        "xmoco": lambda: sum(
-            moco_loss(unit(x), memory[:BATCH], memory, p.temperature)
-            + crossed(unit(x), memory[:BATCH])
-            + uneven(unit(x), memory, p.temperature)
-            for x in q[: 1 + p.symmetric]
-        ),
-        "mochi": lambda: sum(mochi(x) for x in q[: 1 + p.symmetric]),
-        "ascl": lambda: sum(
-            ascl_loss(unit(x), memory[:BATCH], memory, p.temperature, p.target_temperature, p.neighbours)
-            for x in q[: 1 + p.symmetric]
-        ),
-        "simclr": lambda: simclr_loss(unit(q[0]), unit(q[1]), p.temperature),
-        "byol": lambda: byol_loss(*q),
-        "ncc": ncc,
-        "simsiam": lambda: simsiam_loss(*q),
-        "swav": swav,
-        "mira": mira,
-        "dino": dino,
-        "barlow_twins": lambda: barlow_twins_loss(q[0], q[1], p.off_diagonal, p.scale),
-        "vicreg": lambda: vicreg_loss(q[0], q[1], p.invariance, p.variance, p.covariance),
-        "npid": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),
-        "pirl": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),
-        "exemplar": lambda: exemplar_loss(torch.stack([unit(x) for x in q[:2]]), classes, own, p.temperature),
-        "msf": lambda: msf_loss(q[0], memory[:BATCH], memory, p.neighbours),
-        "cmsf": cmsf,
-    }
+    loss = loss_of(name, PARAMS.block(f"pretrain.{name}", METHODS[name].Params), BATCH, QUEUE, device)
 
     def run() -> None:
         for _ in range(STEPS):
-            losses[name]().backward()
+            loss().backward()
         wait(device)
 
     return run

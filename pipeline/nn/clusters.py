@@ -7,6 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from pipeline.base.errors import ParamsError
+from pipeline.nn.memory import Bank
 from pipeline.nn.primitives import in_float32, unit
 from pipeline.parallel import dist
 
@@ -51,9 +52,10 @@ class Clusters(nn.Module):
 
     labels: Tensor
     doubt: Tensor
-    centroids: Tensor
 
-    def __init__(self, num_images: int, dim: int, counts: Sequence[int], iterations: int, name: str) -> None:
+    def __init__(
+        self, num_images: int, dim: int, counts: Sequence[int], iterations: int, name: str, chance: torch.Generator
+    ) -> None:
         """`counts` has a number of clusters for each clustering, its largest is the value at `name` in params.yaml.
 
         Raises ParamsError where it is above the number of images.
@@ -66,7 +68,13 @@ class Clusters(nn.Module):
         self.register_buffer("labels", torch.full((len(counts), num_images), -1))  # -1 until the first epoch ends
         # Share of all images that are nearer to their centroid than this one: 0 for the surest.
         self.register_buffer("doubt", torch.ones(len(counts), num_images))
-        self.register_buffer("centroids", torch.zeros(sum(counts), dim))  # of all clusterings, one after the other
+        self.bank = Bank(num_images, dim, chance)
+
+    def update(self, images: Int64[Tensor, " b"], rows: Float[Tensor, "b d"], step: int) -> None:
+        """Puts the images' unit vectors in the bank and, where an epoch ends with this step, finds the clusters."""
+        self.bank.update(images, rows, momentum=0.0)
+        if self.due(step, len(images) * dist.world()):
+            self.find(self.bank.rows)
 
     def due(self, step: int, batch_size: int) -> bool:
         """Whether an epoch ends with this step, counted from 1, of so many images of all processes."""
@@ -81,5 +89,4 @@ class Clusters(nn.Module):
         for place, (labels, cos, _) in enumerate(found):
             self.labels[place] = labels
             self.doubt[place, cos.argsort(descending=True, stable=True)] = shares
-        self.centroids.copy_(torch.cat([centroids for _, _, centroids in found]))
         dist.as_first(self)  # GPUs need not agree to the bit

@@ -28,6 +28,11 @@ def update(teacher: nn.Module, student: nn.Module, momentum: float, *, buffers: 
     torch._foreach_lerp_([t for t, _ in pairs], [s for _, s in pairs], 1 - momentum)
 
 
+def cosine_update(teacher: nn.Module, student: nn.Module, start: float, end: float, progress: float) -> None:
+    """`update` without buffers, by the momentum that goes from `start` to `end` along half a cosine."""
+    update(teacher, student, cosine_momentum(start, end, progress), buffers=False)
+
+
 def warm_momentum(momentum: float, step: int) -> float:
     """`momentum`, but never a longer memory than the steps done so far: min(momentum, (1 + step) / (10 + step))."""
     return min(momentum, (1 + step) / (10 + step))

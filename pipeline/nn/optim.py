@@ -161,8 +161,9 @@ class Lars(Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "trust": trust, "clip": clip, "weight_decay": 0.0})
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]  # no closure, unlike torch's: no step computes its loss anew
-        """One step on all parameters that have a gradient, each group's at once."""
+    def step(self, closure: Any = None) -> Any:
+        """One step on all parameters that have a gradient, each group's at once; it takes no closure."""
+        assert closure is None, "LARS computes no loss anew"
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]
             for p in moved:

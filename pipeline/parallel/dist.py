@@ -102,6 +102,14 @@ def share(size: int, name: str) -> slice:
     return slice(rank() * part, (rank() + 1) * part)
 
 
+def global_batch(count: int) -> tuple[int, slice]:
+    """How many rows all processes have, where each has `count`, and which of them are this one's.
+
+    What all draw alike for so many rows, of which each takes its own, does not depend on the number of processes.
+    """
+    return count * world(), slice(count * rank(), count * (rank() + 1))
+
+
 def gather(x: Tensor) -> Tensor:
     """The rows of all ranks (as many on each), in the order of ranks; gradients flow back to the rank they belong to.
 

@@ -94,12 +94,11 @@ class Cld(Method[Views]):
         """The base's loss and the term, which draws the first centroids by torch's own chance."""
         step = self.base.loss(views)
         g = unit(self.head(torch.cat(list(step.features)))).chunk(2)
-        total = len(g[0]) * dist.world()
+        total, part = dist.global_batch(len(g[0]))
         if self.params.clusters > total:
             raise ParamsError(
                 f"pretrain.cld.clusters: expected at most {total}, the images of a batch, got {self.params.clusters}"
             )
-        part = dist.share(total, "pretrain.batch_size")
         first = torch.randperm(total)[: self.params.clusters].to(
             g[0].device, non_blocking=True
         )  # the same images in both views

@@ -10,9 +10,8 @@ from torch import Tensor
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.clusters import Clusters
-from pipeline.nn.memory import Bank, Numbers
+from pipeline.nn.memory import Numbers
 from pipeline.nn.primitives import unit
-from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.momentum_contrast import MomentumContrast, MomentumContrastParams
 
@@ -37,8 +36,8 @@ class ClusteredContrast(MomentumContrast[P]):
     def __init__(self, backbone: Backbone, params: P, num_images: int, chance: torch.Generator) -> None:
         super().__init__(backbone, params, num_images, chance)
         self.numbers = Numbers(len(self.queue))
-        self.bank = Bank(num_images, params.dim, chance)
-        self.clusters = Clusters(num_images, params.dim, params.counts(), params.iterations, f"{self.block}.clusters")
+        name = f"{self.block}.clusters"
+        self.clusters = Clusters(num_images, params.dim, params.counts(), params.iterations, name, chance)
         self._images: Tensor | None = None  # of the keys, for the bank after the step
 
     def loss(self, views: Views) -> Step:
@@ -51,8 +50,6 @@ class ClusteredContrast(MomentumContrast[P]):
         if self._images is not None:
             for _ in self._keys:
                 self.numbers.push(self._images)
-            self.bank.update(self._images, unit(torch.stack(self._keys).sum(dim=0)), momentum=0.0)
-            if self.clusters.due(step, len(self._images) * dist.world()):
-                self.clusters.find(self.bank.rows)
+            self.clusters.update(self._images, unit(torch.stack(self._keys).sum(dim=0)), step)
         self._images = None
         super().after_step(step, num_steps)

@@ -71,8 +71,8 @@ class MeanShift(SelfSupervised[P]):
     @torch.no_grad()
     def after_step(self, step: int, num_steps: int) -> None:
         """Moves the teacher, then puts the embeddings in the queue in place of its oldest."""
-        momentum = ema.cosine_momentum(self.params.momentum_start, self.params.momentum_end, step / num_steps)
-        ema.update(self.teacher, self.student, momentum, buffers=False)
+        p = self.params
+        ema.cosine_update(self.teacher, self.student, p.momentum_start, p.momentum_end, step / num_steps)
         for u in self._embeddings:
             self.queue.push(u)
         self._embeddings = []

@@ -79,7 +79,7 @@ def forward_in_groups(
 def _exchanged(net: nn.Module, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
     """The network's outputs for these images, each made by a process that is drawn anew; no gradient flows back."""
     everyones = dist.gather(images)
-    own = dist.share(len(everyones), "pretrain.batch_size")
+    _, own = dist.global_batch(len(images))
     order = torch.randperm(len(everyones)).to(images.device, non_blocking=True)  # the same in all processes
     return dist.gather(net(everyones[order[own]]))[order.argsort()[own]]
 
@@ -129,8 +129,8 @@ class MomentumContrast(SelfSupervised[P]):
     @torch.no_grad()
     def after_step(self, step: int, num_steps: int) -> None:
         """Moves the teacher, then puts the keys in the queue in place of its oldest."""
-        momentum = ema.cosine_momentum(self.params.momentum_start, self.params.momentum_end, step / num_steps)
-        ema.update(self.teacher, self.student, momentum, buffers=False)
+        p = self.params
+        ema.cosine_update(self.teacher, self.student, p.momentum_start, p.momentum_end, step / num_steps)
         for k in self._keys:
             self.queue.push(k)
         self._keys = []

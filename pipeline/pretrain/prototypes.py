@@ -62,6 +62,14 @@ def swapped_loss(
     return (large + small * both) / (1 + small)
 
 
+def learnt(prototypes: Tensor, progress: float, frozen: float) -> Tensor:
+    """The prototypes, without a gradient in the first share `frozen` of the steps.
+
+    The optimiser passes them by then; a gradient of zero would still get decay and momentum.
+    """
+    return prototypes.detach() if progress < frozen else prototypes
+
+
 class PrototypeMethod(SelfSupervised[P]):
     """A method with unit prototypes.
 
@@ -77,8 +85,7 @@ class PrototypeMethod(SelfSupervised[P]):
 
     def learnt_prototypes(self) -> Float[Tensor, "k d"]:
         """As the loss sees them: without a gradient while they are frozen."""
-        # The optimiser passes them by then; a gradient of zero would still get decay and momentum.
-        return self.prototypes.detach() if self.progress < self.params.frozen else self.prototypes
+        return learnt(self.prototypes, self.progress, self.params.frozen)
 
     @torch.no_grad()
     def after_step(self, _step: int, _num_steps: int) -> None:

@@ -47,10 +47,11 @@ def study(params: Params, grid: Grid, folder: Path) -> list[Row]:
     def pick(group: Group) -> Int64[ndarray, " b"]:
         return np.sort(selectors[group.selector].select(pool, group.budget, group.seed).rows)
 
+    of_data = data.digest
     work = Work(
         pick,
         Scorer(data, data.neighbours(), params).score,
-        {name: digest_of(data.digest, block.model_dump(), search.model_dump()) for name, block in selectors.items()},
+        {name: digest_of(of_data, block.model_dump(), search.model_dump()) for name, block in selectors.items()},
         {method: values_of(method, params, folder) for method in grid.methods},
     )
     records = measure(grid, work, len(data.y), folder / "study/records")

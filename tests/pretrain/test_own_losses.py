@@ -141,7 +141,11 @@ def of_interclr(method, views):
     torch.manual_seed(0)
     q1, q2 = (F.normalize(z, dim=1) for z in both(method.student, views))
     k1, k2 = (F.normalize(z, dim=1) for z in both(method.teacher, views))
-    labels, rows, bank = method.clusters.labels[0].tolist(), method.queue.rows.tolist(), method.bank.rows.tolist()
+    labels, rows, bank = (
+        method.clusters.labels[0].tolist(),
+        method.queue.rows.tolist(),
+        method.clusters.bank.rows.tolist(),
+    )
     of_queries, total = [labels[i] for i in views.rows], 0.0
     for q, k in ((q1, k2), (q2, k1)):
         order, ranks = (part.tolist() for part in Drawn.of(300, 30, 20, q.device))
@@ -230,7 +234,7 @@ def test_the_method_has_the_loss_of_its_projections(name):
     """CMSF's, in the first epoch, is MSF's."""
     method, feed = self_supervised(name, **PLAIN.get(name, {}))
     if name in CLUSTERED:
-        method.clusters.find(method.bank.rows)
+        method.clusters.find(method.clusters.bank.rows)
     views = feed(0)
     views = replace(views, second=1 - views.second)  # so that it matters which view is which
     with torch.no_grad():

@@ -59,5 +59,5 @@ class Byol(SelfSupervised[ByolParams]):
     @torch.no_grad()
     def after_step(self, step: int, num_steps: int) -> None:
         """Moves the teacher, ever less: its momentum goes up along half a cosine."""
-        momentum = ema.cosine_momentum(self.params.momentum_start, self.params.momentum_end, step / num_steps)
-        ema.update(self.teacher, self.student, momentum, buffers=False)
+        p = self.params
+        ema.cosine_update(self.teacher, self.student, p.momentum_start, p.momentum_end, step / num_steps)

@@ -79,8 +79,7 @@ class Context(SelfSupervised[ContextParams]):
                 f"pretrain.context.patch: expected {LEAST_PATCH} pixels or more of a third of {min(h, w)}, got "
                 f"{self.params.patch}"
             )
-        total = b * dist.world()
-        part = dist.share(total, "pretrain.batch_size")
+        total, part = dist.global_batch(b)
         across, down = 0.5 + self.params.jitter * (torch.rand(2, total, GRID**2)[:, part] - 0.5)
         patches = crops_of_cells(images, torch.arange(GRID**2).expand(b, -1), across, down, self.params.patch)
         kept = None

@@ -18,7 +18,7 @@ from pipeline.nn.primitives import feature_std, in_float32, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.method import MethodParams, SelfSupervised
-from pipeline.pretrain.prototypes import all_features, swapped_loss
+from pipeline.pretrain.prototypes import all_features, learnt, swapped_loss
 
 
 class DinoParams(MethodParams):
@@ -90,8 +90,7 @@ class Dino(SelfSupervised[DinoParams]):
         q = dino_targets(scores, self.centre, self._target_temperature()).unflatten(0, (2, size))
         h = all_features(self.student.backbone, views)
         z = unit(self.student.head(h)).unflatten(0, (-1, size))
-        # Without a gradient the optimiser passes them by; one of zero would still get decay and momentum.
-        prototypes = self.student.prototypes.detach() if self.progress < p.frozen else self.student.prototypes
+        prototypes = learnt(self.student.prototypes, self.progress, p.frozen)
         loss = swapped_loss(z, q, unit(prototypes), p.temperature)
         return Step(loss, {"feature_std": feature_std(z[0])}, list(h[: 2 * size].chunk(2)))
 
@@ -109,8 +108,7 @@ class Dino(SelfSupervised[DinoParams]):
     def after_step(self, step: int, num_steps: int) -> None:
         """Moves the teacher, and the centre towards the mean of the scores of all processes."""
         p = self.params
-        momentum = ema.cosine_momentum(p.momentum_start, p.momentum_end, step / num_steps)
-        ema.update(self.teacher, self.student, momentum, buffers=False)
+        ema.cosine_update(self.teacher, self.student, p.momentum_start, p.momentum_end, step / num_steps)
         if self._mean is not None:
             mean = dist.total(self._mean.to(self.centre.dtype)) / dist.world()
             self.centre.lerp_(mean, 1 - p.centre_momentum)

@@ -84,5 +84,7 @@ class Interclr(ClusteredContrast[InterclrParams]):
             return own
         candidates = min(p.candidates, len(labels))
         drawn = Drawn.of(len(labels), candidates, p.negatives, q.device)
-        inter = inter_loss(q, self.bank.rows, labels[images], labels, drawn, p.temperature, p.margin, candidates)
+        inter = inter_loss(
+            q, self.clusters.bank.rows, labels[images], labels, drawn, p.temperature, p.margin, candidates
+        )
         return torch.lerp(own, inter, p.inter_weight * (labels[0] >= 0).to(own.dtype))

@@ -84,8 +84,7 @@ class Jigsaw(SelfSupervised[JigsawParams]):
         """A crop of each cell in one of the orders, and the number of that order, by torch's global chance."""
         p = self.params
         require_cells(images, p.grid, "pretrain.jigsaw.grid")
-        total = len(images) * dist.world()
-        part = dist.share(total, "pretrain.batch_size")
+        total, part = dist.global_batch(len(images))
         which = torch.randint(p.orders, (total,))[part].to(images.device, non_blocking=True)
         across, down = torch.rand(2, total, p.grid**2)[:, part].to(images.device, non_blocking=True)
         return crops_of_cells(images, self.orders[which], across, down, p.patch), which

@@ -103,6 +103,6 @@ class Mae(SelfSupervised[MaeParams]):
 
     def kept(self, count: int, patches: int) -> Int64[Tensor, "b k"]:
         """The numbers of the patches that are kept, one or more of each image and not all; by torch's global chance."""
-        total = count * dist.world()
-        order = torch.rand(total, patches)[dist.share(total, "pretrain.batch_size")].argsort(dim=1)
+        total, part = dist.global_batch(count)
+        order = torch.rand(total, patches)[part].argsort(dim=1)
         return order[:, : min(max(1, round(patches * (1 - self.params.dropped))), patches - 1)]

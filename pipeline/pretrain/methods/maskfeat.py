@@ -104,8 +104,7 @@ class Maskfeat(SelfSupervised[MaskfeatParams]):
         x, p = self.backbone.normalised(views.first), self.params
         rows, columns = x.shape[2] // self.side, x.shape[3] // self.side
         require_patches(rows * columns, str(self.backbone.about["name"]))
-        total, count = len(x) * dist.world(), round(p.masked * rows * columns)
-        part = dist.share(total, "pretrain.batch_size")
+        (total, part), count = dist.global_batch(len(x)), round(p.masked * rows * columns)
         masked = block_mask(total, rows, columns, min(max(1, count), rows * columns - 1), p.block)[part]
         masked = masked.to(x.device, non_blocking=True)
         tokens = self.backbone.transformer().tokens(x, masked=masked, mask_token=self.mask_token)

@@ -88,5 +88,5 @@ class Mira(PrototypeMethod[MiraParams]):
     def after_step(self, step: int, num_steps: int) -> None:
         """Beside the prototypes, moves the teacher."""
         super().after_step(step, num_steps)
-        momentum = ema.cosine_momentum(self.params.momentum_start, self.params.momentum_end, step / num_steps)
-        ema.update(self.teacher, self.student, momentum, buffers=False)
+        p = self.params
+        ema.cosine_update(self.teacher, self.student, p.momentum_start, p.momentum_end, step / num_steps)

@@ -15,7 +15,6 @@ from pipeline.fit import Step
 from pipeline.nn import ema
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.clusters import Clusters
-from pipeline.nn.memory import Bank
 from pipeline.nn.mlp import Encoder, mlp
 from pipeline.nn.primitives import feature_std, in_float32, one_hot, regress, unit
 from pipeline.parallel import dist
@@ -75,8 +74,8 @@ class Ncc(SelfSupervised[NccParams]):
         self.student = Encoder(backbone, mlp([backbone.dim, *dims], norm=True))
         self.predictor = mlp([params.dim, *dims], norm=True)
         self.teacher = ema.frozen_copy(self.student)
-        self.bank = Bank(num_images, params.dim, chance)
-        self.clusters = Clusters(num_images, params.dim, [params.clusters], params.iterations, "pretrain.ncc.clusters")
+        name = "pretrain.ncc.clusters"
+        self.clusters = Clusters(num_images, params.dim, [params.clusters], params.iterations, name, chance)
         self._seen: tuple[Tensor, Tensor] | None = None  # images and their vectors, for the bank after the step
 
     def loss(self, views: Views) -> Step:
@@ -98,16 +97,14 @@ class Ncc(SelfSupervised[NccParams]):
 
     def _noisy(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
         # Drawn on the CPU for the global batch, so that any number of processes draws the same.
-        noise = torch.randn(len(z) * dist.world(), z.shape[1])[dist.share(len(z) * dist.world(), "pretrain.batch_size")]
-        return z + self.params.noise * noise.to(z.device, non_blocking=True)
+        total, part = dist.global_batch(len(z))
+        return z + self.params.noise * torch.randn(total, z.shape[1])[part].to(z.device, non_blocking=True)
 
     @torch.no_grad()
     def after_step(self, step: int, num_steps: int) -> None:
         """Moves the teacher and the bank; at the end of an epoch, finds the clusters."""
-        momentum = ema.cosine_momentum(self.params.momentum_start, self.params.momentum_end, step / num_steps)
-        ema.update(self.teacher, self.student, momentum, buffers=False)
+        p = self.params
+        ema.cosine_update(self.teacher, self.student, p.momentum_start, p.momentum_end, step / num_steps)
         if self._seen is not None:
-            self.bank.update(*self._seen, momentum=0.0)
-            if self.clusters.due(step, len(self._seen[0]) * dist.world()):
-                self.clusters.find(self.bank.rows)
+            self.clusters.update(*self._seen, step)
         self._seen = None

@@ -62,7 +62,6 @@ class Pirl(InstanceDiscrimination[PirlParams]):
     def pieces(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p c s t"]:
         """A crop of each cell in an order of each image's own, by torch's global chance."""
         require_cells(images, self.params.grid, "pretrain.pirl.grid")
-        total = len(images) * dist.world()
-        part = dist.share(total, "pretrain.batch_size")
+        total, part = dist.global_batch(len(images))
         order, across, down = torch.rand(3, total, self.params.grid**2)[:, part]
         return crops_of_cells(images, order.argsort(dim=1), across, down, self.params.patch)

@@ -84,7 +84,7 @@ class Swav(PrototypeMethod[SwavParams]):
 
         Each rank solves the whole problem, so the queue, which all ranks have, counts once.
         """
-        part = dist.share(len(self._large[0]) * dist.world(), "pretrain.batch_size")
+        _, part = dist.global_batch(len(self._large[0]))
         rows = dist.gather(torch.cat(self._large, dim=1))
         if self.queue is not None and self.progress >= self.params.queue_start and self.queue.full:
             rows = torch.cat([rows, self.queue.rows])
