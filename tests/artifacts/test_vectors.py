@@ -10,7 +10,6 @@ import pytest
 
 from pipeline.artifacts import matrix_files
 from pipeline.artifacts.vectors import files_of, read_keyed, read_vectors
-from tests.pools import peak_bytes
 from tests.refusals import refusal_of
 
 X = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float16)  # every format can hold these numbers
@@ -284,27 +283,3 @@ def test_archives_and_arrays_under_the_others_name_are_refused():
     np.save("y.npy", X)
     Path("y.npy").rename("x.npz")
     assert refusal("x.npz") == "x.npz: expected a .npz archive of arrays, got: File is not a zip file"
-
-
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_the_peak_of_memory_is_the_result_and_a_block(monkeypatch, order):
-    monkeypatch.setattr(matrix_files, "BLOCK_BYTES", 1 << 18)
-    np.save("x.npy", np.zeros((50_000, 16), order=order))  # 6.4 MB; 3.2 MB as float32
-    assert 3.2e6 < peak_bytes(lambda: read_vectors(Path("x.npy"))) < 3.2e6 + 4 * (1 << 18)
-
-
-def test_a_table_is_read_in_pieces_though_all_of_it_is_one_group_of_rows(monkeypatch):
-    numbers = np.random.default_rng(0).normal(size=100_000 * 16)  # 12.8 MB
-    table("x.parquet", pa.FixedSizeListArray.from_arrays(pa.array(numbers), 16))
-    monkeypatch.setattr(matrix_files, "BLOCK_BYTES", 1 << 20)
-    before, held, batches = pa.total_allocated_bytes(), [], pq.ParquetFile.iter_batches
-
-    def spy(*given, **options):
-        for batch in batches(*given, **options):
-            held.append(pa.total_allocated_bytes() - before)
-            yield batch
-
-    monkeypatch.setattr(pq.ParquetFile, "iter_batches", spy)
-    assert read_vectors(Path("x.parquet"))[-1, -1] == np.float32(numbers[-1])
-    assert len(held) > 10
-    assert max(held) < 5 << 20

@@ -32,8 +32,10 @@ from pipeline.pretrain.methods.xmoco import crossed, uneven
 from pipeline.pretrain.momentum_contrast import moco_loss
 from pipeline.pretrain.prototypes import swapped_loss
 from tests.oracles import mochi
+from tests.pretrain.cases import projections, some
 from tests.pretrain.family import unit
-from tests.pretrain.test_losses import HIDDEN, INSTANCE, NOISE, UNKNOWN, mixes, neighbours, projections, some
+from tests.pretrain.queue_losses import mixes, neighbours
+from tests.pretrain.test_losses import HIDDEN, INSTANCE, NOISE, UNKNOWN
 
 
 def same(n, d=4):

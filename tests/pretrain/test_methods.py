@@ -183,37 +183,6 @@ def test_a_queue_is_no_longer_than_there_are_images(case):
     assert len(self_supervised(case, num_images=7)[0].queue) == 7
 
 
-@pytest.mark.parametrize("name", ["ifnd", "interclr"])
-def test_a_queue_knows_the_images_of_its_rows(name):
-    method, feed = self_supervised(name)
-    views = feed(0)
-    method.loss(views)
-    method.after_step(1, 10)
-    assert method.numbers.rows.tolist() == [*views.rows.tolist() * 2, *[-1] * 34]
-
-
-AS_MOCO = {
-    "ifnd, no share counts": ("ifnd", {"share": 0.0}),
-    "interclr, no weight": ("interclr", {"inter_weight": 0.0}),
-    "interclr, before the first clusters": ("interclr", {}),
-    "xmoco, neither term": ("xmoco", {"consistency": 0.0, "evenness": 0.0}),
-    "mochi, no mixes": ("mochi", {"mixes": 0, "query_mixes": 0}),
-    "mochi, before the first mixes": ("mochi", {"start": 1.0}),
-}
-
-
-@pytest.mark.parametrize("case", AS_MOCO)
-def test_what_reduces_to_moco_trains_as_it_does_to_the_byte(case, tmp_path):
-    name, changes = AS_MOCO[case]
-    states, curves = [], []
-    for number, (method, feed) in enumerate([self_supervised("moco", bn_groups=1), self_supervised(name, **changes)]):
-        (tmp_path / str(number)).mkdir()
-        curves.append(trained(method, feed, tmp_path / str(number), 4))
-        states.append(method.state_dict())
-    assert [row["loss"] for row in curves[1]] == [row["loss"] for row in curves[0]]
-    assert all(torch.equal(states[1][key], x) for key, x in states[0].items())
-
-
 FALLS = {  # changes, images, images a step, steps, and the share that the loss falls to; MoCo's, DINO's rise at first
     "barlow_twins": ({}, 300, 32, 15, 0.9),
     "byol": ({}, 8, 8, 15, 0.6),
