@@ -107,6 +107,7 @@ class Params:
 
     @property
     def seed(self) -> int:
+        """The seed of the run. Raises ParamsError for what is none."""
         seed = self.tree.get("seed")
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ParamsError(f"{self.where}: seed: expected a whole number of at least 0, got {seed!r}")

@@ -27,6 +27,7 @@ class PretrainParams(Block):
 
     @property
     def views(self) -> tuple[ContrastiveView, ContrastiveView]:
+        """The two large views: `view`, and the same with the values of `second` laid over it."""
         return self.view, ContrastiveView(**{**self.view.model_dump(), **self.second})
 
     @field_validator("second")

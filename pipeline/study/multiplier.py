@@ -44,9 +44,9 @@ def label_multiplier(accuracies: Sequence[float], budget: int, of_random: Mappin
 
     Between measured numbers of labels the mean accuracy of random ones is taken to be linear in the logarithm of their
     number; where it falls by chance it is taken to stay. The interval is a bootstrap over the seeds, those of random
-    labels the same for all numbers, as larger draws hold the smaller ones. Few seeds spread less than many: its
-    distances from the value, in logarithms, are stretched as Student's t is wider than the normal, and by the square
-    root of n / (n - 1). It speaks of other picks and other draws, not of other images.
+    labels the same for all numbers, as larger draws hold the smaller ones. With few seeds n a bootstrap is too narrow:
+    its ends, in logarithms, are moved away from the value by the ratio of Student's quantile to the normal one, times
+    the square root of n / (n - 1). It speaks of other picks and other draws, not of other images.
     """
     budgets, given = sorted(of_random), np.array(accuracies)
     table = np.array([of_random[b] for b in budgets])

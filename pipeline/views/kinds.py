@@ -135,6 +135,7 @@ class LocalCrops(Block):
     crop_max: float = Field(gt=0, le=1)
 
     def view(self, large: ContrastiveView) -> ContrastiveView:
+        """The large view with the small one's share of the area."""
         return large.model_copy(update={"crop_min": self.crop_min, "crop_max": self.crop_max})
 
     def size(self, size: tuple[int, int], block: str) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """IFND: MoCo without the negatives that clusters of all images take for the same thing as the query.
 
-Chen et al. 2022, "Incremental false negative detection for contrastive learning"; no code was to be had. The letters
-are MoCo's.
+Chen et al. 2022, "Incremental false negative detection for contrastive learning"; we found no code. The letters are
+MoCo's.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ class IfndParams(ClusteredContrastParams):
     share: float = Field(ge=0, le=1)  # of the images, the surest, whose cluster counts at the last step; 0: MoCo
 
     def counts(self) -> Sequence[int]:
+        """Each clustering has twice as many clusters as the one before."""
         return [self.clusters * 2**i for i in range(self.clusterings)]
 
 

@@ -1,7 +1,7 @@
-"""XMoCo: MoCo in which two images are as alike one way as the other, and the queue's rows are all alike to a query.
+"""XMoCo: MoCo with symmetric cross similarities, and even similarities to the queue.
 
-After "Extending momentum contrast with cross similarity consistency regularization", 2022 (title from memory). Neither
-code nor figures were to be had: the two terms are our reading of its abstract. The letters are MoCo's.
+After "Extending momentum contrast with cross similarity consistency regularization", 2022 (title from memory). We
+found neither code nor figures: the two terms are our reading of its abstract. The letters are MoCo's.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""S4L: classify the few labelled images, and tell of all images which way up they are (Zhai et al. 2019).
+"""S4L: classify the few labelled images, and predict the rotation of all images (Zhai et al. 2019).
 
 "S4L: Self-supervised semi-supervised learning", its form with rotation.
 """
@@ -23,7 +23,7 @@ from pipeline.train.passes import forward_parts
 from pipeline.train.pixels import Pixels
 from pipeline.train.task import Task
 
-TURN = "turn"  # the readout that says the number of quarter turns
+TURN = "turn"  # the readout of the number of quarter turns
 
 
 class S4lParams(Block):
@@ -42,6 +42,7 @@ class WithTurns(Classifier):
         self.turn = nn.Linear(net.backbone.dim, TURNS)
 
     def forward(self, images: Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]) -> dict[str, Float[Tensor, "b _"]]:
+        """Logits of the head's readouts, and of the turns."""
         h = self.backbone(images)
         return {**self.head(h), TURN: self.turn(h)}
 
@@ -72,6 +73,7 @@ class S4l(EmaMethod[SemiBatch, S4lParams]):
         return SemiFeed(images, self.task, ratio=self.params.ratio, views=(self.task.common.weak,))
 
     def loss(self, batch: SemiBatch) -> Step:
+        """The curve has both parts, as `labelled` and `turns`."""
         parts = [turned(batch.labelled).flatten(0, 1), turned(batch.views[0]).flatten(0, 1)]
         labelled, unlabelled = forward_parts(self.net, parts, self.task.common.batch_norm)
         counted = TURNS if self.params.turn_labelled else 1
