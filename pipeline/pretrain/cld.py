@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from pipeline.base.errors import ParamsError
 from pipeline.base.params import Block
-from pipeline.fit import Method, Step
+from pipeline.fit import Step
 from pipeline.nn.mlp import mlp
 from pipeline.nn.primitives import in_float32, one_hot, soft_ce, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
-from pipeline.pretrain.method import SelfSupervised
+from pipeline.pretrain.method import AddOn, SelfSupervised
 
 
 class CldParams(Block):
@@ -65,7 +65,7 @@ def cld_loss(
     return torch.stack(terms).mean()
 
 
-class Cld(Method[Views]):
+class Cld(AddOn):
     """A method with the term beside it: base loss + weight * `cld_loss`, on the features that its step gives.
 
     Features without a gradient, a teacher's, give groups and train the head: beside a MoCo that is not symmetric those
@@ -74,8 +74,7 @@ class Cld(Method[Views]):
     """
 
     def __init__(self, base: SelfSupervised, params: CldParams, chance: torch.Generator) -> None:
-        super().__init__()
-        self.base, self.constant_rate = base, base.constant_rate
+        super().__init__(base)
         self.params = params
         dims = [base.feature_dim, *[params.hidden_dim] * (params.hidden_dim > 0), params.dim]
         self.head = mlp(dims, norm=False)
@@ -84,11 +83,6 @@ class Cld(Method[Views]):
                 nn.init.kaiming_uniform_(p, math.sqrt(5), generator=chance)  # torch's own start of a linear layer
             else:
                 nn.init.zeros_(p)
-
-    @property
-    def projector(self) -> nn.Sequential:
-        """The base's; the term's own head is left behind."""
-        return self.base.projector
 
     def loss(self, views: Views) -> Step:
         """The base's loss and the term, which draws the first centroids by torch's own chance."""
@@ -106,6 +100,3 @@ class Cld(Method[Views]):
         clusters, centroids = zip(*(grouped(view, view[first], self.params.iterations) for view in rows), strict=True)
         term = cld_loss(g, [of_all[part] for of_all in clusters], centroids, self.params.temperature)
         return Step(step.loss + self.params.weight * term, {**step.logs, "cld": term}, step.features)
-
-    def after_step(self, step: int, num_steps: int) -> None:
-        self.base.after_step(step, num_steps)

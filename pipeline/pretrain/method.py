@@ -56,6 +56,22 @@ class SelfSupervised(Method[Views], Generic[P]):
         return cast(nn.Sequential, self.get_submodule(self.head_at)) if self.head_at else nn.Sequential()
 
 
+class AddOn(Method[Views]):
+    """Terms beside a method's own loss; what is kept of it in the end is the method's."""
+
+    def __init__(self, base: "SelfSupervised | AddOn") -> None:
+        super().__init__()
+        self.base, self.constant_rate = base, base.constant_rate
+
+    @property
+    def projector(self) -> nn.Sequential:
+        """The base's; heads of the terms are left behind."""
+        return self.base.projector
+
+    def after_step(self, step: int, num_steps: int) -> None:
+        self.base.after_step(step, num_steps)
+
+
 class CollapseWarning:
     """Warns once when the projections of all images come to point one way; it is given each row of the curve."""
 

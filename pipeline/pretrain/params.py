@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, field_validator
 from pipeline.base.params import Block
 from pipeline.nn.optim import OptimParams
 from pipeline.pretrain.cld import CldParams
+from pipeline.pretrain.multi_task import MultiTaskParams
 from pipeline.views.kinds import ContrastiveView, LocalCrops
 
 
@@ -23,6 +24,7 @@ class PretrainParams(Block):
     local: LocalCrops  # small views beside the two large ones, for methods that take them
     sync_bn: bool  # batch norm over the batches of all processes
     cld: CldParams
+    multi_task: MultiTaskParams
     optim: OptimParams
 
     @property

@@ -22,9 +22,10 @@ from pipeline.parallel import dist
 from pipeline.parallel.cores import cores
 from pipeline.pretrain.cld import Cld
 from pipeline.pretrain.feed import LOCAL, Feed, Views
-from pipeline.pretrain.method import MethodParams, SelfSupervised
+from pipeline.pretrain.method import AddOn, MethodParams, SelfSupervised
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.methods.none import NoneParams
+from pipeline.pretrain.multi_task import TASKS, MultiTask
 from pipeline.pretrain.params import PretrainParams
 from pipeline.pretrain.streamed import StreamedFeed
 from pipeline.views.kinds import ContrastiveView
@@ -38,6 +39,7 @@ class Recipe:
 
     common: PretrainParams
     block: MethodParams  # of the method in use
+    tasks: dict[str, MethodParams]  # those beside the method, with their blocks
     weights: NoneParams | None  # that the backbone starts from, in place of random ones
     options: Architecture  # of the backbone in use
     machine: Machine
@@ -56,9 +58,16 @@ class Recipe:
                 f"pretrain.cld.weight: expected 0 for {method}, which takes one view of an image, "
                 f"got {common.cld.weight}"
             )
+        if common.local.count > 0 and method in METHODS and not METHODS[method].takes_local:
+            takers = ", ".join(name for name, other in METHODS.items() if other.takes_local)
+            raise ParamsError(
+                f"{LOCAL}.count: expected 0 with pretrain.method {method}, as small views are for {takers}, got "
+                f"{common.local.count}"
+            )
         return cls(
             common,
             block,
+            {task: params.block(f"pretrain.{task}", TASKS[task].Params) for task in common.multi_task.weights},
             start if method == "none" or common.start == "weights" else None,
             params.block(f"pretrain.backbones.{name}", BACKBONES[name]),
             params.block("machine", Machine),
@@ -72,7 +81,7 @@ class Recipe:
 
     def learner(
         self, backbone: Backbone, num_images: int, size: tuple[int, int], device: Device
-    ) -> SelfSupervised | Cld:
+    ) -> SelfSupervised | AddOn:
         """The method around the backbone, which it trains in place on images of a size; not for method none.
 
         Raises ParamsError where the values do not fit each other, the images, or the number of processes.
@@ -87,17 +96,13 @@ class Recipe:
                 f"got {self.common.batch_size}"
             )
         local = self.common.local
-        if local.count > 0 and not METHODS[self.common.method].takes_local:
-            takers = ", ".join(name for name, method in METHODS.items() if method.takes_local)
-            raise ParamsError(
-                f"{LOCAL}.count: expected 0 with pretrain.method {self.common.method}, as small views are for "
-                f"{takers}, got {local.count}"
-            )
         if local.count > 0:
             try_size(backbone, local.size(size, LOCAL))
         chance = torch.Generator().manual_seed(rng.number(self.seed, "pretrain", "method"))
         method = METHODS[self.common.method](backbone, self.block, num_images, chance)
-        learner: SelfSupervised | Cld = Cld(method, self.common.cld, chance) if self.common.cld.weight > 0 else method
+        learner: SelfSupervised | AddOn = Cld(method, self.common.cld, chance) if self.common.cld.weight > 0 else method
+        if self.tasks:
+            learner = MultiTask(learner, backbone, self.common.multi_task.weights, self.tasks, num_images, chance)
         return synchronised(learner, "pretrain").to(device.device) if self.common.sync_bn else learner.to(device.device)
 
     @property
@@ -106,12 +111,12 @@ class Recipe:
         return self.common.views[: METHODS[self.common.method].num_views]
 
     def finish(self, backbone: Backbone, pixels: UInt8[Tensor, "n c h w"], device: Device) -> None:
-        """Renews batch norm's statistics on plain images where the method met no whole, upright ones.
+        """Renews batch norm's statistics on plain images where training met others than whole, upright ones.
 
         `embed` sees such images alone. They are drawn from `pixels`, all training images or a sample of them. All
         processes must call it.
         """
-        if METHODS[self.common.method].whole_images:
+        if METHODS[self.common.method].whole_images and not self.tasks:
             return
         chosen = rng.stream(self.seed, "pretrain", "statistics").permutation(len(pixels))[:STATISTICS]
         size = min(self.common.batch_size, len(chosen) // dist.world() * dist.world())

@@ -15,8 +15,7 @@ from pipeline.nn.device import Device
 from pipeline.nn.mlp import described, flat
 from pipeline.parallel import dist
 from pipeline.parallel.work import resumable
-from pipeline.pretrain.cld import Cld
-from pipeline.pretrain.method import CollapseWarning, SelfSupervised
+from pipeline.pretrain.method import AddOn, CollapseWarning, SelfSupervised
 from pipeline.pretrain.methods.none import NoneParams
 from pipeline.pretrain.recipe import Recipe
 from pipeline.pretrain.streamed import sample
@@ -42,7 +41,7 @@ def run(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
             pixels = load(manifest, index, "train", "pretrain", machine.reading).pixels
         backbone = recipe.backbone(pixels)
         device = Device.choose(machine.precision)
-        method: SelfSupervised | Cld | None = None
+        method: SelfSupervised | AddOn | None = None
         if recipe.weights is not None:
             fill(backbone, recipe.weights.weights, recipe.weights.file)
             backbone.freeze(recipe.weights.frozen)
@@ -51,7 +50,8 @@ def run(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
         if not isinstance(recipe.block, NoneParams):
             method = recipe.learner(backbone, manifest.count("train"), manifest.size, device)
             reduce_cost(method, compiled=machine.compile, recompute=machine.recompute)
-        blocks = [block.model_dump() for block in (common, recipe.block, recipe.weights) if block is not None]
+        used = common, recipe.block, recipe.weights, *recipe.tasks.values()
+        blocks = [block.model_dump() for block in used if block is not None]
         values = params.seed, blocks, backbone.about, device.about(), streamed
         log = {"images": common.steps * common.batch_size, "streamed": streamed} if method else {}
         with resumable("pretrain", out, params=values, inputs=files, log={**log, **device.about()}) as (state, folder):

@@ -201,12 +201,12 @@ def test_parts_of_images_that_patches_do_not_divide_are_refused(method, changes,
 @pytest.mark.parametrize("method", METHODS)
 def test_small_views_are_learnt_from_or_refused(method, tmp_path, monkeypatch):
     local = {"count": 2, "side": 0.5}
-    values = recipe((method, "", "vit"), monkeypatch, local=local)
     if METHODS[method].takes_local:
+        values = recipe((method, "", "vit"), monkeypatch, local=local)
         without = recipe((method, "", "vit"), monkeypatch)
         assert run(values, tmp_path / "with")[2] != run(without, tmp_path / "without")[2]
     else:
-        says = refusal_of(made, values, kind=ParamsError)
+        says = refusal_of(recipe, (method, "", "vit"), monkeypatch, local=local, kind=ParamsError)
         assert says.startswith(
             f"pretrain.local.count: expected 0 with pretrain.method {method}, as small views are for "
         )

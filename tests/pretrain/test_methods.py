@@ -13,12 +13,15 @@ from pipeline.base.errors import ParamsError
 from pipeline.pretrain.cld import Cld, CldParams
 from pipeline.pretrain.method import CollapseWarning
 from pipeline.pretrain.methods import METHODS
+from pipeline.pretrain.multi_task import MultiTask
 from tests import digits
 from tests.digits import OPTIM, self_supervised
 from tests.pretrain.family import on_two_ranks, seeded_loss, trained
 from tests.refusals import refusal_of
 
 CLD = CldParams(weight=0.5, dim=8, hidden_dim=16, temperature=0.2, clusters=4, iterations=3)
+WEIGHTS = {"rotation": 0.5, "jigsaw": 2.0, "context": 0.25}  # of tasks beside a method
+TASKS = {name: METHODS[name].Params(**digits.PARAMS[name]) for name in WEIGHTS}
 CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "moco, v1": ("moco", {"symmetric": False, "hidden_dim": 0, "bn_groups": 1}),
     "npid, softmax": ("npid", {"negatives": 0, "head_norm": True}),
@@ -29,9 +32,21 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "interclr, with clusters": ("interclr", {"num_images": 32}),
     "ncc, with clusters": ("ncc", {"num_images": 32}),
     "cld": ("moco", {"bn_groups": 1}),
+    "multi_task": ("byol", {}),
 }
 # In the batch, so that its order matters.
-DRAWN_BY_PLACE = {"context", "jigsaw", "mae", "maskfeat", "ncc", "ncc, with clusters", "pirl", "pirl, NCE", "cld"}
+DRAWN_BY_PLACE = {
+    "context",
+    "jigsaw",
+    "mae",
+    "maskfeat",
+    "ncc",
+    "ncc, with clusters",
+    "pirl",
+    "pirl, NCE",
+    "cld",
+    "multi_task",
+}
 TAUGHT = ["ascl", "byol", "cmsf", "dino", "ifnd", "interclr", "mira", "mochi", "moco", "msf", "ncc", "xmoco"]
 
 
@@ -39,7 +54,13 @@ def made(case, **options):
     """A method and its feed."""
     name, changes = CASES[case]
     method, feed = self_supervised(name, **changes, **options)
-    return Cld(method, CLD, torch.Generator().manual_seed(0)) if case == "cld" else method, feed
+    chance = torch.Generator().manual_seed(0)
+    if case == "cld":
+        return Cld(method, CLD, chance), feed
+    if case == "multi_task":
+        backbone = next(net for net in method.modules() if hasattr(net, "about"))
+        return MultiTask(method, backbone, WEIGHTS, TASKS, 300, chance), feed
+    return method, feed
 
 
 def remembered(method):
@@ -96,6 +117,20 @@ def test_features_are_the_backbones_for_both_views(case):
     for h, view in zip(features, (views.first, views.second), strict=True):
         if not (case.startswith("pirl") and view is views.second):  # pieces, whose test is elsewhere
             torch.testing.assert_close(h, backbone(view), rtol=1e-4, atol=1e-5)
+
+
+def test_tasks_are_learnt_beside_the_method_each_by_its_weight():
+    method, feed = made("multi_task")
+    views = feed(0)
+    found = seeded_loss(method, views)
+    torch.manual_seed(0)
+    expected = method.base.loss(views).loss
+    for task, weight in WEIGHTS.items():
+        term = method.tasks[task].loss(views).loss
+        assert torch.equal(term, found.logs[task])
+        expected = expected + weight * term
+    assert torch.equal(found.loss, expected)
+    assert method.projector is method.base.projector
 
 
 @pytest.mark.parametrize("case", CASES)
