@@ -52,7 +52,12 @@ class MultiTask(AddOn):
     ) -> None:
         super().__init__(base)
         self.weights = weights
-        self.tasks = nn.ModuleDict({task: TASKS[task](backbone, blocks[task], num_images, chance) for task in weights})
+        self.tasks = nn.ModuleDict()
+        for name in weights:
+            task = TASKS[name](backbone, blocks[name], num_images, chance)
+            del task.backbone
+            vars(task)["backbone"] = backbone  # no module of the task's, as the base's holds it: it is saved once
+            self.tasks[name] = task
 
     def loss(self, views: Views) -> Step:
         step = self.base.loss(views)

@@ -206,7 +206,7 @@ def test_small_views_are_learnt_from_or_refused(method, tmp_path, monkeypatch):
         without = recipe((method, "", "vit"), monkeypatch)
         assert run(values, tmp_path / "with")[2] != run(without, tmp_path / "without")[2]
     else:
-        says = refusal_of(recipe, (method, "", "vit"), monkeypatch, local=local, kind=ParamsError)
+        says = refusal_of(lambda: recipe((method, "", "vit"), monkeypatch, local=local), kind=ParamsError)
         assert says.startswith(
             f"pretrain.local.count: expected 0 with pretrain.method {method}, as small views are for "
         )
