@@ -23,6 +23,7 @@ from pipeline.pretrain.methods.ncc import scattering_loss
 from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes
+from pipeline.pretrain.methods.uml import episode_loss
 from pipeline.pretrain.methods.vicreg import vicreg_loss
 from pipeline.pretrain.methods.xmoco import crossed, uneven
 from pipeline.pretrain.momentum_contrast import moco_loss
@@ -71,6 +72,11 @@ def loss_of(name: str, p: Any, batch: int, queue: int, device: Device) -> Callab
     def cmsf() -> Tensor:
         return cmsf_loss(q[0], memory[:batch], other[:batch], memory, other, p.neighbours, p.constrained)
 
+    def uml() -> Tensor:
+        tasks = torch.rand(p.tasks, batch).argsort(dim=1)[:, : p.way].to(device.device)
+        share = torch.rand(1, batch, p.mixes).to(device.device) / 2
+        return episode_loss(q[1][None], unit(q[0]), tasks, share)
+
     def mochi(x: Tensor) -> Tensor:
         mixes = Mixes.drawn(p.hardest, p.mixes, p.query_mixes, device.device)
         return mochi_loss(unit(x), memory[:batch], memory, p.temperature, p.hardest, mixes)
@@ -102,6 +108,7 @@ def loss_of(name: str, p: Any, batch: int, queue: int, device: Device) -> Callab
         "npid": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),
         "pirl": lambda: softmax_loss(unit(torch.cat(q[:2])), memory, own.repeat(2), p.temperature),
         "exemplar": lambda: exemplar_loss(torch.stack([unit(x) for x in q[:2]]), classes, own, p.temperature),
+        "uml": uml,
         "msf": lambda: msf_loss(q[0], memory[:batch], memory, p.neighbours),
         "cmsf": cmsf,
     }

@@ -115,6 +115,7 @@ PARAMS = {
         "dim": 8, "hidden_dim": 16, "queue_size": 50, "neighbours": 3, "constrained": 3, "momentum_start": 0.9,
         "momentum_end": 1.0,
     },
+    "uml": {"way": 4, "tasks": 6, "mixes": 2},
     "rotation": {},
     "jigsaw": {"grid": 2, "patch": 0.75, "hidden_dim": 16, "orders": 24},
     "context": {"patch": 1.0, "jitter": 0.3, "hidden_dim": 16},

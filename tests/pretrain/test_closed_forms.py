@@ -27,6 +27,7 @@ from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simreg import simreg_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes
+from pipeline.pretrain.methods.uml import episode_loss
 from pipeline.pretrain.methods.vicreg import vicreg_loss
 from pipeline.pretrain.methods.xmoco import crossed, uneven
 from pipeline.pretrain.momentum_contrast import moco_loss
@@ -94,6 +95,9 @@ CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "npid, equal vectors": (softmax_loss(same(3), same(7), INSTANCE, 0.005), math.log(7)),
     "exemplar, classes that point one way": (
         exemplar_loss(unit(2, 3, 4, seed=0), torch.arange(1.0, 8)[:, None] * same(7), INSTANCE, 0.1), math.log(7)
+    ),
+    "uml, equal prototypes": (
+        episode_loss(some(0, 6)[None], same(6), torch.tensor([[0, 3, 5]]), torch.zeros(1, 6, 2)), math.log(5)
     ),
     "mae, zeros": (mae_loss(torch.zeros(2, 3, 4), some(0, 6).unflatten(0, (2, 3)), HIDDEN), 3 / 4),
     "byol at its target": (byol_loss(3 * ONE, ONE / 2, ONE, ONE), 0),

@@ -18,6 +18,7 @@ from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simreg import simreg_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes
+from pipeline.pretrain.methods.uml import episode_loss
 from pipeline.pretrain.methods.vicreg import vicreg_loss
 from pipeline.pretrain.prototypes import swapped_loss
 from tests.oracles import (
@@ -29,6 +30,7 @@ from tests.oracles import (
     pretext,
     simclr,
     swav,
+    uml,
     vicreg,
 )
 from tests.oracles.algebra import dot
@@ -108,6 +110,14 @@ CASES: dict[str, Case] = {
     ),
     "rotation": Case(rotation_loss, pretext.rotation, [some(0, 20).unflatten(0, (4, 5))], 1),
 }
+TASKS = torch.tensor([[3, 0, 1], [4, 1, 2]])
+for mixes in (0, 1, 4):
+    CASES[f"uml, {mixes} mixes"] = Case(
+        lambda q, p, s: episode_loss(q, p, TASKS, s),
+        lambda q, p, s: uml.episodes(q, p, TASKS.tolist(), s),
+        [some(0, 10).unflatten(0, (2, 5)), *projections(5), some(2, 10, mixes).unflatten(0, (2, 5)).sigmoid() / 2],
+        3 if mixes else 2,
+    )
 for labels in ([0, 0, 1, 1, 3, 3], [-1, 4, 2, 4, -1, 2], [1, 1, 1, 1, 1, 1]):
     CASES[f"ncc, {labels}"] = Case(
         lambda q, k, labels=labels: scattering_loss(q, k, torch.tensor(labels), 5, 0.5),

@@ -44,6 +44,7 @@ DRAWN_BY_PLACE = {
     "ncc, with clusters",
     "pirl",
     "pirl, NCE",
+    "uml",
     "cld",
     "multi_task",
 }
@@ -237,6 +238,7 @@ FALLS = {  # changes, images, images a step, steps, and the share that the loss 
     "simclr": ({}, 300, 32, 15, 0.96),
     "simreg": ({}, 8, 8, 15, 0.6),
     "simsiam": ({}, 8, 8, 15, 0.6),
+    "uml": ({}, 8, 8, 15, 0.9),
     "vicreg": ({}, 300, 32, 15, 0.9),
     "mira": ({"frozen": 0.0, "temperature": 0.5}, 8, 8, 20, 0.9),
     "swav": ({"queue_size": 0, "frozen": 0.0, "temperature": 0.5}, 8, 8, 20, 0.9),

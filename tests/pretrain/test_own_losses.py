@@ -31,6 +31,7 @@ from tests.oracles import (
     pretext,
     simclr,
     swav,
+    uml,
     vicreg,
     xmoco,
 )
@@ -221,11 +222,22 @@ def of_rotation(method, views):
     return h[:8], pretext.rotation(method.classify(h).reshape(4, 8, 4).tolist())
 
 
+def of_uml(method, views):
+    """The draws are the method's first: places of the images in a task, then shares of the mixes."""
+    torch.manual_seed(0)
+    tasks, share = torch.rand(6, 8).argsort(dim=1)[:, :4], torch.rand(3, 8, 2) / 2
+    torch.manual_seed(0)
+    h = method.backbone(torch.cat([views.first, views.second])).unflatten(0, (2, 8))
+    small = method.backbone(views.local.flatten(0, 1)).unflatten(0, (2, 8))
+    q, p = torch.cat([h[1:], small]), F.normalize(h[0], dim=1)
+    return h[0], uml.episodes(q.tolist(), p.tolist(), tasks.tolist(), share.tolist())
+
+
 EXPECTED = {
     "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "cmsf": of_msf, "dino": of_dino,
     "exemplar": of_exemplar, "ifnd": of_ifnd, "interclr": of_interclr, "mira": of_mira, "mochi": of_mochi,
     "moco": of_moco, "msf": of_msf, "ncc": of_ncc, "npid": of_npid, "rotation": of_rotation, "simclr": of_simclr,
-    "simreg": of_simreg, "simsiam": of_simsiam, "swav": of_swav, "vicreg": of_vicreg, "xmoco": of_xmoco,
+    "simreg": of_simreg, "simsiam": of_simsiam, "swav": of_swav, "uml": of_uml, "vicreg": of_vicreg, "xmoco": of_xmoco,
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from pipeline.pretrain.methods.simclr import Simclr
 from pipeline.pretrain.methods.simreg import Simreg
 from pipeline.pretrain.methods.simsiam import Simsiam
 from pipeline.pretrain.methods.swav import Swav
+from pipeline.pretrain.methods.uml import Uml
 from pipeline.pretrain.methods.vicreg import Vicreg
 from pipeline.pretrain.methods.xmoco import Xmoco
 
@@ -53,6 +54,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "simreg": Simreg,
     "simsiam": Simsiam,
     "swav": Swav,
+    "uml": Uml,
     "vicreg": Vicreg,
     "xmoco": Xmoco,
 }
