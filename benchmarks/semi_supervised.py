@@ -1,4 +1,4 @@
-"""Compares all semi-supervised methods on Fashion-MNIST with 40 and 100 labels, over one backbone and one selection.
+"""Compares all semi-supervised methods on Fashion-MNIST with few labels, over one backbone and one selection.
 
 It needs the run that `make fashion` leaves. Each case selects and labels with the commands of the stages (seed 0, the
 run's selector), then trains with `stages.train` and its own seed. The model is measured on the test images. A case that
@@ -6,6 +6,7 @@ has its record already is not computed again. `--table` writes the page from the
 
     python -m benchmarks.semi_supervised runs/fashion                       # all cases, seed 0 of all first
     python -m benchmarks.semi_supervised runs/fashion fixmatch paws         # or some by name
+    python -m benchmarks.semi_supervised runs/fashion s4l --budgets 40 400  # with other numbers of labels
     python -m benchmarks.semi_supervised runs/fashion --table docs/results/semi_supervised.md
 """
 
@@ -15,7 +16,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class Case:
 
     sets: tuple[str, ...]
     coarse: float  # share of the picks that get a coarse label only
-    seeds: tuple[int, int]  # with 40 and with 100 labels
+    seeds: tuple[int, int]  # with the fewest labels and with more
     after: str  # the case whose model of the same seed and budget is its teacher
 
 
@@ -74,15 +75,17 @@ CASES = {
     "fixmatch, half the labels": of("fixmatch", coarse=0.5, seeds=ASIDE),
     "hiermatch over mixmatch, half coarse": of("hiermatch", "hiermatch.base=mixmatch", coarse=0.5, seeds=ASIDE),
     "distill": of("distill", after="fixmatch", seeds=ASIDE),
+    "s4l": of("s4l"),
+    "s4l, from scratch": of("s4l", "start=scratch"),
 }
 
 
-def planned(names: list[str]) -> Iterator[tuple[str, int, int]]:
+def planned(names: list[str], budgets: Sequence[int]) -> Iterator[tuple[str, int, int]]:
     """(case, budget, seed) of everything in the table; the first seed of every case comes before the others."""
     for seed in SEEDS:
-        for budget in BUDGETS:
+        for budget in budgets:
             for name, case in CASES.items():
-                if name in (names or CASES) and seed < case.seeds[BUDGETS.index(budget)]:
+                if name in (names or CASES) and seed < case.seeds[budget > min(budgets)]:
                     yield name, budget, seed
 
 
@@ -180,7 +183,7 @@ def commit() -> str:
 def page(done: dict[Key, Record]) -> str:
     """The tables, from the records alone."""
     lines = []
-    for budget in BUDGETS:
+    for budget in sorted({budget for _, budget, _ in done}):
         lines += [f"\n## {budget} labels\n"]
         lines += ["| method | top-1 %, mean ± std | each seed | macro-F1 % | ECE | to supervised, 95 % | CPU s |"]
         lines += ["|---|---|---|---|---|---|---|"]
@@ -229,6 +232,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder of the run, as a rule runs/fashion")
     parser.add_argument("cases", nargs="*", help="names of cases; all without")
+    parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS, help="how many labels")
     parser.add_argument("--part", default="0/1", help="i/n: every n-th of the cases, for several processes at once")
     parser.add_argument("--table", type=Path, help="write the page from the records, and compute nothing")
     options = parser.parse_args()
@@ -243,7 +247,7 @@ def main() -> None:
     if stale:
         parser.error(f"{options.run}: expected the code of this checkout, got another {stale[0].relative_to(HOME)}")
     own, parts = map(int, options.part.split("/"))
-    for i, case in enumerate(planned(options.cases)):
+    for i, case in enumerate(planned(options.cases, options.budgets)):
         teacher = CASES[case[0]].after
         if i % parts == own and case not in run.done() and (not teacher or (teacher, *case[1:]) in run.done()):
             run.compute(*case)
