@@ -75,6 +75,7 @@ CASES = {
     "fixmatch, half the labels": of("fixmatch", coarse=0.5, seeds=ASIDE),
     "hiermatch over mixmatch, half coarse": of("hiermatch", "hiermatch.base=mixmatch", coarse=0.5, seeds=ASIDE),
     "distill": of("distill", after="fixmatch", seeds=ASIDE),
+    "bit": of("bit", "batch_size=128"),
     "s4l": of("s4l"),
     "s4l, from scratch": of("s4l", "start=scratch"),
 }

@@ -10,7 +10,10 @@ from tests.imports import ROOT
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
-FEW = ("train.method=fixmatch", "train.steps=4", "train.batch_size=4", "pretrain.steps=4", "pretrain.batch_size=16")
+FEW = (
+    "train.method=fixmatch", "train.steps=4", "train.batch_size=4", "train.bit.batch_size=4", "pretrain.steps=4",
+    "pretrain.batch_size=16",
+)  # fmt: skip
 
 
 def call(command, *sets, **options):

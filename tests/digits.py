@@ -146,6 +146,7 @@ SEMISUP_PARAMS = {
     "supervised": {},
     "finetune": {"head_share": 0.5, "backbone_scale": 0.5, "head_layer": 0},
     "linear": {},
+    "bit": {"batch_size": 8, "learning_rate": 0.003, "mixup": 0.5},
 }  # fmt: skip
 
 

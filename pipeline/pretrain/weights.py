@@ -1,9 +1,9 @@
 """Weights that a backbone starts from: random, torchvision's, timm's, those of a package or of a safetensors file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import safetensors.torch
 import torch
@@ -34,7 +34,8 @@ def fill(backbone: Backbone, start: Start, file: str = "") -> None:
     """Puts the weights, and the normalisation that goes with them, into the backbone.
 
     A file of ours (`backbone.safetensors`) holds its normalisation. One with torchvision's or timm's names does not:
-    images are then still normalised by their own mean and deviation. Raises ParamsError or ArtifactError.
+    images are then still normalised by their own mean and deviation, or where the model's name has a tag, as timm does
+    it for the weights of that tag. Raises ParamsError or ArtifactError.
     """
     if start == "torchvision":
         _fill_torchvision(backbone)
@@ -91,8 +92,7 @@ def _fill_timm(backbone: Backbone) -> None:
     except OSError as error:
         raise ArtifactError(f"timm {model}: expected its weights to download, got: {first_line(error)}") from error
     backbone.body.load_state_dict(net.state_dict())
-    constants = net.pretrained_cfg
-    _normalise(backbone, constants.get("mean") or IMAGENET_MEAN, constants.get("std") or IMAGENET_STD)
+    _normalise_as_timm(backbone, net.pretrained_cfg)
 
 
 def _fill_packaged(backbone: Backbone) -> None:
@@ -122,6 +122,12 @@ def _fill_file(backbone: Backbone, file: Path) -> None:
         ours = backbone.body.state_dict()  # timm's `head` may hold a norm that belongs to the features
         body = {n: array for n, array in arrays.items() if n in ours or n.split(".")[0] not in HEADS}
         from_arrays(backbone.body, Weights(body, {}), file)
+        if "." in backbone.about["options"].get("model", ""):
+            _normalise_as_timm(backbone, cast(dict[str, Any], backbone.body.pretrained_cfg))
+
+
+def _normalise_as_timm(backbone: Backbone, constants: Mapping[str, Any]) -> None:
+    _normalise(backbone, constants.get("mean") or IMAGENET_MEAN, constants.get("std") or IMAGENET_STD)
 
 
 def _normalise(backbone: Backbone, mean: Sequence[float], std: Sequence[float]) -> None:

@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.graph.probe import fit_targets
 from pipeline.nn.classifier import Classifier
@@ -21,7 +21,10 @@ def start_head(net: Classifier, images: Pixels, task: Task) -> None:
 
     With `propagated` the coarser levels begin at the centroids.
     """
-    if task.common.head != "random":
+    if task.common.head == "zeros":
+        for p in net.head.parameters():
+            nn.init.zeros_(p)
+    elif task.common.head != "random":
         start_at_centroids(net, images, task.targets)
     if task.common.head == "propagated":
         assert task.graph is not None

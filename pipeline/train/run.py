@@ -48,8 +48,7 @@ def run(
             propagate.run(block, given, backbone, embed, graph, out)
         else:
             chosen = Chosen.read(params)
-            if not chosen.guesses:
-                common = common.model_copy(update={"targets": "own"})
+            common = chosen.settled(common, len(given.targets.finest().rows))
             spreading = Spreading.read(block, given, embed, graph) if common.graph else None
             train(params, chosen, common, given, spreading, backbone, out, save_seconds)
 

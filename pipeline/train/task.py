@@ -19,7 +19,7 @@ class TrainParams(Block):
     method: str
     start: Literal["pretrained", "scratch"]
     frozen: float = Field(ge=0, le=1)  # share of the backbone's layers, the first ones, that stay as pretrained
-    head: Literal["centroids", "propagated", "random"]  # what linear layers on a pretrained backbone begin as
+    head: Literal["centroids", "propagated", "zeros", "random"]  # what linear layers on a pretrained backbone begin as
     targets: Literal["own", "propagated"]  # what unlabelled images are taught: the method's guess, or the graph's too
     targets_share: float = Field(ge=0, le=1)  # of the graph in the guess at step 0, where it counts; falls to 0
     steps: int = Field(ge=1)

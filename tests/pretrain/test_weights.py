@@ -70,6 +70,21 @@ def test_files_of_others_less_their_layer_for_classes(name, options, head, tmp_p
     assert refusal_of(fill, net, "file", str(file)) == f"{file}: neck.weight: expected shape None, got (3,)"
 
 
+def test_a_file_is_normalised_as_the_weights_of_the_tag(timm, tmp_path):
+    """BiT's are for images in [-1, 1]; what is on the hub is a file with timm's names and its own layer for classes."""
+    torch.manual_seed(2)
+    theirs = timm.create_model("resnetv2_50x1_bit", num_classes=3).eval()
+    safetensors.torch.save_model(theirs, tmp_path / "bit.safetensors")
+    net, pixels = network("resnetv2_50x1_bit.goog_in21k", 3)
+    fill(net, "file", str(tmp_path / "bit.safetensors"))
+    theirs.reset_classifier(0)
+    torch.testing.assert_close(net(pixels), theirs(pixels / 127.5 - 1), rtol=1e-4, atol=1e-4)
+    untagged, _ = network("resnetv2_50x1_bit", 3)
+    own = untagged.mean.clone()
+    fill(untagged, "file", str(tmp_path / "bit.safetensors"))
+    assert torch.equal(untagged.mean, own)
+
+
 def test_files_refused(tmp_path):
     says = "pretrain.none.file: expected a safetensors file, got '', which is no file"
     assert refusal_of(fill, backbone(), "file", kind=ParamsError) == says

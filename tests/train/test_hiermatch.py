@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Beta
 
 from pipeline.train.methods import METHODS
-from pipeline.train.methods.mixmatch import mixed
+from pipeline.train.mixing import mixed
 from tests.digits import backbone, digits, semi, task
 from tests.oracles import hiermatch as oracle
 from tests.train.helpers import IMAGES, changed, loss, state_of, trained

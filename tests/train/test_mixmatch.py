@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch.distributions import Beta
 
 from pipeline.train.methods import METHODS
-from pipeline.train.methods.mixmatch import mixed, mixmatch_loss
+from pipeline.train.methods.mixmatch import mixmatch_loss
+from pipeline.train.mixing import mixed
 from pipeline.train.passes import forward_parts
 from pipeline.train.sharpen import sharpen
 from tests.digits import backbone, semi, task

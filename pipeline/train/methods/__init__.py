@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pipeline.base.params import Block, Params
 from pipeline.nn.backbones import Backbone
 from pipeline.train.method import TrainMethod
+from pipeline.train.methods.bit import Bit, BitParams, by_rule
 from pipeline.train.methods.cmsf import CmsfSemi
 from pipeline.train.methods.distill import Distill
 from pipeline.train.methods.finetune import Finetune, FinetuneParams
@@ -18,9 +19,10 @@ from pipeline.train.methods.paws import Paws
 from pipeline.train.methods.s4l import S4l
 from pipeline.train.methods.softmatch import SoftMatch
 from pipeline.train.methods.supervised import Supervised
-from pipeline.train.task import Task
+from pipeline.train.task import Task, TrainParams
 
 METHODS: dict[str, type[TrainMethod]] = {
+    "bit": Bit,
     "cmsf": CmsfSemi,
     "distill": Distill,
     "finetune": Finetune,
@@ -74,6 +76,12 @@ class Chosen:
     def guesses(self) -> bool:
         """Whether the method guesses the class of unlabelled images."""
         return METHODS[self.name].guesses
+
+    def settled(self, common: TrainParams, num_labels: int) -> TrainParams:
+        """`common` with what BiT's rule says of so many labels, and without the graph where nothing is guessed."""
+        if isinstance(self.params, BitParams):
+            common = by_rule(common, self.params, num_labels)
+        return common if self.guesses else common.model_copy(update={"targets": "own"})
 
     def build(self, backbone: Backbone, task: Task) -> TrainMethod:
         """The method around a backbone, which it trains in place, less the layers that `train.frozen` keeps."""

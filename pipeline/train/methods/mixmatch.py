@@ -4,7 +4,6 @@ With several levels of classes an image gets a prediction at each level where it
 """
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +22,7 @@ from pipeline.train.alignment import Align, Alignment, goal_distribution
 from pipeline.train.batch import SemiBatch, SemiFeed
 from pipeline.train.losses import by_level, mean_of
 from pipeline.train.method import EmaMethod
+from pipeline.train.mixing import mixed, of_all_processes, places
 from pipeline.train.passes import forward_parts
 from pipeline.train.pixels import Pixels
 from pipeline.train.sharpen import sharpen
@@ -39,26 +39,6 @@ class MixMatchParams(Block):
     weight: float = Field(ge=0)  # lambda_u, of the unlabelled loss
     ramp: float = Field(ge=0, le=1)  # share of the steps in which the weight rises from 0
     align: Align  # what the mean prediction is drawn to, before it is sharpened
-
-
-def mixed(
-    x: Float[Tensor, " n *s"], others: Float[Tensor, " n *s"], share: Float[Tensor, " n"]
-) -> Float[Tensor, " n *s"]:
-    """Share * x + (1 - share) * others, row by row (eq. 10 and 11)."""
-    return torch.lerp(others, x, share.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1)))
-
-
-def of_all_processes(parts: Sequence[Float[Tensor, " _ *s"]]) -> Float[Tensor, " m *s"]:
-    """All processes' first parts, then their second parts and so on, as one process would have them."""
-    return torch.cat([dist.gather(part) for part in parts])
-
-
-def places(sizes: Sequence[int]) -> Int64[Tensor, " n"]:
-    """Where the rows of this process's parts, of these sizes, stand among those of all."""
-    starts = accumulate([size * dist.world() for size in sizes], initial=0)
-    return torch.cat(
-        [start + dist.rank() * size + torch.arange(size) for start, size in zip(starts, sizes, strict=False)]
-    )
 
 
 def mixmatch_loss(
