@@ -1,8 +1,8 @@
-"""Label every image below a folder with the trained model: path, class, confidence.
+"""Label every image below a folder with the trained model: path, class, confidence, predicted or unsure.
 
 Files of other kinds are passed over. One that cannot be read is named on stderr with the reason, and the exit code is 1
-if there are more of them than --max-bad allows. With --abstain 0.9 a column `status` says `unsure` below the confidence
-from which on 90 % of the labels are right.
+if there are more of them than --max-bad allows. `unsure` is a confidence below one half, or less than twice that of the
+next class; with --abstain 0.9 one below which less than 90 % of the labels are right.
 """
 
 from pathlib import Path

@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from pipeline.base.files import number, read_csv, write_csv
 
+SURE = 0.5  # the least confidence of a prediction that is no guess, if it is twice that of the next class too
 TOP = 3  # classes of an image that are written
 COLUMNS = ("prediction", "confidence", "second", "second_confidence", "third", "third_confidence")
 
@@ -17,10 +18,11 @@ COLUMNS = ("prediction", "confidence", "second", "second_confidence", "third", "
 def columns(most: int) -> tuple[str, ...]:
     """The columns of so many classes in a table for a person: `COLUMNS` with class as the first, then 4th and so on.
 
-    There a row has one class, which may be a label; beside an answer it is a prediction.
+    There a row has one class, which may be a label; beside an answer it is a prediction. After its confidence comes the
+    status.
     """
     more = (name for place in range(TOP + 1, most + 1) for name in (f"{place}th", f"{place}th_confidence"))
-    return ("class", *COLUMNS[1 : 2 * most], *more)
+    return ("class", COLUMNS[1], "status", *COLUMNS[2 : 2 * most], *more)
 
 
 def top(p: Float[ndarray, "b k"], most: int = TOP) -> tuple[Int64[ndarray, "b t"], Float[ndarray, "b t"]]:
@@ -60,8 +62,15 @@ class Ranking:
         """The probability of the prediction."""
         return self.p[:, 0]
 
+    def statuses(self, least: float | None = None) -> list[str]:
+        """`predicted` or `unsure` of each image: by `least`, a confidence, or else by `SURE`."""
+        second = self.p[:, 1] if self.p.shape[1] > 1 else 0.0
+        by_rule = (self.confidence >= SURE) & (self.confidence >= 2 * second)
+        sure = by_rule if least is None else self.confidence >= least
+        return ["predicted" if good else "unsure" for good in sure.tolist()]
+
     def cells(self, most: int = TOP) -> list[list[str]]:
-        """The values of `columns(most)`; nine digits give a float32 back as it was."""
+        """The values of `columns(most)` but for the status; nine digits give a float32 back as it was."""
         rows = []
         for names, p in zip(self.names, self.p.tolist(), strict=True):
             pairs = zip(names, p, strict=False)

@@ -22,12 +22,13 @@ from pipeline.nn.device import Device
 from pipeline.parallel.threads import map_in_order
 from pipeline.shards.decode import BadImage, decode, read_file
 
+STATUS = 2  # place of the status among the cells of an image
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many files were given, could not be read, and got no class as the model was unsure."""
+    """How many files were given and could not be read, and of how many images the model is unsure."""
 
     files: int
     bad: int
@@ -35,7 +36,7 @@ class Counts:
 
     def __str__(self) -> str:
         images = self.files - self.bad
-        return f"{images:,} images, {images - self.unsure:,} of them with a class"
+        return f"{images:,} images, {self.unsure:,} of them unsure"
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,17 @@ class Table:
 
     most: int  # classes
     scores: bool  # the probability of every class
-    unsure_below: float | None  # a confidence: whether it is reached stands in the column `status`
+    unsure_below: float | None  # a confidence; None: the rule of `Ranking.statuses`
 
     def header(self, classes: Sequence[str]) -> list[str]:
         """The names of its columns; those of the scores are the classes'."""
-        status = [] if self.unsure_below is None else ["status"]
-        return ["path", *columns(self.most), *status, *(f"p({name})" for name in classes if self.scores)]
+        return ["path", *columns(self.most), *(f"p({name})" for name in classes if self.scores)]
 
     def rows(self, p: Float32[ndarray, "b k"], classes: Sequence[str]) -> list[list[str]]:
         """The cells of some images, less the path."""
         ranking = Ranking.of(*top(p, self.most), classes)
-        rows = ranking.cells(self.most)
-        if self.unsure_below is not None:
-            sure = ranking.confidence >= self.unsure_below
-            rows = [[*row, "predicted" if good else "unsure"] for row, good in zip(rows, sure.tolist(), strict=True)]
+        cells = zip(ranking.cells(self.most), ranking.statuses(self.unsure_below), strict=True)
+        rows = [[name, confidence, status, *others] for (name, confidence, *others), status in cells]
         if self.scores:
             rows = [[*row, *(f"{value:.9g}" for value in own)] for row, own in zip(rows, p.tolist(), strict=True)]
         return rows
@@ -124,8 +122,7 @@ def predict_files(
                 if images:
                     p = model.probabilities(torch.from_numpy(np.stack(list(images.values()))), batch_size)["label"]
                     cells = table.rows(p.numpy(), model.classes)
-                    if table.unsure_below is not None:
-                        unsure += sum(row[2 * table.most] == "unsure" for row in cells)
+                    unsure += sum(row[STATUS] == "unsure" for row in cells)
                     yield from ([path, *row] for path, row in zip(images, cells, strict=True))
                 bar.update(len(part))
         if bad == len(files):

@@ -3,22 +3,18 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from jaxtyping import Bool
-from numpy import ndarray
-
-from pipeline.artifacts.predictions import TOP, Ranking, columns
+from pipeline.artifacts.predictions import TOP, columns
 from pipeline.base.files import write_csv
 from pipeline.report.inputs import Run
 
-SURE = 0.5  # the least confidence of a prediction that is no guess, if it is twice that of the next class too
-NAME, CONFIDENCE, *OTHERS = columns(TOP)
-HEADER = ("path", NAME, CONFIDENCE, "status", *OTHERS, "key")
+HEADER = ("path", *columns(TOP), "key")
+NO_OTHERS = [""] * (len(columns(TOP)) - 3)
 
 
 def write(file: Path, run: Run, label: Mapping[str, str]) -> None:
     """Writes `HEADER` and a row for each image; `label` is the class that each labelled one was given.
 
-    The status is `labelled`, where class is the label; `predicted`; or `unsure`, see `SURE`.
+    The status is `labelled`, where class is the label; `predicted`; or `unsure`.
     """
     write_csv(file, HEADER, _rows(run, label))
 
@@ -28,19 +24,13 @@ def _rows(run: Run, label: Mapping[str, str]) -> Iterator[list[str]]:
     if run.pseudo_labels:
         guessed.append((run.pseudo_labels.keys, run.pseudo_labels.ranking))
     found = {
-        key: (cells, sure)
+        key: (cells, status)
         for keys, ranking in guessed
-        for key, cells, sure in zip(keys, ranking.cells(), _sure(ranking), strict=True)
+        for key, cells, status in zip(keys, ranking.cells(), ranking.statuses(), strict=True)
     }
-    nothing = ["", "0", *[""] * len(OTHERS)], False
+    nothing = ["", "0", *NO_OTHERS], "unsure"
     for key in sorted(run.index.key, key=lambda key: (run.sources.path.get(key, ""), key)):
-        (name, confidence, *others), sure = found.get(key, nothing)
-        status = "predicted" if sure else "unsure"
+        (name, confidence, *others), status = found.get(key, nothing)
         if key in label:
-            name, confidence, others, status = label[key], "1", [""] * len(others), "labelled"
+            name, confidence, others, status = label[key], "1", NO_OTHERS, "labelled"
         yield [run.sources.path.get(key, ""), name, confidence, status, *others, key]
-
-
-def _sure(ranking: Ranking) -> Bool[ndarray, " n"]:
-    second = ranking.p[:, 1] if ranking.p.shape[1] > 1 else 0.0
-    return (ranking.confidence >= SURE) & (ranking.confidence >= 2 * second)

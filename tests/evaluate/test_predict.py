@@ -16,7 +16,7 @@ from pipeline.shards.decode import FORMATS
 from stages.predict import main
 from tests.digits_tree import digit_images
 
-USUAL = ("class", "confidence", "second", "second_confidence", "third", "third_confidence")
+USUAL = ("class", "confidence", "status", "second", "second_confidence", "third", "third_confidence")
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def predict(run, images, *more, out=None, code=0):
     if code:
         return [line for line in result.stderr.splitlines() if line.startswith((str(images), "Error"))]
     rows = list(csv.DictReader(out.read_text().splitlines()))
-    with_class = sum(row.get("status") != "unsure" for row in rows)
-    assert result.stdout.startswith(f"predict: {out}: {len(rows)} images, {with_class} of them with a class")
+    unsure = sum(row["status"] == "unsure" for row in rows)
+    assert result.stdout.startswith(f"predict: {out}: {len(rows)} images, {unsure} of them unsure")
     return rows
 
 
@@ -73,8 +73,8 @@ def test_more_classes_and_every_score_on_request(digits_run, images):
         best = sorted(classes, key=score.get, reverse=True)[:4]
         assert [row["class"], row["second"], row["third"], row["4th"]] == best
         assert float(row["4th_confidence"]) == pytest.approx(score[best[3]], rel=1e-6)
-    assert list(predict(digits_run, images, "--top", "1")[0]) == ["path", "class", "confidence"]
-    assert len(predict(digits_run, images, "--top", "99")[0]) == 1 + 2 * len(classes)
+    assert list(predict(digits_run, images, "--top", "1")[0]) == ["path", *USUAL[:3]]
+    assert len(predict(digits_run, images, "--top", "99")[0]) == 2 + 2 * len(classes)
 
 
 @pytest.mark.parametrize(
