@@ -80,7 +80,8 @@ def lay_out(
     for stage, quick in (("pretrain", "none"), ("train", "propagate")):
         if params.lookup(f"{stage}.method") != quick:
             yield f"and the steps of {stage}: its log says how long they take, after some of them"
-    yield f"shorter: a smaller ingest.size; better: more labels, or {ADAPTED} ({folder}/params.yaml has all values)"
+    better = f"more labels, or {ADAPTED}" if pretrain["method"] == "none" else "more labels"
+    yield f"shorter: a smaller ingest.size; better: {better} ({folder}/params.yaml has all values)"
 
 
 def state(found: Found) -> str:
