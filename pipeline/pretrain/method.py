@@ -41,6 +41,7 @@ class SelfSupervised(Method[Views], Generic[P]):
     whole_images: ClassVar[bool] = True  # upright ones, for batch norm; else its statistics are renewed at the end
 
     Params: ClassVar[type[MethodParams]]
+    masks_patches: ClassVar[bool] = False  # whether it needs a vision transformer of ours
     takes_local: ClassVar[bool] = False  # whether it learns from small views too
     head_at: ClassVar[str] = "encoder.head"  # where its projection head is; "": it has none
 

@@ -156,8 +156,8 @@ def test_frozen_layers_of_a_transformer_stay(method, tmp_path, monkeypatch):
 @pytest.mark.parametrize("method", sorted(MASKED))
 @pytest.mark.parametrize("net", ["small_resnet", "timm_vit", "timm_resnet"])
 def test_who_masks_patches_refuses_a_network_without_them(method, net, monkeypatch):
-    says = refusal_of(made, recipe((method, "", net), monkeypatch), kind=ParamsError)
-    assert says.startswith("pretrain.backbone: ")
+    says = refusal_of(recipe, (method, "", net), monkeypatch, kind=ParamsError)
+    assert says.startswith("pretrain.backbone: expected one of vit_tiny, ")
 
 
 @pytest.mark.parametrize("method", sorted(MASKED))

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from pipeline.base.errors import ParamsError
-from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.methods.mae import waves
 from pipeline.pretrain.methods.maskfeat import block_mask, histograms
-from tests.digits import MASKED, PARAMS, backbone, self_supervised
+from tests.digits import self_supervised
 from tests.oracles import pretext
 from tests.pretrain.family import seeded_loss
 from tests.refusals import refusal_of
@@ -55,14 +54,6 @@ def test_waves_tell_columns_then_rows():
         rates = (1.0, 0.01)
         expected = [wave(place * r) for place in (column, row) for wave in (math.sin, math.cos) for r in rates]
         assert found[n].tolist() == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", sorted(MASKED))
-def test_other_backbones_are_refused(name):
-    method = METHODS[name]
-    said = refusal_of(method, backbone(), method.Params(**PARAMS[name]), 9, torch.Generator(), kind=ParamsError)
-    says = "expected vit_tiny, vit_small or vit_base for a method that masks patches, got small_resnet"
-    assert said == f"pretrain.backbone: {says}"
 
 
 @pytest.mark.parametrize(("cell", "h", "w"), [(4, 12, 20), (2, 8, 8), (1, 5, 4)])
