@@ -90,6 +90,11 @@ class Run:
         )
 
     @cached_property
+    def labelled_picks(self) -> int:
+        """How many of the last picks have a label at the finest level."""
+        return len({*self.picks.keys} & {*finest(self.labels)})
+
+    @cached_property
     def guesses(self) -> Predictions:
         """What the page shows: the predictions of the test images; where there are none, the pseudo-labels.
 
