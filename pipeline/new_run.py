@@ -65,6 +65,11 @@ def edited(file: Path, presets: Sequence[Path], sets: Sequence[str]) -> dict[str
     Params.read(file)  # refuses in one line what is no YAML
     params = _yaml().load(file.read_text(encoding="utf-8"))
     for preset in presets:
+        if not preset.is_file():
+            others = (HOME / "presets").glob("*/*.yaml")
+            raise ParamsError(
+                f"{preset}: expected a preset, found no such file{near(preset, (p.relative_to(HOME) for p in others))}"
+            )
         merge(params, parse_yaml(preset.read_text(encoding="utf-8"), str(preset)), str(preset))
     for item in sets:
         check_key(params, item)

@@ -50,6 +50,13 @@ def test_the_code_and_other_peoples_folders_are_refused(tmp_path):
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
+def test_a_preset_that_is_not_there_is_refused_with_the_one_meant(tmp_path):
+    said = new_run(tmp_path / "run", "--preset", "presets/photos/adaptd.yaml", code=1)
+    wanted = "expected a preset, found no such file; is it presets/photos/adapted.yaml?"
+    assert said == f"Error: presets/photos/adaptd.yaml: {wanted}\n"
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

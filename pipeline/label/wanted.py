@@ -49,7 +49,10 @@ def with_answers(labels: Labels, written: Labels, answers: Labels, wanted: Wante
     """
     answered = {key for key in images if any(answers.rows.get(key, ()))}
     known = [key for key, _ in wanted.asked if key in answered and not any(written.rows.get(key, ()))]
-    if not known or len(answered) == len(images):
+    if not known:
+        return labels
+    if len(answered) == len(images):
+        log.info("label: all images have an answer, yet a person is asked; label.source: answers takes them")
         return labels
     log.info("label: %d images have an answer, and it is their label", len(known))
     return joined(labels, Labels(answers.levels, {key: answers.rows[key] for key in known}), levels=labels.levels)
