@@ -78,6 +78,8 @@ CASES = {
     "bit": of("bit", "batch_size=128"),
     "s4l": of("s4l"),
     "s4l, from scratch": of("s4l", "start=scratch"),
+    "s4l, labels turned": of("s4l", "s4l.turn_labelled=true"),
+    "s4l, labels turned, from scratch": of("s4l", "s4l.turn_labelled=true", "start=scratch"),
 }
 
 
