@@ -20,6 +20,7 @@ from pipeline.graph.estimate import forecast
 from pipeline.graph.head import head_of
 from pipeline.graph.prior import read_shares
 from pipeline.graph.propagation import PropagateParams, Propagation, propagate
+from pipeline.graph.unseen import unseen
 
 MORE = (20, 40, 100)  # labels, whose worth is forecast
 DRAWS = 5  # random draws that are propagated
@@ -48,8 +49,9 @@ def measure(
     """Metrics of propagation, class shares, and what is said of each label without it.
 
     Metrics that need answers are absent without them. `estimated_top1` and its ends, `forecast_N_top1` with N more
-    labels; `propagate_top1` on the test images with an answer, `random_propagate_top1_mean` and `_std` over random
-    draws of as many labels as were asked for. Of the `confirmed` labels nothing is estimated.
+    labels; `n_unlike` images that look like no class with a label, in `unlike_groups`; `propagate_top1` on the test
+    images with an answer, `random_propagate_top1_mean` and `_std` over random draws of as many labels as were asked
+    for. Of the `confirmed` labels nothing is estimated.
     """
     label, answer = finest(labels), finest(answers)
     classes = sorted({*label.values()})  # no answer has a part in the estimate
@@ -79,7 +81,10 @@ def measure(
     for name, one in {"estimated": result.estimate, **expected}.items():
         ends = {"top1": one.top1, "top1_low": one.low, "top1_high": one.high, "top1_at_least": one.at_least}
         values |= {f"{name}_{end}": value for end, value in ends.items()}
-    found = np.bincount(result.best(train.vectors)[0][:, 0], minlength=len(classes)) / len(train.keys)
+    taken = result.best(train.vectors)[0][:, 0]
+    found = np.bincount(taken, minlength=len(classes)) / len(train.keys)
+    unlike = unseen(train.vectors, neighbours, affinity, rows, of_picks[rows], asked, taken, params.alpha)
+    values |= {"n_unlike": len(unlike.rows), "unlike_groups": len(unlike.groups)}
     if (of_test >= 0).any():
         values["propagate_top1"] = on_test(result)
         answered = np.flatnonzero(of_train >= 0)

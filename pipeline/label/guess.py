@@ -1,4 +1,4 @@
-"""What the graph makes of the labels so far: a guess for each pick, and the images that it is surest of."""
+"""What the graph makes of the labels: a guess for each pick, the images it is surest of, and those like no class."""
 
 from collections.abc import Collection, Sequence
 
@@ -12,6 +12,7 @@ from pipeline.artifacts.neighbours import Neighbours
 from pipeline.graph.affinity import Affinity
 from pipeline.graph.prior import read_shares
 from pipeline.graph.propagation import PropagateParams, Propagation, propagate
+from pipeline.graph.unseen import unseen
 from pipeline.label.around import Guesses
 
 A_CLASS, IN_ALL = 24, 480  # images that the graph is surest of, at most
@@ -33,7 +34,7 @@ def guess(
     """Spreads the labels of the finest level over all images, whose keys these are; no guesses from a single class.
 
     A pick with a label has the guess that the other labels give, so that a slip can be seen; beyond as many labels as
-    are left out one by one it has none. The images `never` shown have no guess and are not among the surest.
+    are left out one by one it has none. The images `never` shown have no guess and are not among the others.
     """
     row_of = {key: row for row, key in enumerate(keys)}
     named = {key: names[0] for key, names in labels.rows.items() if names[0] and key in row_of}
@@ -45,20 +46,26 @@ def guess(
     of = np.array([number[named[keys[row]]] for row in rows])
     shares = read_shares(params.prior, classes)
     told = np.array([keys[row] not in confirmed for row in rows.tolist()], bool)
-    result = propagate(x, Affinity.of(neighbours, device), rows, of, len(classes), params, shares, told)
+    affinity = Affinity.of(neighbours, device)
+    result = propagate(x, affinity, rows, of, len(classes), params, shares, told)
     numbers, p = (part[:, 0] for part in result.best(x))
     found = {keys[row]: pair for row, pair in _left_out(result, rows, classes).items()}
     asked = [key for key in picks if key not in never and key not in named]
     found |= {key: (classes[numbers[row_of[key]]], float(p[row_of[key]])) for key in asked}
     others = np.ones(len(keys), bool)
     others[[row_of[key] for key in {*named, *picks, *never} if key in row_of]] = False
+    groups = unseen(x, neighbours, affinity, rows, of, told, numbers, params.alpha).groups
+    unlike = [(int(others[group].sum()), [keys[row] for row in group[others[group]][:A_CLASS]]) for group in groups]
+    for group in groups:
+        others[group] = False
     most = max(1, min(A_CLASS, IN_ALL // len(classes)))
     surest: dict[str, tuple[str, float]] = {}
     for at, name in enumerate(classes[:IN_ALL]):
         own = np.flatnonzero(others & (numbers == at) & (p >= LEAST))
         best = own[np.argsort(-p[own], kind="stable")[:most]]
         surest |= {keys[row]: (name, float(p[row])) for row in best}
-    return Guesses({key: found[key] for key in picks if key in found and key not in never}, surest)
+    of_picks = {key: found[key] for key in picks if key in found and key not in never}
+    return Guesses(of_picks, surest, [pair for pair in unlike[: IN_ALL // A_CLASS] if pair[1]])
 
 
 def _left_out(result: Propagation, rows: ndarray, classes: Sequence[str]) -> dict[int, tuple[str, float]]:

@@ -1,5 +1,5 @@
 // Views, keys, swipes, and the start.
-const views = { one: () => showCard(at), all: showAll, classes: showClasses, many: showMany };
+const views = { one: () => showCard(at), all: showAll, classes: showClasses, many: showMany, unlike: showUnlike };
 let view = "one";
 function show(name) {
   view = name;
@@ -10,14 +10,17 @@ function show(name) {
 }
 function tellCount() {
   const given = cards.map(labelOf), marked = given.filter(isMark).length, left = given.filter((name) => !name).length;
-  const confirmed = many.filter(labelOf).length;
+  const confirmed = all.filter((item) => item.how === "confirmed").length;
   $("count").textContent = (left ? given.length - left - marked + " of " + cards.length : "All") + " labelled"
     + (marked ? ", " + marked + " without a class" : "") + (left ? ", " + left + " left" : "")
     + (confirmed ? ", " + confirmed + " confirmed beside them" : "") + (left ? "" : ": press " + $("save").textContent);
+  const strangers = openGroups();
+  document.querySelector("[data-view=unlike]").hidden = !strangers.length;
+  $("strangers").textContent = inAll(strangers);
 }
 
 const anywhere = {
-  o: () => show("all"), c: () => show("classes"), g: () => show("many"), Escape: () => show("one"), u: takeBack,
+  o: () => show("all"), c: () => show("classes"), g: () => show("many"), "+": () => openGroups().length && show("unlike"), Escape: () => show("one"), u: takeBack,
 };
 const ofOne = {
   n: () => $("typed").focus(), "/": () => $("typed").focus(), z: zoom,

@@ -116,11 +116,14 @@ function showLevels(card) {
     return [make("label", { for: "level-" + name }, name + " (once a class)"), input, names];
   }));
 }
+function whyNot(name, wanted) {
+  const bad = /^\[.*\]$/.test(name) && !isMark(name) && !classesOf(wanted).includes(name);
+  return bad ? "A name in brackets is no class: " + marks.join(", ") + " stand in place of one." : "";
+}
 $("other").addEventListener("submit", (event) => {
   event.preventDefault();
-  const wanted = level(cards[at]), name = known($("typed").value, wanted);
-  const bad = /^\[.*\]$/.test(name) && !isMark(name) && !classesOf(wanted).includes(name);
-  $("refused").textContent = bad ? "A name in brackets is no class: " + marks.join(", ") + " stand in place of one." : "";
+  const wanted = level(cards[at]), name = known($("typed").value, wanted), bad = whyNot(name, wanted);
+  $("refused").textContent = bad;
   if (!name || bad) return;
   $("typed").value = "";
   $("typed").blur();

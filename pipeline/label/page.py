@@ -107,7 +107,9 @@ def asking(
     ]
     small = album.at(around.guesses.surest.keys(), SMALL)
     sure = [{**written(key, small[key]), "guess": pair} for key, pair in around.guesses.surest.items()]
-    there = {*keys, *small}
+    groups = around.guesses.unlike
+    typical = album.at({key for _, group in groups for key in group}, SMALL)
+    there = {*keys, *small, *typical}
     beside = {key for row in around.beside for key in row}
     marks = {"skip": SKIP, "none": NONE, "unusable": UNUSABLE}
     rows = filled.rows.values()
@@ -119,6 +121,7 @@ def asking(
         "marks": marks,
         "cards": cards,
         "sure": sure,
+        "unlike": [{"count": count, "items": [written(key, typical[key]) for key in group]} for count, group in groups],
         "others": [written(key, None) for key in {**filled.rows, **unticked} if key not in there],
         "small": {key: picture.uri for key, picture in album.at(beside - there, TINY).items()},
         "known": {key: around.known[key] for key in sorted(beside) if key in around.known},

@@ -21,7 +21,7 @@ from pipeline.base.errors import ParamsError, first_names
 from pipeline.base.files import whole_folder
 from pipeline.base.machine import Reading
 from pipeline.base.params import Block
-from pipeline.label.around import LookAround
+from pipeline.label.around import LookAround, log_unlike
 from pipeline.label.audit import log_audit
 from pipeline.label.earlier import of_rounds
 from pipeline.label.effort import CONFIRMED, LED, Effort, log_effort, read_effort, read_not
@@ -127,6 +127,7 @@ def label(
         never = {*wanted.audit, *got.marked, *skipped.keys, *({*unticked} - {*picks})}
         around = look_around(index, picks, everything, never, confirmed)
         page = asking(wanted, album, known, filled, spent, unticked, around)
+        log_unlike(around.guesses, out / "page.html")
     else:
         page = shown(got.wanted, album, filled)
     with whole_folder(out, spare=("labels.csv", "audit.csv", FILE)) as part:

@@ -1,7 +1,8 @@
 // What is known of each image, what the browser keeps of it, and the file that is saved.
 const data = JSON.parse(document.getElementById("data").textContent);
 const marks = Object.values(data.marks);
-const cards = data.cards, many = data.sure, all = [...cards, ...many, ...data.others];
+const cards = data.cards, many = data.sure, unlike = data.unlike;
+const all = [...cards, ...many, ...unlike.flatMap(({ items }) => items), ...data.others];
 const of = new Map(all.map((item) => [item.key, item]));
 const IDLE = 60_000; // milliseconds: a longer rest is not counted
 const $ = (id) => document.getElementById(id);
@@ -70,15 +71,15 @@ function change(items) {
   items.forEach(remember);
   listeners.forEach((tell) => tell(items));
 }
-// Gives images a name at a level, "" for none. `how` is typed, key, guess or confirmed.
-function give(items, wanted, name, how, card = null) {
+// Gives images a name at a level, "" for none. `how` is typed, key, guess or confirmed; `first`, that of the first one.
+function give(items, wanted, name, how, card = null, first = how) {
   const each = Math.round(lap() / items.length * 10) / 10;
   done.push({ card, before: items.map(copyOf) });
   learn(name, wanted);
   for (const item of items) {
     item.values[wanted] = name;
     item.seconds = Math.round(((item.seconds || 0) + each) * 10) / 10;
-    if (wanted === level(item)) item.how = name ? how : "";
+    if (wanted === level(item)) item.how = name ? (item === items[0] ? first : how) : "";
   }
   change(items);
 }

@@ -27,6 +27,7 @@ CURE: Mapping[str, str] = {  # by the reason that evaluate gives
 }
 PREDICT = "python -m stages.predict --images some/folder --out predictions.csv"
 MORE = 40  # images of the next round
+LABEL = "python -m stages.label --serve"
 NEXT = f"python -m stages.next_round --budget {MORE} && dvc repro"
 
 
@@ -70,6 +71,9 @@ def steps(
             f"The accuracy is not measured. Put audit: {AUDIT} into the block label of params.yaml ({NOT_ASKED}), then:"
         )
         found.append(Step(words, "dvc repro"))
+    if kind != "test" and metrics.get("n_unlike"):
+        words = f"About {metrics['n_unlike']:,} images look like none of your classes: name them under “Like no class”."
+        found.append(Step(words, LABEL))
     words = "More labels: keep these, and choose the next images to label."
     if unreached:
         classes = "1 class has" if len(unreached) == 1 else f"{len(unreached)} classes have"

@@ -19,6 +19,8 @@ WORDS = {
     "classes_covered": "classes with a label",
     "classes_total": "classes that are known",
     "classes_unreached": "classes without a label",
+    "n_unlike": "images that look like no class with a label",
+    "unlike_groups": "groups of such images",
     "label_balance": "how evenly the labels lie over the classes; 1 is even",
     "probe_top1": "right, learnt from the labelled images alone",
     "propagate_top1": "right, with the labels spread to alike images",

@@ -44,6 +44,15 @@ def test_what_to_type_next_follows_what_is_known(kind, labels, missing, kept, un
     assert says in found[0].why
 
 
+def test_images_that_look_like_no_class_are_named_before_more_are_labelled():
+    values = {"n_labels": 40, "forecast_40_top1": 0.9, "n_unlike": 1234, "n_audit": 50}
+    first = advice.steps("audit", values, {}, False, [])[0]
+    assert (first.command, "1,234 images look like none" in first.why) == (advice.LABEL, True)
+    for kind, unlike in (("audit", 0), ("test", 1234)):
+        found = advice.steps(kind, {**values, "n_unlike": unlike}, {}, False, [])
+        assert advice.LABEL not in [step.command for step in found]
+
+
 def test_an_audit_is_not_asked_for_twice_and_the_first_line_leads_to_the_run(tmp_path):
     audited = {"n_labels": 20, "n_audit": 12}
     assert [step.command for step in advice.steps("bound", audited, {}, False, [])] == [advice.NEXT, advice.PREDICT]
