@@ -8,6 +8,7 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -104,6 +105,13 @@ class Params:
         if unknown:
             raise ParamsError(f"{where}: unknown {unknown}; expected {', '.join(known)}{near(unknown[0], known)}")
         return cls(tree, where)
+
+    def with_values(self, *sets: str) -> "Params":
+        """The same with each `dotted.key=value` of `sets` laid over it."""
+        tree = deepcopy(dict(self.tree))
+        for item in sets:
+            overlay(tree, item)
+        return Params.of(tree, self.where)
 
     @property
     def seed(self) -> int:

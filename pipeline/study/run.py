@@ -10,10 +10,11 @@ from numpy import ndarray
 from pipeline.base.errors import ParamsError
 from pipeline.base.files import whole_file, write_csv
 from pipeline.base.params import Params, near
+from pipeline.base.records import Record, Work, digest_of, measure
 from pipeline.select.methods import SELECTORS
 from pipeline.select.params import SelectParams
 from pipeline.select.pool import Pool
-from pipeline.study.grid import RANDOM, Grid, Group, Work, digest_of, measure
+from pipeline.study.grid import RANDOM, Grid, Group
 from pipeline.study.score import PROBE, Data, Scorer, values_of
 from pipeline.study.table import HEADER, Row, page, rows
 from pipeline.train.methods import METHODS, PROPAGATE
@@ -47,14 +48,30 @@ def study(params: Params, grid: Grid, folder: Path) -> list[Row]:
     def pick(group: Group) -> Int64[ndarray, " b"]:
         return np.sort(selectors[group.selector].select(pool, group.budget, group.seed).rows)
 
-    of_data = data.digest
-    work = Work(
-        pick,
-        Scorer(data, data.neighbours(), params).score,
-        {name: digest_of(of_data, block.model_dump(), search.model_dump()) for name, block in selectors.items()},
-        {method: values_of(method, params, folder) for method in grid.methods},
+    scorer, of_data = Scorer(data, data.neighbours(), params), data.digest
+    of_selector = {
+        name: digest_of(of_data, block.model_dump(), search.model_dump()) for name, block in selectors.items()
+    }
+    of_method = {method: values_of(method, params, folder) for method in grid.methods}
+
+    def name(group: Group, method: str) -> str:
+        digest = f"{of_selector[group.selector]}{of_method[method]}"
+        return f"{group.selector}-{group.budget}-{group.seed}-{method}-{digest}.json"
+
+    def say(group: Group, method: str, record: Record) -> str:
+        case = f"{group.selector}, {group.budget} labels, seed {group.seed}, {method}"
+        return f"{case}: {100 * record['top1']:.1f} %"
+
+    work = Work[Group, Int64[ndarray, " b"]](
+        share=pick,
+        shared="pick_seconds",
+        score=lambda rows, group, method: scorer.score(method, rows, group.seed),
+        name=name,
+        fields=("top1", "classes"),
+        kinds=lambda group, method: (group.selector, method),
+        say=say,
     )
-    records = measure(grid, work, len(data.y), folder / "study/records")
+    records = measure(grid.groups(len(data.y)), grid.methods, work, folder / "study/records")
     found = rows(records)
     write_csv(folder / "study/study.csv", HEADER, [row.cells() for row in found])
     about = {

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,8 @@ from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import ArtifactError
 from pipeline.base.files import sha256
 from pipeline.base.machine import Machine
-from pipeline.base.params import Params, overlay
+from pipeline.base.params import Params
+from pipeline.base.records import digest_of
 from pipeline.evaluate.accuracy import covered, top1
 from pipeline.evaluate.metrics import encode, finest
 from pipeline.evaluate.predict import predict_split
@@ -30,7 +30,6 @@ from pipeline.graph.prior import read_shares
 from pipeline.graph.propagation import PropagateParams, Propagation, propagate
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
-from pipeline.study.grid import digest_of
 from pipeline.train.methods import METHODS, PROPAGATE, Chosen
 from pipeline.train.run import run as train
 from pipeline.train.task import TrainParams
@@ -128,7 +127,7 @@ class Scorer:
 
     def _trained(self, method: str, rows: Int64[ndarray, " b"], seed: int) -> float:
         """By the stage's own code, in a folder of its own: what was interrupted goes on there."""
-        data, params = self._data, with_values(self._params, f"train.method={method}", f"seed={seed}")
+        data, params = self._data, self._params.with_values(f"train.method={method}", f"seed={seed}")
         keys = [data.train.keys[row] for row in rows.tolist()]
         values = values_of(method, self._params, data.folder)
         work = data.folder / "study/work" / f"{method}-{digest_of(keys, seed, values)}"
@@ -156,17 +155,9 @@ def values_of(method: str, params: Params, folder: Path) -> str:
         return digest_of(method)
     if method == PROPAGATE:
         return digest_of(method, spreading.model_dump(), graph)
-    chosen = Chosen.read(with_values(params, f"train.method={method}"))
+    chosen = Chosen.read(params.with_values(f"train.method={method}"))
     common = params.stage("train", TrainParams, (*METHODS, PROPAGATE)).model_dump(exclude={"method"})
     files = [*sorted((folder / "pretrain").iterdir()), folder / "ingest/manifest.json"]
     left = [sha256(file) for file in files if file.is_file()]
     machine = params.block("machine", Machine).precision
     return digest_of(common, chosen.values, spreading.model_dump(), graph, left, machine)
-
-
-def with_values(params: Params, *sets: str) -> Params:
-    """The same params with values laid over them."""
-    tree = dict(deepcopy(params.tree))
-    for item in sets:
-        overlay(tree, item)
-    return Params.of(tree, params.where)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.base.records import Record
 from pipeline.evaluate.replicates import student
-from pipeline.study.grid import RANDOM, Record
+from pipeline.study.grid import RANDOM
 from pipeline.study.multiplier import Multiplier, label_multiplier
 from pipeline.study.score import PROBE
 
