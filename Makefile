@@ -80,6 +80,9 @@ replicate: $(READY)  ## train and evaluate again under several seeds, over what 
 study: run-there $(READY)  ## what each label is worth: selectors x methods x budgets x seeds on RUN's vectors; STUDY="--seeds 10" adds to it
 	@cd "$(RUN)" && python -m stages.study $(STUDY)
 
+transfer: run-there $(READY)  ## which backbone for your images: TRANSFER="--backbone packaged --backbone random:resnet18 --data RUN-OR-FOLDER"
+	@cd "$(RUN)" && python -m stages.transfer $(TRANSFER)
+
 test: $(READY)  ## the tests that take seconds: under 5 minutes on 2 cores
 	python -m pytest -n auto -m "not slow"
 
@@ -106,5 +109,5 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,weights,heic,onnx,ray,test]'
 	touch $(READY)
 
-.PHONY: help demo fashion images label round compare replicate study test test-all check bench setup \
+.PHONY: help demo fashion images label round compare replicate study transfer test test-all check bench setup \
 	pictures-there budget-number run-there in-git

@@ -131,18 +131,31 @@ class Scorer:
         keys = [data.train.keys[row] for row in rows.tolist()]
         values = values_of(method, self._params, data.folder)
         work = data.folder / "study/work" / f"{method}-{digest_of(keys, seed, values)}"
-        labels = work / "label/labels.csv"
-        labels.parent.mkdir(parents=True, exist_ok=True)
-        Labels(("label",), {key: (data.labels[key],) for key in keys}).write(labels)
-        of_run = {name: data.folder / name for name in ("ingest", "embed", "graph")}
-        train(params, **of_run, labels=labels, backbone=data.folder / "pretrain", out=work / "train", save_seconds=30)
-        manifest = Manifest.read(data.folder / "ingest/manifest.json")
-        index = Index.read(data.folder / "ingest/index.parquet", "test")
-        model = Classifier.read(work / "train").to(self._device)
-        split = predict_split(model, manifest, index, "test", {}, BATCH_SIZE)
-        shutil.rmtree(work)
-        said = zip(split.keys, split.ranking["label"].best, strict=True)
-        return float(np.mean([data.labels[key] == name for key, name in said]))
+        labels = {key: data.labels[key] for key in keys}
+        return train_and_test(params, data.folder, data.folder / "pretrain", labels, data.labels, work)
+
+
+def train_and_test(
+    params: Params,
+    folder: Path,
+    backbone: Path,
+    labels: Mapping[str, str],
+    answers: Mapping[str, str],
+    work: Path,
+) -> float:
+    """Top-1 on a run's test images after `train` on these labels, in a folder `work` of its own, where it can go on."""
+    file = work / "label/labels.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Labels(("label",), {key: (name,) for key, name in labels.items()}).write(file)
+    of_run = {name: folder / name for name in ("ingest", "embed", "graph")}
+    train(params, **of_run, labels=file, backbone=backbone, out=work / "train", save_seconds=30)
+    manifest = Manifest.read(folder / "ingest/manifest.json")
+    index = Index.read(folder / "ingest/index.parquet", "test")
+    model = Classifier.read(work / "train").to(Device.choose("fp32").device)
+    split = predict_split(model, manifest, index, "test", {}, BATCH_SIZE)
+    shutil.rmtree(work)
+    said = zip(split.keys, split.ranking["label"].best, strict=True)
+    return float(np.mean([answers[key] == name for key, name in said]))
 
 
 def values_of(method: str, params: Params, folder: Path) -> str:
