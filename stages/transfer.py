@@ -24,10 +24,11 @@ from stages.cli import DATA, command, path_option
 @click.option("--seeds", default=5, show_default=True, help="How many selections.")
 @click.option("--most", default=10_000, show_default=True, help="Images of a split, at most.")
 @click.option("--finetune", is_flag=True, help="Fine-tune each backbone too, nine times: hours without a GPU.")
+@click.option("--scaling", is_flag=True, help="Also more and more labels, and two laws of how accuracy grows.")
 @path_option("--out", DATA / "transfer")
 def main(params: Params, backbones: tuple[str, ...], data: tuple[str, ...], shots: tuple[int, ...],
-         labels: tuple[int, ...], seeds: int, most: int, finetune: bool, out: Path) -> None:  # fmt: skip
-    plan = Plan(tuple(sorted(set(shots))), tuple(sorted(set(labels))), seeds, finetune)
+         labels: tuple[int, ...], seeds: int, most: int, finetune: bool, scaling: bool, out: Path) -> None:  # fmt: skip
+    plan = Plan(tuple(sorted(set(shots))), tuple(sorted(set(labels))), seeds, finetune, scaling)
     for record in transfer(params, backbones, data, plan, most, out):
         click.echo(f"{record['backbone']} on {record['data']}: {100 * record['figures']['logistic'][0]:.1f} %")
     click.echo(f"the tables: {out / 'transfer.md'}")

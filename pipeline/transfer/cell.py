@@ -21,12 +21,12 @@ from pipeline.select.pool import Pool
 from pipeline.study.score import Data, Scorer, train_and_test
 from pipeline.train.methods import METHODS, PROPAGATE, Chosen
 from pipeline.train.task import TrainParams
-from pipeline.transfer import measures
+from pipeline.transfer import measures, scaling
 from pipeline.transfer.backbones import Start
 from pipeline.transfer.image_sets import ImageSet
 from pipeline.transfer.measures import Figure, Vectors, validation_part
 
-KNN, LOGISTIC, FEW, FINETUNE = "knn", "logistic", "few", "finetune"
+KNN, LOGISTIC, FEW, FINETUNE, SCALING = "knn", "logistic", "few", "finetune", "scaling"
 RATES, DECAYS = (1e-4, 1e-3, 1e-2, 1e-1), (0.0, 5e-4)  # that validation images choose from for fine-tuning
 AUTO = "auto"  # whose picks are labelled
 log = logging.getLogger(__name__)
@@ -40,13 +40,15 @@ class Plan:
     labels: Sequence[int]  # of selections, whose labels are spread
     seeds: int  # of the selections
     finetune: bool
+    scaling: bool
 
     @property
     def methods(self) -> list[str]:
         """A name for each record of a cell; numbers stand behind a hyphen."""
         few = [f"{FEW}-{shots}" for shots in self.shots]
         spread = [f"{PROPAGATE}-{labels}" for labels in self.labels]
-        return [KNN, LOGISTIC, *few, *spread, *([FINETUNE] if self.finetune else [])]
+        more = {FINETUNE: self.finetune, SCALING: self.scaling}
+        return [KNN, LOGISTIC, *few, *spread, *(name for name, wanted in more.items() if wanted)]
 
     def digest(self, method: str, params: Params) -> str:
         """Differs between different values that the method depends on, beside vectors, answers and its name."""
@@ -95,6 +97,8 @@ class Cell:
             figures = measures.few_shot(self._vectors, int(number), seed)
         elif kind == PROPAGATE:
             figures = self._propagated(int(number))
+        elif kind == SCALING:
+            figures = scaling.curve(self._vectors, seed)
         else:
             figures, more = self._finetuned()
         return {"figures": figures, **more}

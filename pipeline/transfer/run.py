@@ -11,6 +11,7 @@ from pipeline.base.records import Record, Work, measure
 from pipeline.transfer.backbones import Start
 from pipeline.transfer.cell import LOGISTIC, Cell, Plan, vectors_digest
 from pipeline.transfer.image_sets import ImageSet, named, refuse_twice
+from pipeline.transfer.scaling import ENOUGH, POINTS
 from pipeline.transfer.table import HEADER, page, rows
 
 
@@ -64,7 +65,7 @@ def transfer(
             f"{pair.backbone}-{pair.data}-{method}-{digests[pair]}{plan.digest(method, params)}.json"
         ),
         fields=("figures",),
-        kinds=lambda pair, method: (pair, (pair.data, method)),
+        kinds=lambda pair, method: (pair.backbone, (pair.data, method)),
         say=say,
     )
     records = measure(pairs, plan.methods, work, out / "records")
@@ -84,6 +85,10 @@ def _refuse_few(images: ImageSet, plan: Plan) -> None:
             f"got {fewest} of {name!r}; ask for fewer with --shots, or leave the class out"
         )
     count = images.manifest.count("train")
+    if plan.scaling and count < ENOUGH:
+        raise ArtifactError(
+            f"--data {images.name}: expected {ENOUGH} training images for a curve of {POINTS} points, got {count}"
+        )
     if plan.labels and max(plan.labels) > count:
         raise ArtifactError(
             f"--data {images.name}: expected {max(plan.labels)} training images, for as many labels, got {count}; ask "

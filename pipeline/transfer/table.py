@@ -8,11 +8,12 @@ from scipy.stats import spearmanr
 
 from pipeline.base.records import Record
 from pipeline.train.methods import PROPAGATE
-from pipeline.transfer.cell import FEW, FINETUNE, KNN, LOGISTIC
+from pipeline.transfer.cell import FEW, FINETUNE, KNN, LOGISTIC, SCALING
+from pipeline.transfer.scaling import forecast
 
 HEADER = ("data", "backbone", "measure", "value", "low", "high")
 ECE = "ece"
-ORDER = (KNN, LOGISTIC, ECE, FEW, PROPAGATE, FINETUNE)
+ORDER = (KNN, LOGISTIC, ECE, FEW, PROPAGATE, FINETUNE, SCALING)
 Shares = Mapping[tuple[str, str, str], tuple[float, float, float]]  # by measure, backbone and data
 
 
@@ -37,6 +38,8 @@ def figures(records: Sequence[Record]) -> Shares:
 def page(records: Sequence[Record], about: Mapping[str, str]) -> str:
     """The tables as Markdown; `about` says of each set what it is."""
     found = figures(records)
+    curves = {key: value for key, value in found.items() if key[0].startswith(SCALING)}
+    found = {key: value for key, value in found.items() if key not in curves}
     names, backbones, sets = (list(dict.fromkeys(key[place] for key in found)) for place in range(3))
     lines = [
         "# Which backbone for which images",
@@ -57,6 +60,8 @@ def page(records: Sequence[Record], about: Mapping[str, str]) -> str:
             AGREE.format(n=len(backbones)),
             *_agreement(found, names, sets),
         ]
+    if curves:
+        lines += ["", "## How accuracy grows with labels", "", SCALE, *_scaling(curves, backbones, sets)]
     return "\n".join(lines) + "\n"
 
 
@@ -110,6 +115,26 @@ def _agreement(found: Shares, names: Sequence[str], sets: Sequence[str]) -> Iter
         yield _line([f"`{name}`", *(_number(float(mean)) for mean in means)])
 
 
+def _scaling(curves: Shares, backbones: Sequence[str], sets: Sequence[str]) -> Iterator[str]:
+    """A table for each set: a row for each number of labels, then what both laws say of the largest."""
+    for data in sets:
+        of = {
+            b: {
+                int(name.rpartition("_")[2]): value
+                for (name, other, own), value in curves.items()
+                if (other, own) == (b, data)
+            }
+            for b in backbones
+        }
+        said = {b: forecast({number: value[0] for number, value in points.items()}) for b, points in of.items()}
+        yield from ("", *_head([f"labels of `{data}`", *backbones]))
+        for number in sorted(of[backbones[0]]):
+            yield _line([f"{number:,}", *(_said(of[b][number]) for b in backbones)])
+        for law in ("power", "line"):
+            misses = (100 * (getattr(said[b], law) - said[b].accuracy) for b in backbones)
+            yield _line([f"{law}: miss of the last, points", *(f"{miss:+.1f}" for miss in misses)])
+
+
 def _place(name: str) -> tuple[int, int]:
     """Where a measure stands among all."""
     kind, _, number = name.partition("_")
@@ -139,3 +164,6 @@ fine-tuning speak of other test images, those of few shots of other episodes, th
 A penalty, a rate and a decay are chosen on a fifth of the training images; no test image chooses anything."""
 AGREE = """Spearman's correlation between the ranks of {n} backbones: 1 is the same order, -1 the reverse. Of so few it
 is a hint: with 4 backbones 0.8 or more comes by chance in one of six cases."""
+SCALE = """Top-1 % of a linear probe on random labels, a mean over ten draws; in brackets 95 % intervals, which speak of
+other test images. Two laws are fitted to all numbers but the last: the error is a (n + d)^-b + c (power), and the
+accuracy is linear in log n (line). The last rows say by how many points they miss what was measured there."""

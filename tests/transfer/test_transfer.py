@@ -15,7 +15,9 @@ from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.files import read_json
 from pipeline.evaluate.probes import nearest_vote
 from pipeline.study.score import train_and_test
-from pipeline.transfer import cell, measures
+from pipeline.transfer import cell, measures, scaling
+from pipeline.transfer import run as run_module
+from pipeline.transfer.scaling import forecast
 from stages.transfer import main
 from tests.commands import FEW, refusal
 from tests.digits_tree import NAMES
@@ -168,6 +170,19 @@ def test_fine_tuning_chooses_on_validation_images(quick, monkeypatch):
     assert not test & held
 
 
+def test_a_curve_of_labels_stands_on_the_page_with_two_forecasts(quick, monkeypatch):
+    monkeypatch.setattr(scaling, "DRAWS", 2)
+    monkeypatch.setattr(run_module, "ENOUGH", 200)
+    assert transfer(*BOTH, "--scaling").exit_code == 0
+    with (quick / "transfer/transfer.csv").open() as file:
+        own = {row["measure"]: float(row["value"]) for row in csv.DictReader(file) if row["backbone"] == "ours"}
+    points = {n: own[f"scaling_{n}"] for n in (50, 100, 200, 400)}
+    page = (quick / "transfer/transfer.md").read_text()
+    miss = 100 * (forecast(points).line - points[400])
+    assert f"| line: miss of the last, points | {miss:+.1f} |" in page
+    assert f"| 400 | {100 * points[400]:.1f} (" in page
+
+
 def unlabelled(folder):
     colours(folder, classes=("20240102",))
 
@@ -204,6 +219,7 @@ def spoilt(folder):
         ),
         (None, ("--backbone", "packaged@big"), "expected pixels after @, such as @96, got 'big'"),
         (None, ("--labels", "500"), "expected 500 training images, for as many labels, got 400"),
+        (None, ("--scaling",), "expected 800 training images for a curve of 5 points, got 400"),
         (None, ("--seeds", "1"), "two seeds, got "),
         (None, ("--data", "a/b=."), "a name of letters, digits and .-_@, got 'a/b'"),
     ],
