@@ -54,6 +54,7 @@ class Recipe:
         common = params.stage("pretrain", PretrainParams, {*METHODS, "none", "backbones"})
         name = params.method("pretrain.backbone", BACKBONES)
         start = params.block("pretrain.none", NoneParams)
+        blocks = {task: params.block(f"pretrain.{task}", TASKS[task].Params) for task in TASKS}
         if common.cld.weight > 0 and method in METHODS and METHODS[method].num_views < 2:
             raise ParamsError(
                 f"pretrain.cld.weight: expected 0 for {method}, which takes one view of an image, "
@@ -73,7 +74,7 @@ class Recipe:
         return cls(
             common,
             block,
-            {task: params.block(f"pretrain.{task}", TASKS[task].Params) for task in common.multi_task.weights},
+            {task: blocks[task] for task in common.multi_task.weights},
             start if method == "none" or common.start == "weights" else None,
             params.block(f"pretrain.backbones.{name}", BACKBONES[name]),
             params.block("machine", Machine),
