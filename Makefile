@@ -77,7 +77,7 @@ replicate: $(READY)  ## train and evaluate again under several seeds, over what 
 	cd "$(RUN)" && dvc repro experiments/replicate/dvc.yaml
 	@echo "mean, deviation, interval: $(RUN)/experiments/replicate/summary.csv"
 
-study: run-there $(READY)  ## what each label is worth: selectors x methods x budgets x seeds on RUN's vectors; STUDY="--seeds 10" adds to it
+study: run-there $(READY)  ## what each label is worth, where every image has an answer: selectors x methods x budgets x seeds; STUDY="--seeds 10" adds to it
 	@cd "$(RUN)" && python -m stages.study $(STUDY)
 
 transfer: run-there $(READY)  ## which backbone for your images: TRANSFER="--backbone packaged --backbone random:resnet18 --data RUN-OR-FOLDER"

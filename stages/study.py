@@ -22,9 +22,9 @@ def main(
     params: Params, selectors: tuple[str, ...], methods: tuple[str, ...], budgets: tuple[int, ...], seeds: int
 ) -> None:
     grid = Grid(selectors, tuple(dict.fromkeys(methods)), tuple(sorted(set(budgets))), seeds)
-    for row in study(params, grid, DATA):
-        if row.multiplier is not None:
-            click.echo(f"{row.method}, {row.budget} labels: {row.line()}")
+    found = [row for row in study(params, grid, DATA) if row.multiplier is not None]
+    for row in sorted(found, key=lambda row: grid.methods.index(row.method)):
+        click.echo(row)
     click.echo(f"the tables: {DATA / 'study/study.md'}")
 
 

@@ -59,7 +59,10 @@ class Data:
         lacking = [key for key in (*train.keys, *test.keys) if key not in answer]
         if lacking or not test.keys:
             of = f"{len(lacking):,} of {len(train.keys) + len(test.keys):,} have none" if lacking else "no test image"
-            raise ArtifactError(f"{file}: expected the answer of every image, as a study asks for any of them; {of}")
+            raise ArtifactError(
+                f"{file}: expected the answer of every image, as a study asks for any of them; {of}: put them into "
+                "answers.csv beside the images, or study a data set that has them, as `make demo`"
+            )
         names = tuple(sorted(set(answer.values())))
         number = {name: i for i, name in enumerate(names)}
         y, truth = (encode(part.keys, answer, number) for part in (train, test))

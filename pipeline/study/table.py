@@ -38,6 +38,14 @@ class Row:
         times = [cell for m in (self.multiplier, self.to_probe) for cell in (m.cells() if m else [""] * 3)]
         return (self.method, self.budget, self.selector, self.seeds, *top1, *gap, *times, f"{self.classes:.4g}")
 
+    def __str__(self) -> str:
+        """What the row says, for who reads no table; of a selector that is not random."""
+        gap, low, high = (100 * value for value in self.to_random or (0.0, 0.0, 0.0))
+        return (
+            f"{self.selector} and {self.method}, {self.budget} labels: {self.top1[0]:.1%}, {gap:+.1f} points to random "
+            f"picks ({low:+.1f} to {high:+.1f}), which need {self.multiplier} times the labels for it"
+        )
+
     def line(self) -> str:
         """A row of the table for a person."""
         mean, low, high = (100 * value for value in self.top1)
@@ -108,4 +116,5 @@ def estimates(records: Sequence[Record]) -> str:
 NOTE = """Top-1 on the test images: mean over the seeds and Student's 95 % interval. To random: the difference to random
 picks of the same seed, in points. Multiplier: how many random labels, per label of the selection, reach the same mean
 accuracy, where random labels train the same method, and where they train a linear probe on the vectors; the interval is
-a bootstrap over the seeds, wider for few of them. All intervals speak of other seeds, not of other images."""
+a bootstrap over the seeds, wider for few of them; "> 8" where the most random labels that were tried, 8 for each, do
+not reach it, "< 1" where the fewest are too many. All intervals speak of other seeds, not of other images."""

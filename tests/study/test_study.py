@@ -77,7 +77,8 @@ def test_a_larger_grid_adds_to_what_is_recorded_and_other_values_are_computed_an
 
 
 def test_the_table_says_what_the_records_say(run):
-    assert study().exit_code == 0
+    said = study()
+    assert said.exit_code == 0
     records = [json.loads(file.read_text()) for file in (run / "study/records").iterdir()]
     with (run / "study/study.csv").open() as file:
         table = list(csv.DictReader(file))
@@ -91,6 +92,13 @@ def test_the_table_says_what_the_records_say(run):
     assert float(row["top1"]) == pytest.approx(top1("kmeans").mean(), abs=1e-6)
     assert float(row["to_random"]) == pytest.approx((top1("kmeans") - top1("random")).mean(), abs=1e-6)
     assert float(row["low"]) <= float(row["top1"]) <= float(row["high"]) <= 1
+    gap = f"{100 * float(row['to_random']):+.1f} points to random picks"
+    sentence = f"kmeans and probe, 20 labels: {float(row['top1']):.1%}, {gap} ("
+    assert [line.split(",")[0] for line in said.stdout.splitlines()[-3:-1]] == [
+        "kmeans and propagate",
+        "kmeans and probe",
+    ]
+    assert said.stdout.splitlines()[-2].startswith(sentence)
     page = (run / "study/study.md").read_text()
     assert "## propagate, 20 labels" in page
     assert "holds the truth in" in page
