@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
 
+from pipeline.evaluate.probes import nearest_vote
 from pipeline.transfer import measures
 from pipeline.transfer.measures import Figure, ece, episodes, few_shot, knn, logistic, validation_part
 from pipeline.transfer.table import rank_correlation
@@ -20,13 +22,15 @@ def test_validation_is_a_share_of_each_class_and_leaves_one_to_fit():
 
 
 def test_nearest_neighbours_are_a_vote_of_twenty():
-    vectors = clouds()
+    vectors = clouds(spread=0.9)
     near = np.argsort(-(vectors.test_x @ vectors.x.T), axis=1)[:, :20]
     counts = np.stack([(vectors.y[near] == one).sum(axis=1) for one in range(3)], axis=1)
     clear = np.sort(counts, axis=1)[:, -1] > np.sort(counts, axis=1)[:, -2]
     vectors = vectors._replace(test_x=vectors.test_x[clear], test_y=vectors.test_y[clear])
     expected = (counts.argmax(axis=1)[clear] == vectors.test_y).mean()
-    assert 0.5 < expected < 1
+    fewer = (nearest_vote(vectors.x, vectors.y, vectors.test_x, 5) == vectors.test_y).mean()
+    assert 0.4 < expected < 1
+    assert fewer != expected  # so the number of neighbours tells
     assert knn(vectors)["knn"].value == pytest.approx(expected)
 
 
@@ -55,6 +59,14 @@ def test_the_penalty_is_the_best_on_validation_images_whatever_the_test_answers_
     monkeypatch.setattr(measures, "PENALTIES", measures.PENALTIES[12::6])
     vectors = clouds(n=30, spread=0.8)
     figures, chosen = logistic(vectors, 0)
+    held, fitted = vectors.validation, ~vectors.validation
+    alone = {
+        c: LogisticRegression(C=1 / c, max_iter=300).fit(vectors.x[fitted], vectors.y[fitted])
+        for c in measures.PENALTIES.tolist()
+    }
+    shares = {c: model.score(vectors.x[held], vectors.y[held]) for c, model in alone.items()}
+    assert chosen["validation"] == max(shares.values()) == shares[chosen["penalty"]]
+    assert min(shares.values()) < max(shares.values())
     shuffled = vectors._replace(test_y=np.random.default_rng(0).permutation(vectors.test_y))
     others, same = logistic(shuffled, 0)
     assert same == chosen
