@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +15,13 @@ from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.files import read_json
+from pipeline.base.params import Params
 from pipeline.evaluate.probes import nearest_vote
+from pipeline.shards.reader import load
 from pipeline.study.score import train_and_test
 from pipeline.transfer import cell, measures, scaling
 from pipeline.transfer import run as run_module
+from pipeline.transfer.image_sets import ImageSet
 from pipeline.transfer.scaling import forecast
 from stages.transfer import main
 from tests.commands import FEW, refusal
@@ -141,6 +146,21 @@ def test_of_a_large_set_a_part_is_taken_and_images_without_an_answer_are_not(qui
     assert transfer(*BOTH, "--most", "150").exit_code == 0
     page = (quick / "transfer/transfer.md").read_text()
     assert "150 training and 40 test images" in page
+
+
+def test_shards_of_a_run_elsewhere_are_found_from_here(run):
+    """A run's own paths lead from its folder."""
+    shutil.move(run, run.parent / "elsewhere/data")
+    folder = run.parent / "elsewhere/data/ingest"
+    manifest, index = Manifest.read(folder / "manifest.json"), Index.read(folder / "index.parquet")
+    inside = {path: f"data/shards/{Path(path).name}" for path in index.shard}
+    for name in manifest.splits:
+        shutil.copy(manifest.splits[name][0].path, run.parent / "elsewhere/data/shards")
+    splits = {name: [replace(one, path=inside[one.path]) for one in shards] for name, shards in manifest.splits.items()}
+    replace(manifest, splits=splits).write(folder / "manifest.json")
+    replace(index, shard=[inside[path] for path in index.shard]).write(folder / "index.parquet")
+    images = ImageSet.read("elsewhere", Params.read(Path("params.yaml")), Path("out"), 1000)
+    assert len(load(images.manifest, images.index, "test", "").keys) == 100
 
 
 def test_fine_tuning_chooses_on_validation_images(quick, monkeypatch):
