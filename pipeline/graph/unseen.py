@@ -73,7 +73,7 @@ def unseen(
         return Unseen()
     known = np.ones(len(x), bool)
     known[np.concatenate(parts)] = False
-    sizes = np.bincount(said[known])
+    sizes = np.bincount(said[known], minlength=labels.max() + 1)
     usual = max(float(np.median(sizes[np.unique(labels)])), 1.0)
     groups = [group for part in parts for group in _cut(x, part, max(1, round(len(part) / usual)))]
     return Unseen(sorted(groups, key=len, reverse=True))

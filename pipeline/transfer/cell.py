@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.base.files import sha256
 from pipeline.base.params import Params
 from pipeline.base.records import digest_of
 from pipeline.embed.run import EmbedParams
@@ -59,8 +60,9 @@ class Plan:
                 params.block("train.propagate", PropagateParams),
             )
             search = params.stage("select", SelectParams, SELECTORS).search
-            blocks = (select, search, spread, params.stage("graph", GraphParams))
-            values = [self.seeds, *(block.model_dump() for block in blocks)]
+            blocks = (select, search, spread)
+            prior = [sha256(Path(spread.prior))] if Path(spread.prior).is_file() else []
+            values = [self.seeds, prior, *(block.model_dump() for block in blocks)]
         elif kind == FINETUNE:
             common = params.stage("train", TrainParams, (*METHODS, PROPAGATE))
             chosen = Chosen.read(params.with_values(f"train.method={FINETUNE}"))
@@ -143,7 +145,9 @@ def _backbone_alone(params: Params) -> Params:
     return params.with_values("embed.views=[backbone]", 'embed.own=""')
 
 
-def vectors_digest(params: Params, start: Start, images: ImageSet) -> str:
-    """Differs between different vectors and answers."""
+def cell_digest(params: Params, start: Start, images: ImageSet) -> str:
+    """Differs between different vectors, answers and graphs: what lies in the folder of a cell."""
     block = _backbone_alone(params).stage("embed", EmbedParams).model_dump(exclude={"batch_size"})
-    return digest_of(start.digest(params), images.digest, start.size(images), start.channels_of(images), block)
+    graph_block = params.stage("graph", GraphParams).model_dump()
+    own = start.size(images), start.channels_of(images)
+    return digest_of(start.digest(params), images.digest, *own, block, graph_block)

@@ -91,6 +91,11 @@ class ImageSet:
             raise ArtifactError(f"{where}: expected two classes or more, got {self.classes[0]} alone")
         if not count["test"] or not count["train"]:
             raise ArtifactError(f"{where}: expected images with labels to train and to test, got {count}")
+        tested = {self.answers[key] for key in self.index.keys_of(self.index.rows("test"))}
+        if len(tested) < 2:
+            raise ArtifactError(
+                f"{where}: expected test images of two classes or more, got those of {min(tested)} alone"
+            )
         return self
 
     @property

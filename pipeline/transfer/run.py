@@ -9,7 +9,7 @@ from pipeline.base.files import whole_file, write_csv
 from pipeline.base.params import Params
 from pipeline.base.records import Record, Work, measure
 from pipeline.transfer.backbones import Start
-from pipeline.transfer.cell import LOGISTIC, Cell, Plan, vectors_digest
+from pipeline.transfer.cell import LOGISTIC, Cell, Plan, cell_digest
 from pipeline.transfer.image_sets import ImageSet, named, refuse_twice
 from pipeline.transfer.scaling import ENOUGH, POINTS
 from pipeline.transfer.table import HEADER, page, rows
@@ -47,7 +47,7 @@ def transfer(
             start.check(params, images)
     by_name = {images.name: images for images in sets}
     pairs = [Pair(name, images.name) for images in sets for name in starts]
-    digests = {pair: vectors_digest(params, starts[pair.backbone], by_name[pair.data]) for pair in pairs}
+    digests = {pair: cell_digest(params, starts[pair.backbone], by_name[pair.data]) for pair in pairs}
 
     def cell(pair: Pair) -> Cell:
         folder = out / "cells" / f"{pair.backbone}-{pair.data}-{digests[pair]}"
@@ -85,6 +85,10 @@ def _refuse_few(images: ImageSet, plan: Plan) -> None:
             f"got {fewest} of {name!r}; ask for fewer with --shots, or leave the class out"
         )
     count = images.manifest.count("train")
+    if count == len(images.classes):
+        raise ArtifactError(
+            f"--data {images.name}: expected two training images of some class, to validate on, got one of each"
+        )
     if plan.scaling and count < ENOUGH:
         raise ArtifactError(
             f"--data {images.name}: expected {ENOUGH} training images for a curve of {POINTS} points, got {count}"

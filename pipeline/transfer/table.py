@@ -74,7 +74,7 @@ def title(name: str) -> str:
         ECE: "Calibration error of the logistic regression, % (less is better)",
         FINETUNE: "Fine-tuned, top-1 %",
     }
-    few = f"Few shots: {number} of each of five classes, top-1 %"
+    few = f"Few shots: {number} of each of five classes, or of all where there are fewer, top-1 %"
     return known.get(name) or (few if kind == FEW else f"{number} labels of selected images, propagated, top-1 %")
 
 

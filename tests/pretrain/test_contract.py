@@ -143,6 +143,16 @@ def test_it_trains_goes_on_after_a_kill_and_leaves_a_backbone(case, tmp_path, mo
         assert torch.equal(read_backbone(tmp_path, count).eval()(pixels()), head[:end](h))
 
 
+def test_the_tasks_of_the_params_are_learnt_and_statistics_renewed(tmp_path, monkeypatch):
+    values = recipe(("simclr", "fashion-mnist/multi_task", "small_resnet"), monkeypatch)
+    backbone, _, rows = run(values, tmp_path / "run")
+    assert rows[0]["rotation"] > 0
+    before = {name: x.clone() for name, x in backbone.named_buffers() if name.endswith("running_mean")}
+    values.finish(backbone, pixels(), CPU)
+    after = dict(backbone.named_buffers())
+    assert all(not torch.equal(x, after[name]) for name, x in before.items())
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_frozen_layers_of_a_transformer_stay(method, tmp_path, monkeypatch):
     values = recipe((method, "", "vit"), monkeypatch)

@@ -82,6 +82,17 @@ def test_without_a_test_split_the_page_shows_the_images_without_a_label(data):
     assert [one.key for one in Shown.choose(Run.read(data), 2).most_confident] == [free[-1]]
 
 
+def test_labels_that_are_not_of_the_last_picks_are_told_apart(data):
+    assert "; images chosen by " in Outline(page()).text
+    labels, other = Labels.read(data / "label/labels.csv"), without_test_split(data)[0]
+    Labels(labels.levels, {**labels.rows, other: ["two"]}).write(data / "label/labels.csv")
+    command(evaluate)
+    text = Outline(page()).text
+    assert (
+        "chose, 30 have a label; the other 1 labels are of earlier rounds or of images that you chose; training" in text
+    )
+
+
 def test_an_audit_is_the_headline_where_no_image_is_held_out(data):
     free = without_test_split(data)[:41]
     asked = {key: ["one" if i % 4 else "two"] for i, key in enumerate(free[:40])} | {free[40]: [""]}

@@ -102,6 +102,14 @@ def test_other_values_weights_or_answers_are_computed_anew(quick):
     assert len(new) == 2
     assert all("propagate" in name for name in new)
     before = records(quick)
+    (quick / "prior.csv").write_text("label,share\n" + "".join(f"{name},0.1\n" for name in NAMES))
+    prior = ("--set", f"train.propagate.prior={quick / 'prior.csv'}")
+    assert transfer(*BOTH, *prior).exit_code == 0
+    shares = "".join(f"{name},{0.55 if name == NAMES[0] else 0.05}\n" for name in NAMES)
+    (quick / "prior.csv").write_text("label,share\n" + shares)
+    assert transfer(*BOTH, *prior).exit_code == 0
+    assert len(records(quick).keys() - before.keys()) == 4
+    before = records(quick)
     shutil.copytree(next((quick / "transfer/cells").glob("random*")) / "pretrain", quick / "other")
     for name in ("backbone.json", "backbone.safetensors"):
         shutil.copy(quick / "other" / name, quick / "pretrain" / name)
@@ -114,6 +122,22 @@ def test_other_values_weights_or_answers_are_computed_anew(quick):
     Labels(answers.levels, {**answers.rows, first: other}).write(quick / "ingest/answers.csv")
     assert transfer(*BOTH).exit_code == 0
     assert len(records(quick).keys() - before.keys()) == 8
+
+
+def test_other_neighbours_make_another_graph(quick):
+    few = ("--set", "graph.neighbours=3")
+
+    def figures():
+        found = (quick / "transfer/records").glob("*propagate*")
+        return {file.name: read_json(file)["figures"] for file in found}
+
+    assert transfer(*BOTH).exit_code == 0
+    before = figures()
+    assert transfer(*BOTH, *few).exit_code == 0
+    after = {name: values for name, values in figures().items() if name not in before}
+    shutil.rmtree(quick / "transfer")
+    assert transfer(*BOTH, *few).exit_code == 0
+    assert after == figures()
 
 
 def test_folders_of_colours_and_runs_of_grey_images_meet_networks_of_either(quick):
@@ -259,3 +283,15 @@ def test_a_run_without_ingest_and_a_damaged_record_are_named(quick):
     file = next((quick / "transfer/records").glob("*knn*"))
     file.write_text(json.dumps({"figures": {}}))
     assert refusal(transfer(*BOTH)).endswith("; delete the file")
+
+
+def test_sets_that_leave_nothing_to_validate_or_tell_apart_are_refused(run):
+    for split, images in (("train", 1), ("test", 5)):
+        colours(run.parent / "single" / split, images=images)
+        colours(run.parent / "other" / split, classes=("blue", "red")[: 2 if split == "train" else 1])
+    for name, said in (
+        ("single", "expected two training images of some class, to validate on, got one of each"),
+        ("other", "expected test images of two classes or more, got those of blue alone"),
+    ):
+        few = ["--shots", "1", "--labels", "3", "--seeds", "2", "--backbone", "random:small_resnet", "--data", name]
+        assert said in refusal(CliRunner().invoke(main, few))

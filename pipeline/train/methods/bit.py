@@ -82,8 +82,8 @@ class Bit(FrozenNorm[BitParams]):
     The rule (`by_rule`) replaces `train.steps`, `train.head` and, in `train.optim`, all but `bias_scale`. Departures:
     where a batch has more images than there are labels, each label comes equally often, in the authors' code by chance;
     the share of an image in a mix is drawn for each part of a batch, there for the whole; the rate falls one step
-    earlier; views shift and flip, but do not magnify. The paper's networks have no batch norm: in others it keeps its
-    pretrained statistics.
+    earlier; the result is the moving average of the weights; views shift and flip, but do not magnify. The paper's
+    networks have no batch norm: in others it keeps its pretrained statistics.
     """
 
     Params = BitParams
