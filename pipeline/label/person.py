@@ -67,7 +67,7 @@ def read_written(file: Path, index: Index, classes: Classes, levels: Sequence[st
     """
     if not file.is_file():
         return Labels(levels, {})
-    table = Table.read(file, ("key", "label"))
+    table = _table(file)
     keys = keys_by_path(table, sources)
     lost = next((key for key in keys if _is_lost(key, sources)), None)
     if lost is not None:
@@ -89,8 +89,24 @@ def read_written(file: Path, index: Index, classes: Classes, levels: Sequence[st
         before = rows.setdefault(key, names)
         if before != names:
             both = next(f"{one!r} and {other!r}" for one, other in zip(before, names, strict=True) if one != other)
-            raise SourceError(f"{file}: key {key}: expected one label, got {both}")
+            raise SourceError(
+                f"{file}: key {key}, {sources.path.get(key, 'a picture of a shard')}: expected one label, got {both}; "
+                "keep one of the rows"
+            )
     return Labels(levels, rows)
+
+
+def _table(file: Path) -> Table:
+    """That of a file. Raises SourceError where it lacks key or label, and says who takes one that goes by path."""
+    table = Table.read(file, ())
+    has = {what for what in ("key", "label", "path") if table.place(what) is not None}
+    if not {"key", "label"} <= has:
+        by_path = "; save it elsewhere and give it to python -m stages.import_labels, which goes by path"
+        raise SourceError(
+            f"{file}: expected the columns key and label, got {','.join(table.header) or 'nothing'}"
+            f"{by_path if {'label', 'path'} <= has else ''}"
+        )
+    return table
 
 
 def keys_by_path(table: Table, sources: Sources) -> list[str]:

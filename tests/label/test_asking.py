@@ -61,7 +61,10 @@ def test_asked_for_labels_that_are_lacking_are_no_error_and_other_faults_are():
     assert CliRunner().invoke(ask, []).output.endswith("file: 2 labels\n")
     labelled("key,label\nkey1,dog\nkey1,cat\n")
     done = CliRunner().invoke(ask, [])
-    assert (done.exit_code, done.stderr) == (1, f"Error: {FILE}: key key1: expected one label, got 'dog' and 'cat'\n")
+    assert (done.exit_code, done.stderr) == (
+        1,
+        f"Error: {FILE}: key key1, {path_of('key1')}: expected one label, got 'dog' and 'cat'; keep one of the rows\n",
+    )
 
 
 @pytest.mark.parametrize(

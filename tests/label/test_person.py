@@ -14,6 +14,7 @@ from tests.label.small_set import (
     labelled,
     labels,
     nothing_known,
+    path_of,
     refusal,
 )
 
@@ -49,7 +50,10 @@ def test_classes_of_which_no_row_says_what_is_above_them_are_named(caplog):
     ("text", "message"),
     [
         ("key,label\nkey1,dog\nkey9,cat\n", "key key9: expected a training image, found none of that key"),
-        ("key,label\nkey1,dog\nkey1,cat\nkey3,cat\n", "key key1: expected one label, got 'dog' and 'cat'"),
+        ("key,label\nkey1,dog\nkey1,cat\nkey3,cat\n",
+         f"key key1, {path_of('key1')}: expected one label, got 'dog' and 'cat'; keep one of the rows"),
+        ("path,label\n1.png,dog\n", "expected the columns key and label, got path,label; save it elsewhere and "
+                                     "give it to python -m stages.import_labels, which goes by path"),
         ("key,label,group\nkey1,dog,co\n", "key key1: expected the group CO or Co, got 'co', which may be both"),
         ("key,label,group\nkey1,dog,pet\nkey3,dog,insect\n",
          "key key3: expected one class above 'dog', got 'pet' and 'insect'"),
