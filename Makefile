@@ -51,7 +51,7 @@ budget-number:
 run-there:
 	@test -d "$(RUN)/.dvc" || \
 		{ echo "make $(MAKECMDGOALS): expected RUN=a/run, got '$(RUN)'; begin with make images"; exit 2; }
-	$(if $(filter-out .,$(RUN)),@echo "paths begin in $(RUN)")
+	$(if $(filter-out .,$(RUN)),@echo "paths are relative to $(RUN)")
 
 images: RUN = runs/images
 images: pictures-there budget-number $(READY)  ## your own pictures: IMAGES=/a/folder BUDGET=60 asks for 60 labels; then `make images` goes on with them

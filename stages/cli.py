@@ -24,7 +24,7 @@ COPIED = ("annotations/*", "rounds/*")
 def one_line_errors() -> Iterator[None]:
     """The body of every command: its log goes to stderr, and a user's mistake ends it with one line and exit code 1."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells how it loads, with errors that are none
+    logging.getLogger("faiss").setLevel(logging.WARNING)  # it logs libraries that it does without as errors
     try:
         yield
     except (PipelineError, OSError) as error:

@@ -39,7 +39,7 @@ class Row:
         return (self.method, self.budget, self.selector, self.seeds, *top1, *gap, *times, f"{self.classes:.4g}")
 
     def __str__(self) -> str:
-        """What the row says, for who reads no table; of a selector that is not random."""
+        """The row as a sentence. Not for random picks, which are compared with nothing."""
         gap, low, high = (100 * value for value in self.to_random or (0.0, 0.0, 0.0))
         return (
             f"{self.selector} and {self.method}, {self.budget} labels: {self.top1[0]:.1%}, {gap:+.1f} points to random "
@@ -116,5 +116,6 @@ def estimates(records: Sequence[Record]) -> str:
 NOTE = """Top-1 on the test images: mean over the seeds and Student's 95 % interval. To random: the difference to random
 picks of the same seed, in points. Multiplier: how many random labels, per label of the selection, reach the same mean
 accuracy, where random labels train the same method, and where they train a linear probe on the vectors; the interval is
-a bootstrap over the seeds, wider for few of them; "> 8" where the most random labels that were tried, 8 for each, do
-not reach it, "< 1" where the fewest are too many. All intervals speak of other seeds, not of other images."""
+a bootstrap over the seeds, wider for few of them. "> 8" means that 8 random labels for each were the most that were
+tried and do not reach it; "< 1" that the fewest that were tried reach more. All intervals speak of other seeds, not of
+other images."""
