@@ -70,10 +70,15 @@ def regularised(
     """
     may = uncovered(pool, cluster)
     rows = best_of_each(cluster, rep, may)
-    anchors = len(rows) + len(pool.labelled)
-    reg = np.zeros(len(rep))
-    for _ in range(params.rounds if params.weight > 0 and anchors > 1 else 0):
-        new = closeness(pool.space, cluster, np.concatenate([rows, pool.labelled]), params)
+    counted, new, reg = rows[:0], np.zeros(len(rep)), np.zeros(len(rep))
+    for _ in range(params.rounds if params.weight > 0 and len(rows) + len(pool.labelled) > 1 else 0):
+        anchors = np.concatenate([rows, pool.labelled])
+        if params.horizon.kind == "radius":  # each counts for itself, so only those that changed are computed
+            added, gone = np.setdiff1d(anchors, counted), np.setdiff1d(counted, anchors)
+            new = new + closeness(pool.space, cluster, added, params) - closeness(pool.space, cluster, gone, params)
+            counted = anchors
+        else:
+            new = closeness(pool.space, cluster, anchors, params)
         reg = params.momentum * reg + (1 - params.momentum) * new
         rows = best_of_each(cluster, rep - params.weight * reg, may)
     return rows
@@ -86,7 +91,9 @@ def closeness(
     x, num_nearest = space.centred, len(rows)
     if params.horizon.kind == "nearest":
         num_nearest = min(num_nearest, int(params.horizon.value))
-    sums = np.empty(len(x))
+    sums = np.zeros(len(x))
+    if not num_nearest:
+        return sums
     if len(rows) <= AROUND * num_nearest:
         for part in blocks(len(x), len(rows)):
             sums[part] = _pushed(space, x[part], cluster[part], rows, cluster[rows], num_nearest, params)
