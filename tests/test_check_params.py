@@ -47,6 +47,16 @@ def test_cld_beside_a_method_of_one_view():
     check("pretrain.method=rotation")
 
 
+def test_sgd_where_the_paper_has_adamw_is_warned_of(caplog):
+    says = "pretrain.optim.name: sgd, where the paper of dino has adamw; its preset has values for the whole block"
+    check("pretrain.method=dino")
+    assert says in caplog.messages
+    caplog.clear()
+    check("pretrain.method=dino", "pretrain.optim.name=adamw")
+    check("pretrain.method=simclr")
+    assert not caplog.messages
+
+
 def test_a_coarse_budget_that_leaves_no_fine_label():
     said = refusal_of(check, "label.coarse_budget=[30, 10]", kind=ParamsError)
     assert said.startswith("label.coarse_budget: expected less than the 40 picks")

@@ -26,7 +26,7 @@ AUDIT = "no image was labelled for an audit (label.audit)"
 DRAWS = "they need answers for test images, and for at least as many training images as were labelled"
 NEIGHBOURS = "it needs answers for test images and for training images"
 NOT_HELD_OUT = "no image is held out for a test"
-UNNAMED = "no image has an answer, so how many classes there are is not known"
+UNANSWERED = "no image has an answer"
 DRAWN_MOST = 200_000  # training images with an answer, beyond which no draw is propagated: each takes minutes there
 MANY_DRAWS = f"{DRAWS}, but no more than {DRAWN_MOST:,}"
 OF_TEST = ("top1", "top1_low", "top1_high", "macro_f1", "ece", "n_test_answered", "probe_top1", "propagate_top1")
@@ -40,7 +40,7 @@ NEEDS = {  # why each metric that may be absent is so
     **dict.fromkeys(("random_propagate_top1_mean", "random_propagate_top1_std"), MANY_DRAWS),
     **dict.fromkeys(("n_audit", "n_audit_asked", "audit_top1", "audit_top1_low", "audit_top1_high"), AUDIT),
     "mean_confidence": NOT_HELD_OUT,
-    "classes_total": UNNAMED,
+    "classes_total": UNANSWERED,
 }
 
 
@@ -163,11 +163,14 @@ def encode(keys: Sequence[str], table: Mapping[str, str], number: Mapping[str, i
 
 
 def absent(values: Mapping[str, object]) -> list[tuple[str, list[str]]]:
-    """Why metrics are absent from `values`: each reason with the names that it holds for."""
+    """Why metrics are absent from `values`: each reason with the names that it holds for.
+
+    Where no image has an answer, that is the one reason.
+    """
     reasons: dict[str, list[str]] = {}
     for name, why in NEEDS.items():
         if name not in values and not (why == AUDIT and "top1" in values):  # where there are answers, nobody needs one
-            reasons.setdefault(why, []).append(name)
+            reasons.setdefault(why if "classes_total" in values else UNANSWERED, []).append(name)
     return list(reasons.items())
 
 

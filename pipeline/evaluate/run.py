@@ -12,6 +12,7 @@ from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.neighbours import Neighbours
 from pipeline.artifacts.predictions import Predictions, PseudoLabels
 from pipeline.artifacts.shards import Index, Manifest
+from pipeline.base.errors import first_names
 from pipeline.base.files import read_json, whole_folder, write_csv, write_json
 from pipeline.base.log import write_log
 from pipeline.base.machine import Machine
@@ -64,7 +65,7 @@ def evaluate(
         (part / "plots").mkdir()
         _plot_confusion(predictions, part / "plots/confusion.png")
     for why, names in metrics.absent(values):
-        log.info("absent: %s: %s", ", ".join(names), why)
+        log.info("absent: %s: %s", first_names(names, 5), why)
     return values
 
 

@@ -43,6 +43,7 @@ class SelfSupervised(Method[Views], Generic[P]):
     Params: ClassVar[type[MethodParams]]
     masks_patches: ClassVar[bool] = False  # whether it needs a vision transformer of ours
     takes_local: ClassVar[bool] = False  # whether it learns from small views too
+    by_adamw: ClassVar[bool] = False  # whether its paper trains by AdamW, and SGD is known to fail or was not tried
     head_at: ClassVar[str] = "encoder.head"  # where its projection head is; "": it has none
 
     def __init__(self, backbone: Backbone, params: P, num_images: int, chance: torch.Generator) -> None:

@@ -1,5 +1,6 @@
 """What the block `pretrain` asks for: a method, a backbone for it, and the views that it is fed."""
 
+import logging
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -31,6 +32,7 @@ from pipeline.pretrain.params import PretrainParams
 from pipeline.pretrain.streamed import StreamedFeed
 from pipeline.views.kinds import ContrastiveView
 
+log = logging.getLogger(__name__)
 STATISTICS = 10_000  # plain images that batch norm's statistics are renewed on, at most
 
 
@@ -70,6 +72,12 @@ class Recipe:
             raise ParamsError(
                 f"{LOCAL}.count: expected 0 with pretrain.method {method}, as small views are for {takers}, got "
                 f"{common.local.count}"
+            )
+        if method in METHODS and METHODS[method].by_adamw and common.optim.name != "adamw":
+            log.warning(
+                "pretrain.optim.name: %s, where the paper of %s has adamw; its preset has values for the whole block",
+                common.optim.name,
+                method,
             )
         return cls(
             common,

@@ -23,7 +23,7 @@ CURE: Mapping[str, str] = {  # by the reason that evaluate gives
     of.DRAWS: f"{ANSWER}. Nothing else needs it",
     of.MANY_DRAWS: f"{ANSWER}. Nothing else needs it",
     of.NOT_HELD_OUT: "set ingest.test_fraction: 0.2 in params.yaml to hold out a fifth; fewer images are left then",
-    of.UNNAMED: f"{ANSWER}. Label a few images of each class that you miss",
+    of.UNANSWERED: f"{MEASURE}; or {ANSWER}",
 }
 PREDICT = "python -m stages.predict --images some/folder --out predictions.csv"
 MORE = 40  # images of the next round
@@ -33,7 +33,7 @@ NEXT = f"python -m stages.next_round --budget {MORE} && dvc repro"
 
 def cures(metrics: Mapping[str, float]) -> Mapping[str, str]:
     """`CURE`, without the advice to measure by an audit where there is one."""
-    return {**CURE, of.TEST: ANSWER} if "n_audit" in metrics else CURE
+    return {**CURE, of.TEST: ANSWER, of.UNANSWERED: ANSWER} if "n_audit" in metrics else CURE
 
 
 def begin(run: Path, environment: Path) -> str:

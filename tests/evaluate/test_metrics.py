@@ -88,24 +88,31 @@ def test_probes_learn_from_labels_neighbours_and_draws_from_answers(run):
 
 
 DRAWS = "they need answers for test images, and for at least as many training images as were labelled"
+REASONS = [
+    (
+        "no test image has an answer",
+        ["top1", "top1_low", "top1_high", "macro_f1", "ece", "n_test_answered", "probe_top1", "propagate_top1"],
+    ),
+    ("it needs answers for test images and for training images", ["knn_top1"]),
+    (DRAWS, ["random_probe_top1_mean", "random_probe_top1_std", "random_probe_classes_covered_mean"]),
+    (f"{DRAWS}, but no more than 200,000", OF_RANDOM),
+    (
+        "no image was labelled for an audit (label.audit)",
+        ["n_audit", "n_audit_asked", "audit_top1", "audit_top1_low", "audit_top1_high"],
+    ),
+]
 
 
 def test_no_answers_leave_only_what_can_be_known(run):
     found = gather(**only(run, "answers", lambda *_: False))
     assert set(found.values) == ALWAYS
     assert found.draws == []
-    names = ["top1", "top1_low", "top1_high", "macro_f1", "ece", "n_test_answered", "probe_top1", "propagate_top1"]
-    assert absent(found.values) == [
-        ("no test image has an answer", names),
-        ("it needs answers for test images and for training images", ["knn_top1"]),
-        (DRAWS, ["random_probe_top1_mean", "random_probe_top1_std", "random_probe_classes_covered_mean"]),
-        (f"{DRAWS}, but no more than 200,000", OF_RANDOM),
-        (
-            "no image was labelled for an audit (label.audit)",
-            ["n_audit", "n_audit_asked", "audit_top1", "audit_top1_low", "audit_top1_high"],
-        ),
-        ("no image has an answer, so how many classes there are is not known", ["classes_total"]),
-    ]
+    names = [name for _, names in REASONS for name in names]
+    assert absent(found.values) == [("no image has an answer", [*names, "classes_total"])]
+
+
+def test_answers_of_training_images_alone_leave_several_reasons(run):
+    assert absent(gather(**only(run, "answers", lambda key, _: key[0] == "a")).values) == REASONS
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ class Dino(SelfSupervised[DinoParams]):
     Params = DinoParams
     head_at = "student.head"
     takes_local = True
+    by_adamw = True
     centre: Tensor
 
     def __init__(self, backbone: Backbone, params: DinoParams, num_images: int, chance: torch.Generator) -> None:

@@ -70,6 +70,7 @@ class Mae(SelfSupervised[MaeParams]):
     Params = MaeParams
     num_views = 1
     masks_patches = True
+    by_adamw = True
     head_at = ""
 
     def __init__(self, backbone: Backbone, params: MaeParams, num_images: int, chance: Generator) -> None:

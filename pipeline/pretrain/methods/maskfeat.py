@@ -87,6 +87,7 @@ class Maskfeat(SelfSupervised[MaskfeatParams]):
     Params = MaskfeatParams
     num_views = 1
     masks_patches = True
+    by_adamw = True
     head_at = ""
 
     def __init__(self, backbone: Backbone, params: MaskfeatParams, num_images: int, chance: Generator) -> None:
