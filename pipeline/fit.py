@@ -52,10 +52,11 @@ class Method(nn.Module, ABC, Generic[Batch]):
     """A way to train: two verbs. All that a method must remember is in its state dict.
 
     `progress` is the share of the steps that are done, which `fit` sets before each. Modules in `constant_rate` keep
-    the first learning rate throughout.
+    the first learning rate throughout; those in `rate_scale` have so many times the rate.
     """
 
     constant_rate: tuple[nn.Module, ...] = ()
+    rate_scale: tuple[tuple[nn.Module, float], ...] = ()
     progress = 0.0
 
     @abstractmethod

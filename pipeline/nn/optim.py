@@ -85,20 +85,24 @@ class OptimParams(Block):
     def optimiser(self, net: nn.Module) -> Optimizer:
         """The optimiser over the trainable parameters; biases and norms get neither decay nor LARS's adaptation.
 
-        A departure for MoCo, whose code decays all of them. Modules named in the net's `constant_rate` keep the first
-        rate throughout.
+        A departure for MoCo, whose code decays all of them. Modules in the net's `constant_rate` keep the first rate
+        throughout; the rates of those in its `rate_scale` are multiplied.
         """
         constant = {p for module in getattr(net, "constant_rate", ()) for p in module.parameters()}
-        groups: list[dict[str, Any]] = []
-        for still in (False, True):
-            trained = [p for p in net.parameters() if p.requires_grad and (p in constant) is still]
-            weights, rest = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
-            for params, scale, decay in ((weights, 1.0, self.weight_decay), (rest, self.bias_scale, 0.0)):
-                decayed = params is weights
-                groups.append(
-                    {"params": params, "weight_decay": decay, "scale": scale, "constant": still, "decayed": decayed}
-                )
-        groups = [group for group in groups if group["params"]]
+        scale = {p: factor for module, factor in getattr(net, "rate_scale", ()) for p in module.parameters()}
+        kinds: dict[tuple[bool, float, bool], list[Tensor]] = {}
+        for p in (p for p in net.parameters() if p.requires_grad):
+            kinds.setdefault((p in constant, scale.get(p, 1.0), p.ndim <= 1), []).append(p)
+        groups = [
+            {
+                "params": kinds[still, factor, bias],
+                "weight_decay": 0.0 if bias else self.weight_decay,
+                "scale": factor * (self.bias_scale if bias else 1.0),
+                "constant": still,
+                "decayed": not bias,
+            }
+            for still, factor, bias in sorted(kinds)
+        ]
         if self.name == "adamw":
             return AdamW(groups, self.learning_rate, (self.momentum, self.adamw.beta2), fused=True)
         if self.name == "sgd":

@@ -63,7 +63,7 @@ class AddOn(Method[Views]):
 
     def __init__(self, base: "SelfSupervised | AddOn") -> None:
         super().__init__()
-        self.base, self.constant_rate = base, base.constant_rate
+        self.base, self.constant_rate, self.rate_scale = base, base.constant_rate, base.rate_scale
 
     @property
     def projector(self) -> nn.Sequential:

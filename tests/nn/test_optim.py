@@ -72,15 +72,15 @@ def test_adamw_takes_torchs_steps():
         torch.testing.assert_close(p, q)
 
 
-def test_biases_have_a_rate_of_their_own_and_some_modules_a_constant_one():
-    net = nn.ModuleDict({"body": nn.Linear(2, 2), "top": nn.Linear(2, 2)})
-    net.constant_rate = (net["top"],)
+def test_biases_have_a_rate_of_their_own_and_some_modules_a_constant_or_a_multiple():
+    net = nn.ModuleDict({"body": nn.Linear(2, 2), "top": nn.Linear(2, 2), "fast": nn.Linear(2, 2)})
+    net.constant_rate, net.rate_scale = (net["top"],), ((net["fast"], 10.0),)
     chosen = params(bias_scale=0.1, warmup=0.2)
     optimiser = chosen.optimiser(net)
     assert chosen.move(optimiser, 0.6) == pytest.approx(0.25)
     rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
-    found = [rates[id(p)] for p in (*net["body"].parameters(), *net["top"].parameters())]
-    assert found == pytest.approx([0.25, 0.025, 0.5, 0.05])
+    found = [rates[id(p)] for p in net.parameters()]
+    assert found == pytest.approx([0.25, 0.025, 0.5, 0.05, 2.5, 0.25])
 
 
 def test_lars_against_its_equation():

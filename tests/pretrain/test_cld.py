@@ -136,7 +136,7 @@ class Fixed(SelfSupervised):
         nn.Module.__init__(self)
         self.features, self.feature_dim = features, 6
         self.predictor = nn.Linear(2, 2)
-        self.constant_rate = (self.predictor,)
+        self.constant_rate, self.rate_scale = (self.predictor,), ((self.predictor, 2.0),)
         self.steps = []
 
     def loss(self, _):
@@ -164,7 +164,7 @@ def test_hook_rates_and_state_of_the_base_pass_through():
     method = around(unit(8, 6, seed=0), unit(8, 6, seed=1))
     method.after_step(3, 10)
     assert method.base.steps == [(3, 10)]
-    assert method.constant_rate == (method.base.predictor,)
+    assert (method.constant_rate, method.rate_scale) == (method.base.constant_rate, method.base.rate_scale)
     constant = {id(p) for group in OPTIM.optimiser(method).param_groups if group["constant"] for p in group["params"]}
     assert constant == {id(p) for p in method.base.predictor.parameters()}
     moco, _ = added()

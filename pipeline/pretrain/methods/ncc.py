@@ -33,6 +33,7 @@ class NccParams(MethodParams):
     temperature: float = Field(gt=0)  # of that term
     noise: float = Field(ge=0)  # sigma, deviation of what is added to each number of a projection before the predictor
     start: float = Field(ge=0, le=1)  # share of the steps without noise and without that term: BYOL
+    predictor_rate: float = Field(gt=0)  # of the predictor, as a multiple of the learning rate
     momentum_start: float = Field(ge=0, lt=1)  # of the teacher at the first step
     momentum_end: float = Field(ge=0, le=1)
 
@@ -60,9 +61,8 @@ class Ncc(SelfSupervised[NccParams]):
     """The method around `scattering_loss`.
 
     The positive term is half of BYOL's loss; the paper's is 2 less, which changes no gradient. Departures: clusters are
-    those of a bank (`Clusters`), which has the mean of the teacher's projections of an image's two views; the predictor
-    has the rate of all, where the authors' code multiplies it by 10 on CIFAR; there is no queue, which the authors have
-    on ImageNet alone.
+    those of a bank (`Clusters`), which has the mean of the teacher's projections of an image's two views; there is no
+    queue, which the authors have on ImageNet alone.
     """
 
     Params = NccParams
@@ -73,6 +73,7 @@ class Ncc(SelfSupervised[NccParams]):
         dims = [params.hidden_dim, params.dim]
         self.student = Encoder(backbone, mlp([backbone.dim, *dims], norm=True))
         self.predictor = mlp([params.dim, *dims], norm=True)
+        self.rate_scale = ((self.predictor, params.predictor_rate),)
         self.teacher = ema.frozen_copy(self.student)
         name = "pretrain.ncc.clusters"
         self.clusters = Clusters(num_images, params.dim, [params.clusters], params.iterations, name, chance)
