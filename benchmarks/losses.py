@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.nn.contrast import nt_xent
 from pipeline.nn.device import Device
 from pipeline.nn.primitives import unit
 from pipeline.pretrain.instance_bank import softmax_loss
@@ -20,7 +21,6 @@ from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import Mixes, mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.ncc import scattering_loss
-from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes
 from pipeline.pretrain.methods.uml import episode_loss
@@ -96,7 +96,7 @@ def loss_of(name: str, p: Any, batch: int, queue: int, device: Device) -> Callab
             ascl_loss(unit(x), memory[:batch], memory, p.temperature, p.target_temperature, p.neighbours)
             for x in q[: 1 + p.symmetric]
         ),
-        "simclr": lambda: simclr_loss(unit(q[0]), unit(q[1]), p.temperature),
+        "simclr": lambda: nt_xent(unit(q[0]), unit(q[1]), p.temperature),
         "byol": lambda: byol_loss(*q),
         "ncc": ncc,
         "simsiam": lambda: simsiam_loss(*q),

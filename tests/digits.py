@@ -143,6 +143,10 @@ SEMISUP_PARAMS = {
         "supervised": 0.5, "finetune": 0.25, "target_momentum": 0.9,
     },
     "distill": {"backbone": "same", "options": {}, "ratio": 2, "alpha": 0.5, "temperature": 1.0},
+    "gcd": {
+        "num_classes": 10, "per_class": 2, "classes": 10, "num_unlabelled": 8, "dim": 8, "hidden_dim": 16,
+        "supervised": 0.35, "temperature": 0.2, "supervised_temperature": 0.07, "view": CONTRASTIVE,
+    },
     "supervised": {},
     "finetune": {"head_share": 0.5, "backbone_scale": 0.5, "head_layer": 0},
     "linear": {},

@@ -20,6 +20,7 @@ from pipeline.base.params import Params
 from pipeline.evaluate import accuracy, metrics, plots
 from pipeline.evaluate.levels import parents_in
 from pipeline.evaluate.metrics import EvaluateParams
+from pipeline.evaluate.new_classes import of_new_classes
 from pipeline.evaluate.predict import predict_split
 from pipeline.evaluate.propagated import measure
 from pipeline.graph.propagation import PropagateParams
@@ -38,21 +39,22 @@ def evaluate(
     manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet", "test")
     answers, given = Labels.read(ingest / "answers.csv"), Labels.read(labels)
     train, test = Embeddings.read(embed / "train"), Embeddings.read(embed / "test")
-    classes_without_label = read_json(model / "model.json").get("unreached", [])
+    about = read_json(model / "model.json")
     device = Device.choose("fp32").device
     net = Classifier.read(model).to(device)
     parents = parents_in(answers, given)
     with write_log(out.parent, "evaluate", {"images": len(test.keys)}):
         split = predict_split(net, manifest, index, "test", parents, block.batch_size, reading)
         confirmed = read_confirmed(labels.parent)
-        of_run = classes_without_label, train, test, block, params.seed
+        of_run = about.get("unreached", []), train, test, block, params.seed
         measured = metrics.gather(split, given, answers, *of_run, confirmed)
         tables = train, test, Neighbours.read(graph, len(train.keys)), given, answers, confirmed
         propagated, shares, without = measure(*tables, spreading, device, params.seed)
     guessed = model / "pseudo_labels.csv"
     checked = metrics.of_audit(Labels.read(audit), PseudoLabels.read(guessed) if guessed.is_file() else None)
-    values = {**measured.values, **propagated, **checked}
     predictions = metrics.with_answers(split, answers)
+    new = of_new_classes(predictions, given, about.get("discovered", []))
+    values = {**measured.values, **propagated, **checked, **new}
     with whole_folder(out) as part:
         write_json(part / "metrics.json", values)
         predictions.write(part / "predictions.csv")

@@ -29,13 +29,19 @@ def spherical_kmeans(
     sample = x[order]
     centroids = sample[:k]
     for _ in range(iterations):
-        labels, _ = _nearest(sample, centroids)
-        sums = torch.zeros_like(centroids).index_add_(0, labels, sample)
-        centroids = torch.where(sums.any(dim=1, keepdim=True), unit(sums), centroids)
-    return *_nearest(x, centroids), centroids
+        centroids = moved(sample, nearest(sample, centroids)[0], centroids)
+    return *nearest(x, centroids), centroids
 
 
-def _nearest(
+def moved(
+    x: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], centroids: Float[Tensor, "k d"]
+) -> Float[Tensor, "k d"]:
+    """The unit mean of each cluster's rows; one without members stays as it was."""
+    sums = torch.zeros_like(centroids).index_add_(0, labels, x)
+    return torch.where(sums.any(dim=1, keepdim=True), unit(sums), centroids)
+
+
+def nearest(
     x: Float[Tensor, "n d"], centroids: Float[Tensor, "k d"]
 ) -> tuple[Int64[Tensor, " n"], Float[Tensor, " n"]]:
     """The centroid of the largest cosine, and that cosine."""

@@ -1,4 +1,4 @@
-"""Batches for PAWS: views of labelled images of each class, large and small views of unlabelled images."""
+"""Batches for PAWS and GCD: views of labelled images of each class, large and small views of unlabelled images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,15 +58,16 @@ class PawsFeed:
         classes: int,
         num_unlabelled: int,
         view: ContrastiveView,
-        local: LocalCrops,
+        local: LocalCrops | None = None,
+        name: str = "paws",
     ) -> None:
-        """`per_class` supports of at most `classes` classes, and `num_unlabelled` unlabelled images."""
-        self._task, self._view, self._local, self._device = task, view, local, images.device
+        """`per_class` supports of at most `classes` classes, and `num_unlabelled` images, for the method `name`."""
+        self._task, self._view, self._device = task, view, images.device
         self._per_class, self._classes = per_class, classes
         size = per_class * min(classes, len(task.targets.labelled_classes))
-        self._labelled = size, dist.share(size, "train.paws.per_class times the classes of a batch")
-        self._unlabelled = num_unlabelled, dist.share(num_unlabelled, "train.paws.num_unlabelled")
-        self._local_size = local.size(task.size, LOCAL) if local.count else None
+        self._labelled = size, dist.share(size, f"train.{name}.per_class times the classes of a batch")
+        self._unlabelled = num_unlabelled, dist.share(num_unlabelled, f"train.{name}.num_unlabelled")
+        self._local = (local, local.size(task.size, LOCAL)) if local and local.count else None
         self._image_order = images.order(task.seed, "train", "unlabelled")
         self._images = images_by_step(images, self._plan)
 
@@ -88,9 +89,10 @@ class PawsFeed:
         chance = chance.over(*self._unlabelled)
         views = [self._view(unlabelled, chance) for _ in range(2)]
         local = unlabelled.new_empty(0, *unlabelled.shape, dtype=torch.float32)
-        if self._local_size is not None:
-            small = self._local.view(self._view)
-            local = torch.stack([small(unlabelled, chance, self._local_size) for _ in range(self._local.count)])
+        if self._local is not None:
+            crops, size = self._local
+            small = crops.view(self._view)
+            local = torch.stack([small(unlabelled, chance, size) for _ in range(crops.count)])
         place, classes, rows = (
             x.to(self._device, non_blocking=True) for x in (place.repeat(2), classes, rows[len(place) :])
         )

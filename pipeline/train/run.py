@@ -110,6 +110,7 @@ def train(
                 facts = {
                     "method": chosen.name,
                     "unreached": targets.unlabelled_classes,
+                    "discovered": [name for name in model.classes if name not in targets.classes],
                     "labels_sha256": sha256(given.labels),
                 }
                 model.write(folder, facts)

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pipeline.nn.contrast import nt_xent
 from pipeline.nn.memory import nearest_rows
 from pipeline.nn.primitives import soft_ce
 from pipeline.nn.turns import rotation_loss
@@ -23,7 +24,6 @@ from pipeline.pretrain.methods.mira import mira_targets
 from pipeline.pretrain.methods.mochi import mochi_loss
 from pipeline.pretrain.methods.msf import msf_loss
 from pipeline.pretrain.methods.ncc import scattering_loss
-from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simreg import simreg_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes
@@ -80,8 +80,8 @@ CLOSED_FORMS: dict[str, tuple[Any, float]] = {
     "ascl, a row is the key": (
         ascl_loss(torch.eye(3)[:1], torch.eye(3)[:1], torch.eye(3), 0.2, 0.01, 1.0), math.log(2 + 2 * math.exp(-5))
     ),
-    "simclr, one image": (simclr_loss(same(1), same(1), 0.07), 0),
-    "simclr, equal vectors": (simclr_loss(same(7), same(7), 0.07), math.log(13)),
+    "simclr, one image": (nt_xent(same(1), same(1), 0.07), 0),
+    "simclr, equal vectors": (nt_xent(same(7), same(7), 0.07), math.log(13)),
     "simreg, the teacher's own features": (simreg_loss(3 * some(0), some(0)), 0.0),
     "simreg, the opposite": (simreg_loss(-some(0), some(0)), 4.0),
     "dino, an even student": (

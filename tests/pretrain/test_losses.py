@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from pipeline.nn.contrast import nt_xent, sup_con
 from pipeline.nn.turns import rotation_loss
 from pipeline.pretrain.instance_bank import nce_loss, softmax_loss
 from pipeline.pretrain.masked import hidden_error
@@ -14,7 +15,6 @@ from pipeline.pretrain.methods.dino import dino_targets
 from pipeline.pretrain.methods.exemplar import exemplar_loss
 from pipeline.pretrain.methods.mae import mae_loss
 from pipeline.pretrain.methods.ncc import scattering_loss
-from pipeline.pretrain.methods.simclr import simclr_loss
 from pipeline.pretrain.methods.simreg import simreg_loss
 from pipeline.pretrain.methods.simsiam import simsiam_loss
 from pipeline.pretrain.methods.swav import swav_codes
@@ -25,6 +25,7 @@ from tests.oracles import (
     barlow_twins,
     byol,
     dino,
+    gcd,
     ncc,
     npid,
     pretext,
@@ -127,7 +128,14 @@ for labels in ([0, 0, 1, 1, 3, 3], [-1, 4, 2, 4, -1, 2], [1, 1, 1, 1, 1, 1]):
     )
 for t in (0.1, 0.5):
     CASES[f"simclr, T {t}"] = Case(
-        lambda *z, t=t: simclr_loss(*z, t), lambda *z, t=t: simclr.simclr(*z, t), projections(5, 5), 2
+        lambda *z, t=t: nt_xent(*z, t), lambda *z, t=t: simclr.simclr(*z, t), projections(5, 5), 2
+    )
+for labels in ([0, 0, 1, 1, 3], [2, 2, 2, 2, 2], [0, 1, 2, 3, 4]):
+    CASES[f"sup_con, {labels}"] = Case(
+        lambda *z, of=labels: sup_con(*z, torch.tensor(of), 0.2),
+        lambda *z, of=labels: gcd.sup_con(*z, of, 0.2),
+        projections(5, 5),
+        2,
     )
 for weight, scale in ((0.0, 1.0), (0.5, 1.0), (0.0051, 0.1), (1.0, 2.0)):
     CASES[f"barlow_twins, {weight}, {scale}"] = Case(
@@ -191,12 +199,13 @@ def test_bfloat16_is_computed_in_float32(case):
 @pytest.mark.parametrize(
     "loss",
     [
-        lambda z1, z2, _: simclr_loss(z1, z2, 0.2),
+        lambda z1, z2, _: nt_xent(z1, z2, 0.2),
+        lambda z1, z2, part: sup_con(z1, z2, part % 2, 0.2),
         lambda z1, z2, _: barlow_twins_loss(z1, z2, 0.1, 1.0),
         lambda z1, z2, _: vicreg_loss(z1, z2, 25.0, 25.0, 1.0),
         lambda z1, _, part: nce_loss(z1, unit(7, 3, seed=2).double(), part, NOISE, UNKNOWN, 0.3)[0],
     ],
-    ids=["simclr", "barlow_twins", "vicreg", "npid, NCE"],
+    ids=["simclr", "sup_con", "barlow_twins", "vicreg", "npid, NCE"],
 )
 def test_two_processes_have_the_loss_and_the_gradient_of_one(loss, monkeypatch):
     whole, instance = [unit(6, 3, seed=seed).double().requires_grad_() for seed in (0, 1)], torch.arange(6)

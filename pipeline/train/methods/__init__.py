@@ -12,6 +12,7 @@ from pipeline.train.methods.finetune import Finetune, FinetuneParams
 from pipeline.train.methods.fixmatch import FixMatch
 from pipeline.train.methods.flexmatch import FlexMatch
 from pipeline.train.methods.freematch import FreeMatch
+from pipeline.train.methods.gcd import Gcd
 from pipeline.train.methods.hiermatch import HierMatch, HierMatchParams
 from pipeline.train.methods.linear import Linear
 from pipeline.train.methods.mixmatch import MixMatch
@@ -29,6 +30,7 @@ METHODS: dict[str, type[TrainMethod]] = {
     "fixmatch": FixMatch,
     "flexmatch": FlexMatch,
     "freematch": FreeMatch,
+    "gcd": Gcd,
     "hiermatch": HierMatch,
     "linear": Linear,
     "mixmatch": MixMatch,
