@@ -84,6 +84,9 @@ study: run-there $(READY)  ## what each label is worth, where every image has an
 transfer: run-there $(READY)  ## which backbone for your images: TRANSFER="--backbone packaged --backbone random:resnet18 --data RUN-OR-FOLDER"
 	@cd "$(RUN)" && python -m stages.transfer $(TRANSFER)
 
+small-data: run-there $(READY)  ## training methods on 50 images of each class: SMALL="--data RUN-OR-FOLDER --method finetune --per-class 20"
+	@cd "$(RUN)" && python -m stages.small_data $(SMALL)
+
 test: $(READY)  ## the tests that take seconds: under 5 minutes on 2 cores
 	python -m pytest -n auto -m "not slow"
 
@@ -110,5 +113,5 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,weights,heic,onnx,ray,test]'
 	touch $(READY)
 
-.PHONY: help demo fashion images label round compare replicate study transfer test test-all check bench setup \
+.PHONY: help demo fashion images label round compare replicate study transfer small-data test test-all check bench setup \
 	pictures-there budget-number run-there in-git

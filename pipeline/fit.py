@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from pipeline.base import rng
-from pipeline.base.errors import TrainingError
+from pipeline.base.errors import DivergedError, TrainingError
 from pipeline.base.files import whole_file
 from pipeline.nn.device import Device
 from pipeline.nn.optim import OptimParams
@@ -86,7 +86,7 @@ def fit(
     rank 0 saves. A step is a batch. With `optim.accumulate` the optimiser moves once for so many batches, by their mean
     gradient, and once at the end for the rest; queues and teachers move at each batch.
 
-    Raises TrainingError at the first step whose loss is not finite, or at the end if a weight is not finite; no such
+    Raises DivergedError at the first step whose loss is not finite, or at the end if a weight is not finite; no such
     state is saved. A process that gets SIGTERM, SIGUSR1 or SIGINT makes all of them save and raise TrainingError.
     """
     optimiser = optim.optimiser(method)
@@ -153,7 +153,7 @@ def fit(
                     f"step {step + 1} of {num_steps}: ended by {name}, saved; the same command continues"
                 )
     if not all(tensor.isfinite().all() for tensor in method.state_dict().values()):
-        raise TrainingError(f"step {num_steps} of {num_steps}: expected finite weights, got some that are not")
+        raise DivergedError(f"step {num_steps} of {num_steps}: expected finite weights, got some that are not")
     return curve.rows
 
 
@@ -187,12 +187,12 @@ class Curve:
         return self.rows[-1]
 
     def check(self, step: int, num_steps: int) -> None:
-        """Raises TrainingError if a loss since the last row is not finite; `step` is the last step."""
+        """Raises DivergedError if a loss since the last row is not finite; `step` is the last step."""
         losses = torch.stack(self.waiting)[:, 0].tolist()
         bad = [i for i, value in enumerate(losses) if not math.isfinite(value)]
         if bad:
             first = step + 2 - len(losses) + bad[0]
-            raise TrainingError(
+            raise DivergedError(
                 f"step {first} of {num_steps}: expected a finite loss, got {losses[bad[0]]}; "
                 "a lower optim.learning_rate of the stage, or an optim.clip_norm above 0, may help"
             )

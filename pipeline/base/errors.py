@@ -23,6 +23,10 @@ class TrainingError(PipelineError):
     """Training cannot go on: the loss is not finite, or another process writes the same state."""
 
 
+class DivergedError(TrainingError):
+    """The loss is no longer finite: other values may help, the same ones will not."""
+
+
 def first_line(error: Exception) -> str:
     """The first line of what another library raised, or the kind of exception where it says nothing."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

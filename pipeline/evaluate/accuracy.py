@@ -43,6 +43,11 @@ def recall(counts: Int64[ndarray, "k k"]) -> Float[ndarray, " k"]:
     return np.divide(counts.diagonal(), total, out=np.full(len(counts), np.nan), where=total > 0)
 
 
+def balanced(counts: Int64[ndarray, "k k"]) -> float:
+    """Recall averaged over the classes that have images, of which there is at least one."""
+    return float(np.nanmean(recall(counts)))
+
+
 def macro_f1(counts: Int64[ndarray, "k k"]) -> float:
     """F1 of each class, averaged over the classes that have images: a class never predicted counts as 0."""
     total, predicted = counts.sum(axis=1), counts.sum(axis=0)

@@ -146,7 +146,18 @@ def train_and_test(
     answers: Mapping[str, str],
     work: Path,
 ) -> float:
-    """Top-1 on a run's test images after `train` on these labels, in a folder `work` of its own, where it can go on."""
+    """Top-1 on a run's test images after `train` on these labels; see `train_and_predict`."""
+    said = train_and_predict(params, folder, backbone, labels, work)
+    return float(np.mean([answers[key] == name for key, name in said.items()]))
+
+
+def train_and_predict(
+    params: Params, folder: Path, backbone: Path, labels: Mapping[str, str], work: Path
+) -> dict[str, str]:
+    """The class of each test image of a run by `train` on these labels, in a folder `work` of its own.
+
+    What was interrupted goes on there; it is removed in the end.
+    """
     file = work / "label/labels.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     Labels(("label",), {key: (name,) for key, name in labels.items()}).write(file)
@@ -157,8 +168,7 @@ def train_and_test(
     model = Classifier.read(work / "train").to(Device.choose("fp32").device)
     split = predict_split(model, manifest, index, "test", {}, BATCH_SIZE)
     shutil.rmtree(work)
-    said = zip(split.keys, split.ranking["label"].best, strict=True)
-    return float(np.mean([answers[key] == name for key, name in said]))
+    return dict(zip(split.keys, split.ranking["label"].best, strict=True))
 
 
 def values_of(method: str, params: Params, folder: Path) -> str:
@@ -171,9 +181,13 @@ def values_of(method: str, params: Params, folder: Path) -> str:
         return digest_of(method)
     if method == PROPAGATE:
         return digest_of(method, spreading.model_dump(), graph)
-    chosen = Chosen.read(params.with_values(f"train.method={method}"))
-    common = params.stage("train", TrainParams, (*METHODS, PROPAGATE)).model_dump(exclude={"method"})
     files = [*sorted((folder / "pretrain").iterdir()), folder / "ingest/manifest.json"]
     left = [sha256(file) for file in files if file.is_file()]
-    machine = params.block("machine", Machine).precision
-    return digest_of(common, chosen.values, spreading.model_dump(), graph, left, machine)
+    return digest_of(*training_values(method, params), spreading.model_dump(), graph, left)
+
+
+def training_values(method: str, params: Params) -> tuple[object, ...]:
+    """The values of the params that training by a method reads, but for those of the graph."""
+    chosen = Chosen.read(params.with_values(f"train.method={method}"))
+    common = params.stage("train", TrainParams, (*METHODS, PROPAGATE)).model_dump(exclude={"method"})
+    return common, chosen.values, params.block("machine", Machine).precision

@@ -48,6 +48,11 @@ class Start:
             raise ParamsError(f"--backbone {option}: expected a run or a folder with backbone.safetensors, found none")
         return cls(name, None, *_sets(option, text), side)
 
+    @property
+    def untrained(self) -> bool:
+        """Whether its weights are random ones."""
+        return "pretrain.none.weights=random" in self.sets
+
     def size(self, images: ImageSet) -> tuple[int, int]:
         """Height and width at which the network sees the images."""
         return (self.side, self.side) if self.side else images.manifest.size

@@ -121,7 +121,7 @@ class Cell:
         part = [key for key, out in zip(data.train.keys, held, strict=True) if not out]
         inside = self._folder / "validation"
         size, channels = self._start.size(self._images), self._start.channels_of(self._images)
-        self._images.write(inside / "ingest", size, channels, test=frozenset(data.train.keys) - {*part})
+        self._images.part(part, {*data.train.keys} - {*part}).write(inside / "ingest", size, channels)
         grid = {(rate, decay): self._trained(rate, decay, part, inside) for rate in RATES for decay in DECAYS}
         rate, decay = max(grid, key=lambda values: grid[values])
         share = self._trained(rate, decay, data.train.keys, self._folder)

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,7 +91,7 @@ class ImageSet:
             raise ArtifactError(f"{where}: expected two classes or more, got {self.classes[0]} alone")
         if not count["test"] or not count["train"]:
             raise ArtifactError(f"{where}: expected images with labels to train and to test, got {count}")
-        tested = {self.answers[key] for key in self.index.keys_of(self.index.rows("test"))}
+        tested = {self.answers[key] for key in self.keys("test")}
         if len(tested) < 2:
             raise ArtifactError(
                 f"{where}: expected test images of two classes or more, got those of {min(tested)} alone"
@@ -103,10 +103,23 @@ class ImageSet:
         """The names of the classes, sorted."""
         return sorted({self.answers[key] for key in self.index.key})
 
+    def keys(self, split: str) -> list[str]:
+        """Of the images of a split."""
+        return list(self.index.keys_of(self.index.rows(split)))
+
     def smallest(self) -> tuple[int, str]:
         """The fewest training images of a class, and the class."""
-        of = Counter(self.answers[key] for key in self.index.keys_of(self.index.rows("train")))
+        of = Counter(self.answers[key] for key in self.keys("train"))
         return min((of[name], name) for name in self.classes)
+
+    def __str__(self) -> str:
+        """How many images of what kind."""
+        height, width = self.manifest.size
+        colours = "grey" if self.manifest.channels == 1 else "colour"
+        train, test = (self.manifest.count(split) for split in SPLITS)
+        return (
+            f"{train:,} training and {test:,} test images, {len(self.classes)} classes, {colours}, {height} x {width}"
+        )
 
     @property
     def digest(self) -> str:
@@ -115,22 +128,24 @@ class ImageSet:
         keys = list(self.index.key)
         return digest_of(keys, list(self.index.split), shards, [self.answers[key] for key in keys])
 
-    def write(self, folder: Path, size: tuple[int, int], channels: int, test: frozenset[str] | None = None) -> None:
+    def part(self, train: Collection[str], test: Collection[str]) -> "ImageSet":
+        """These images alone, by their keys: the first to train, the others to test."""
+        splits = {**dict.fromkeys(train, "train"), **dict.fromkeys(test, "test")}
+        rows = np.array([row for row, key in enumerate(self.index.key) if key in splits])
+        names = [splits[key] for key in self.index.keys_of(rows)]
+        manifest, index = _cut(self.manifest, self.index, rows, names)
+        return replace(self, manifest=manifest, index=index)
+
+    def write(self, folder: Path, size: tuple[int, int], channels: int) -> None:
         """Writes what `ingest` would, of images that are seen at another size or with other channels.
 
         Grey images have three equal channels where a network wants colour, and colour becomes grey where it wants one.
-        With `test` the set is its training images alone, of which these keys are to test.
         """
-        manifest, index = self.manifest, self.index
-        if test is not None:
-            rows = index.rows("train")
-            keys = index.keys_of(rows)
-            manifest, index = _cut(manifest, index, rows, ["test" if key in test else "train" for key in keys])
         folder.mkdir(parents=True, exist_ok=True)
-        index.write(folder / "index.parquet")
-        Labels(("label",), {key: (self.answers[key],) for key in index.key}).write(folder / "answers.csv")
+        self.index.write(folder / "index.parquet")
+        Labels(("label",), {key: (self.answers[key],) for key in self.index.key}).write(folder / "answers.csv")
         Classes({"label": self.classes}).write(folder / "classes.json")
-        replace(manifest, size=size, channels=channels).write(folder / "manifest.json")
+        replace(self.manifest, size=size, channels=channels).write(folder / "manifest.json")
 
 
 def _ingested(name: str, path: Path, known: str, params: Params, out: Path) -> Path:

@@ -8,9 +8,9 @@ from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.base.files import whole_file, write_csv
 from pipeline.base.params import Params
 from pipeline.base.records import Record, Work, measure
-from pipeline.transfer.backbones import Start
+from pipeline.transfer.asked import Asked
 from pipeline.transfer.cell import LOGISTIC, Cell, Plan, cell_digest
-from pipeline.transfer.image_sets import ImageSet, named, refuse_twice
+from pipeline.transfer.image_sets import ImageSet
 from pipeline.transfer.scaling import ENOUGH, POINTS
 from pipeline.transfer.table import HEADER, page, rows
 
@@ -36,22 +36,13 @@ def transfer(
             "transfer: expected shots, labels and images of at least 1 and two seeds, got "
             f"{list(plan.shots)}, {list(plan.labels)}, {most} and {plan.seeds}"
         )
-    parsed = [Start.parse(option) for option in backbones]
-    refuse_twice("backbone", [start.name for start in parsed])
-    refuse_twice("data", [named("data", option)[0] for option in data])
-    starts = {start.name: start for start in parsed}
-    sets = [ImageSet.read(option, params, out, most) for option in data]
-    for images in sets:
-        _refuse_few(images, plan)
-        for start in starts.values():
-            start.check(params, images)
-    by_name = {images.name: images for images in sets}
-    pairs = [Pair(name, images.name) for images in sets for name in starts]
-    digests = {pair: cell_digest(params, starts[pair.backbone], by_name[pair.data]) for pair in pairs}
+    asked = Asked.read(params, backbones, data, out, most, lambda images: _refuse_few(images, plan))
+    pairs = [Pair(backbone, name) for name in asked.sets for backbone in asked.starts]
+    digests = {pair: cell_digest(params, *asked.pair(pair.backbone, pair.data)) for pair in pairs}
 
     def cell(pair: Pair) -> Cell:
         folder = out / "cells" / f"{pair.backbone}-{pair.data}-{digests[pair]}"
-        return Cell(params, plan, starts[pair.backbone], by_name[pair.data], folder)
+        return Cell(params, plan, *asked.pair(pair.backbone, pair.data), folder)
 
     def say(pair: Pair, method: str, record: Record) -> str:
         figures = ", ".join(f"{name} {100 * value[0]:.1f} %" for name, value in record["figures"].items())
@@ -70,7 +61,7 @@ def transfer(
     )
     records = measure(pairs, plan.methods, work, out / "records")
     write_csv(out / "transfer.csv", HEADER, rows(records))
-    about = {images.name: _about(images) for images in sets}
+    about = {images.name: str(images) for images in asked.sets.values()}
     with whole_file(out / "transfer.md") as part:
         part.write_text(page(records, about), encoding="utf-8")
     return [record for record in records if record["method"] == LOGISTIC]
@@ -98,10 +89,3 @@ def _refuse_few(images: ImageSet, plan: Plan) -> None:
             f"--data {images.name}: expected {max(plan.labels)} training images, for as many labels, got {count}; ask "
             "for fewer with --labels"
         )
-
-
-def _about(images: ImageSet) -> str:
-    height, width = images.manifest.size
-    colours = "grey" if images.manifest.channels == 1 else "colour"
-    train, test = (images.manifest.count(split) for split in ("train", "test"))
-    return f"{train:,} training and {test:,} test images, {len(images.classes)} classes, {colours}, {height} x {width}"

@@ -50,8 +50,8 @@ def page(records: Sequence[Record], about: Mapping[str, str]) -> str:
     ]
     lines += ["", "## What validation images choose", "", *_chosen(records, found, sets)]
     for name in names:
-        lines += ["", f"## {title(name)}", "", *_head(["backbone", *sets])]
-        lines += [_line([backbone, *(_said(found[name, backbone, data]) for data in sets)]) for backbone in backbones]
+        lines += ["", f"## {title(name)}", "", *header(["backbone", *sets])]
+        lines += [line([backbone, *(percent(found[name, backbone, data]) for data in sets)]) for backbone in backbones]
     if len(backbones) > 2:
         lines += [
             "",
@@ -86,12 +86,12 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def _chosen(records: Sequence[Record], found: Shares, sets: Sequence[str]) -> Iterator[str]:
-    yield from _head(["data", "backbone", "validation top-1 %", "test top-1 %"])
+    yield from header(["data", "backbone", "validation top-1 %", "test top-1 %"])
     for data in sets:
         own = [record for record in records if record["data"] == data and record["method"] == LOGISTIC]
         best = max(own, key=lambda record: record["validation"])
-        test = _said(found[LOGISTIC, best["backbone"], data])
-        yield _line([data, best["backbone"], f"{100 * best['validation']:.1f}", test])
+        test = percent(found[LOGISTIC, best["backbone"], data])
+        yield line([data, best["backbone"], f"{100 * best['validation']:.1f}", test])
 
 
 def _agreement(found: Shares, names: Sequence[str], sets: Sequence[str]) -> Iterator[str]:
@@ -104,15 +104,15 @@ def _agreement(found: Shares, names: Sequence[str], sets: Sequence[str]) -> Iter
 
     if len(sets) > 1:
         pairs = list(combinations(sets, 2))
-        yield from ("", *_head(["measure", *(f"{one}, {other}" for one, other in pairs)]))
+        yield from ("", *header(["measure", *(f"{one}, {other}" for one, other in pairs)]))
         for name in names:
-            yield _line([f"`{name}`", *(_number(rank_correlation(ranked(name, a), ranked(name, b))) for a, b in pairs)])
-    yield from ("", *_head(["mean over the sets", *(f"`{name}`" for name in names)]))
+            yield line([f"`{name}`", *(_number(rank_correlation(ranked(name, a), ranked(name, b))) for a, b in pairs)])
+    yield from ("", *header(["mean over the sets", *(f"`{name}`" for name in names)]))
     for name in names:
         means = [
             np.mean([rank_correlation(ranked(name, data), ranked(other, data)) for data in sets]) for other in names
         ]
-        yield _line([f"`{name}`", *(_number(float(mean)) for mean in means)])
+        yield line([f"`{name}`", *(_number(float(mean)) for mean in means)])
 
 
 def _scaling(curves: Shares, backbones: Sequence[str], sets: Sequence[str]) -> Iterator[str]:
@@ -126,13 +126,13 @@ def _scaling(curves: Shares, backbones: Sequence[str], sets: Sequence[str]) -> I
             }
             for b in backbones
         }
-        said = {b: forecast({number: value[0] for number, value in points.items()}) for b, points in of.items()}
-        yield from ("", *_head([f"labels of `{data}`", *backbones]))
+        laws = {b: forecast({number: value[0] for number, value in points.items()}) for b, points in of.items()}
+        yield from ("", *header([f"labels of `{data}`", *backbones]))
         for number in sorted(of[backbones[0]]):
-            yield _line([f"{number:,}", *(_said(of[b][number]) for b in backbones)])
+            yield line([f"{number:,}", *(percent(of[b][number]) for b in backbones)])
         for law in ("power", "line"):
-            misses = (100 * (getattr(said[b], law) - said[b].accuracy) for b in backbones)
-            yield _line([f"{law}: miss of the last, points", *(f"{miss:+.1f}" for miss in misses)])
+            misses = (100 * (getattr(laws[b], law) - laws[b].accuracy) for b in backbones)
+            yield line([f"{law}: miss of the last, points", *(f"{miss:+.1f}" for miss in misses)])
 
 
 def _place(name: str) -> tuple[int, int]:
@@ -145,16 +145,19 @@ def _number(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:.2f}"
 
 
-def _said(value: tuple[float, float, float]) -> str:
+def percent(value: tuple[float, float, float]) -> str:
+    """A share with its interval, in percent."""
     mean, low, high = (100 * number for number in value)
     return f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 
-def _head(cells: Sequence[str]) -> list[str]:
-    return [_line(cells), "|---" * len(cells) + "|"]
+def header(cells: Sequence[str]) -> list[str]:
+    """The first two lines of a table."""
+    return [line(cells), "|---" * len(cells) + "|"]
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """A line of a table."""
     return f"| {' | '.join(cells)} |"
 
 
