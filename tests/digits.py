@@ -30,7 +30,7 @@ from pipeline.views.kinds import ContrastiveView, LocalCrops, StrongView, WeakVi
 
 CONTRASTIVE = ContrastiveView(
     crop_min=0.4, flip=0.5, jitter_prob=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grey_prob=0.2,
-    blur_prob=0.5, crop_max=1.0, solarize_prob=0.0, equalize_prob=0.0,
+    blur_prob=0.5, crop_max=1.0, solarize_prob=0.0, equalize_prob=0.0, flip_down=0.0, turn_prob=0.0, stain=0.0,
 )  # fmt: skip
 WEAK = WeakView(flip=0.0, shift=0.125)
 STRONG = StrongView(

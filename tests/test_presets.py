@@ -16,6 +16,7 @@ from pipeline.train.task import TrainParams
 from tests.digits import MASKED
 from tests.imports import ROOT
 
+SLIDES = ROOT / "presets/pathology/slides.yaml"
 PRESETS = sorted((ROOT / "presets").glob("*/*.yaml"))
 
 
@@ -63,6 +64,18 @@ def test_every_method_has_its_published_settings():
     assert {name.split("-")[0] for name in named} >= set(METHODS) - unknown
     theirs = {"supervised", "finetune", "linear", "distill"}  # baselines, and a teacher's pupil
     assert named >= {"cmsf-semi" if name in METHODS else name for name in set(SEMISUP) - theirs}
+
+
+@pytest.mark.parametrize("method", ["moco", "swav", "barlow_twins", "dino"])
+def test_slides_lie_over_the_four_methods_of_the_study(method):
+    params, _ = laid_over(ROOT / f"presets/imagenet/{method}.yaml")
+    merge(params.tree, laid_over(SLIDES)[1], "slides")
+    check_params(params)
+    common = Recipe.read(params).common
+    assert common.method == method
+    assert {(view.turn_prob, view.flip_down, view.stain) for view in common.views} == {(0.5, 0.5, 0.05)}
+    steps = re.search(rf"(\d+) for {method}", SLIDES.read_text())
+    assert abs(int(steps.group(1)) - 200 * 1_281_167 / common.batch_size) < 1
 
 
 MATCHES = [f"{cifar}/{name}" for cifar in ("cifar10", "cifar100") for name in ("freematch", "softmatch")]

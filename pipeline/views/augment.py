@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pipeline.views.matrices import Affine, PerImage, luma
 
+LEAST_LIGHT = 1e-6  # of a channel, in optical densities: black has none
 Images = Float[Tensor, "b c h w"]
 
 
@@ -41,6 +42,25 @@ def colour(images: Images, matrix: Float32[ndarray, "b c c"], mean_share: PerIma
     mean = images.mean((2, 3)) @ _luma(images.shape[1], images.device)
     added = (mean * on(mean_share, images))[:, None, None]
     return torch.baddbmm(added, on(matrix, images), images.flatten(2)).clamp_(0, 1).unflatten(2, images.shape[2:])
+
+
+def stain(
+    images: Float[Tensor, "b 3 h w"], matrix: Float32[ndarray, "b 3 3"], added: Float32[ndarray, "b 3"]
+) -> Images:
+    """The matrix on the optical densities -ln of each pixel's channels, and what is added; cut to [0, 1]."""
+    density = images.clamp(min=LEAST_LIGHT).log().neg_().flatten(2)
+    density = torch.baddbmm(on(added, images)[:, :, None], on(matrix, images), density)
+    return density.neg_().exp_().clamp_(0, 1).unflatten(2, images.shape[2:])
+
+
+def turned(images: Float[Tensor, "b c s s"], which: Bool[ndarray, " b"]) -> Float[Tensor, "b c s s"]:
+    """A quarter turn of the images that `which` marks, which are square: pixels are exchanged, none is made anew."""
+    return torch.where(on(which, images)[:, None, None, None], images.rot90(1, (2, 3)), images)
+
+
+def upside_down(images: Images, which: Bool[ndarray, " b"]) -> Images:
+    """Top and bottom exchanged in the images that `which` marks."""
+    return torch.where(on(which, images)[:, None, None, None], images.flip(2), images)
 
 
 def blur(images: Images, sigma: PerImage) -> Images:

@@ -18,6 +18,7 @@ from pipeline.base.params import Block
 from pipeline.views import augment
 from pipeline.views.chance import UNIT, Chance
 from pipeline.views.matrices import (
+    LUMA,
     Affine,
     PerImage,
     affine_matrix,
@@ -25,6 +26,7 @@ from pipeline.views.matrices import (
     crop_matrix,
     flip_matrix,
     saturation_matrix,
+    stain_matrix,
 )
 
 LEAST_SIDE = 2  # pixels of a local crop
@@ -71,13 +73,20 @@ class Crops:
 class ContrastiveView(Block):
     """SimCLR's and MoCo v2's view: a crop resized to the whole, flip, colour jitter, loss of colour, blur, solarize.
 
-    On CIFAR-10 PAWS equalizes as the last step. Departure: a crop whose sides would leave the image is made to fit;
-    torchvision draws again, so its crops are larger in the mean (from 0.08 to 1: an area of 0.53 against 0.48).
+    On CIFAR-10 PAWS equalizes as the last step. Images of tissue have no upright position and vary in their stains, so
+    quarter turns, vertical flips and a jitter of the stains can come first. The amount of each stain is multiplied by
+    1 +- `stain` and moved by +- `stain`, in units of optical density -ln (Tellez et al. 2018). With both flips and
+    `turn_prob` at 0.5 all eight positions of an image come equally often. Departure: a crop whose sides would leave the
+    image is made to fit; torchvision draws again, so its crops are larger in the mean (from 0.08 to 1: an area of 0.53
+    against 0.48).
     """
 
     crop_min: float = Field(gt=0, le=1)  # least and most share of the image's area
     crop_max: float = Field(gt=0, le=1)
     flip: float = Field(ge=0, le=1)  # probability of exchanging left and right
+    flip_down: float = Field(ge=0, le=1)  # probability of exchanging top and bottom
+    turn_prob: float = Field(ge=0, le=1)  # probability of a quarter turn, of square images
+    stain: float = Field(ge=0, le=1)  # of haematoxylin, eosin and DAB in RGB, +- this; 0: none
     jitter_prob: float = Field(ge=0, le=1)  # probability that the next four act
     brightness: float = Field(ge=0, le=1)  # factors are drawn from 1 +- this
     contrast: float = Field(ge=0, le=1)
@@ -106,8 +115,24 @@ class ContrastiveView(Block):
         return Crops(area, log_ratio, across, down, flip < self.flip)
 
     def photometric(self, images: View, chance: Chance) -> View:
-        """The second half: what happens to the colours of the cropped images, on their device."""
-        b, channels = images.shape[:2]
+        """The second half: what happens to the cropped images, on their device.
+
+        Raises ParamsError for quarter turns of images that are not square, and for stains of other channels than three.
+        """
+        b, channels, h, w = images.shape
+        if self.turn_prob > 0 or self.flip_down > 0:
+            # Both flips come before the turn: flips on either side of it would give some positions twice, others never.
+            down, turned = chance.uniform(b, UNIT, UNIT).T
+            images = augment.upside_down(images, down < self.flip_down)
+            if self.turn_prob > 0:
+                if h != w:
+                    raise ParamsError(f"view.turn_prob: expected 0 for images of {h} x {w}, got {self.turn_prob}")
+                images = augment.turned(images, turned < self.turn_prob)
+        if self.stain > 0:
+            if channels != len(LUMA):
+                raise ParamsError(f"view.stain: expected 0 unless images are RGB (ingest.mode: rgb), got {self.stain}")
+            limits = [(1 - self.stain, 1 + self.stain)] * channels + [(-self.stain, self.stain)] * channels
+            images = augment.stain(images, *stain_matrix(*np.split(chance.uniform(b, *limits), 2, axis=1)))
         around = [(1 - limit, 1 + limit) for limit in (self.brightness, self.contrast, self.saturation)]
         drawn = chance.uniform(b, UNIT, *around, (-self.hue, self.hue), UNIT, UNIT, BLUR_SIGMA, UNIT)
         jittered, *colours, grey, blurred, sigma, solarized = drawn.T

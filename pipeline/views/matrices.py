@@ -11,6 +11,8 @@ from numpy import ndarray
 PerImage = Float32[ndarray, " b"]
 Affine = Float32[ndarray, "b 2 3"]  # of output to input coordinates, both in [-1, 1]
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue; ITU-R BT.601
+# Optical densities of red, green and blue (rows: haematoxylin, eosin, DAB); Ruifrok and Johnston 2001.
+STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 CROSS = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], np.float32) / np.sqrt(np.float32(3))  # with the grey axis
 
 
@@ -61,6 +63,17 @@ def colour_matrix(
     if turns is not None and channels == len(LUMA):
         matrix = _rotation(turns) @ matrix
     return matrix * _each(contrast), 1 - contrast
+
+
+def stain_matrix(
+    scale: Float32[ndarray, "b 3"], shift: Float32[ndarray, "b 3"]
+) -> tuple[Float32[ndarray, "b 3 3"], Float32[ndarray, "b 3"]]:
+    """A matrix on the optical densities of a pixel's channels, and what is added to them.
+
+    They scale how much there is of each stain, which is the densities in the basis of STAINS, and shift it.
+    """
+    matrix = STAINS.T @ (scale[:, :, None] * np.linalg.inv(STAINS.T))
+    return matrix.astype(np.float32), (shift @ STAINS).astype(np.float32)
 
 
 def saturation_matrix(channels: int, factor: PerImage) -> Float32[ndarray, "b c c"]:

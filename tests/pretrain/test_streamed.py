@@ -108,10 +108,13 @@ def test_a_batch_is_what_a_plain_loop_makes(photos, streamed):
                 assert np.abs(got.astype(int) - np.asarray(crop)).max() <= 1, (step, b)
 
 
-@pytest.mark.parametrize("local", [NO_LOCAL, LOCAL])
-def test_square_pictures_of_their_size_give_the_views_of_the_resident_feed(digits, streamed, local):
-    resident = Feed(load(*digits, "train", "").pixels, (CONTRASTIVE, CONTRASTIVE), local, 8, seed=5)
-    streamed = streamed(digits, local=local, seed=5)
+@pytest.mark.parametrize(
+    ("local", "update"), [(NO_LOCAL, {}), (LOCAL, {}), (LOCAL, {"flip_down": 0.5, "turn_prob": 0.5})]
+)
+def test_square_pictures_of_their_size_give_the_views_of_the_resident_feed(digits, streamed, local, update):
+    views = (CONTRASTIVE.model_copy(update=update),) * 2
+    resident = Feed(load(*digits, "train", "").pixels, views, local, 8, seed=5)
+    streamed = streamed(digits, views, local=local, seed=5)
     for step in (0, 1, 120):
         one, other = streamed(step), resident(step)
         assert torch.equal(one.rows, other.rows)

@@ -21,7 +21,7 @@ from tests.train.helpers import HOWS, IMAGES, PIXELS, trained
 LOCAL = LocalCrops(count=2, side=0.5, crop_min=0.1, crop_max=0.4)
 NEUTRAL = ContrastiveView(
     crop_min=1.0, crop_max=1.0, flip=0.0, jitter_prob=0.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0,
-    grey_prob=0.0, blur_prob=0.0, solarize_prob=0.0, equalize_prob=0.0,
+    grey_prob=0.0, blur_prob=0.0, solarize_prob=0.0, equalize_prob=0.0, flip_down=0.0, turn_prob=0.0, stain=0.0,
 )  # fmt: skip
 UNEVEN = [3, 1, 1, 5, 1, 3, 3]  # three of class 1, three of class 3, one of class 5
 
