@@ -51,15 +51,13 @@ def test_of_images_that_each_are_a_class_the_labelled_loss_is_simclrs():
     torch.testing.assert_close(sup_con(z1, z2, torch.arange(6) + 3, 0.2), nt_xent(z1, z2, 0.2))
 
 
-def test_the_result_names_the_known_classes_and_numbers_the_new_ones_by_size():
+def test_the_result_names_the_known_classes_and_numbers_the_new_ones():
     method, _ = semi("gcd", known_digits(), num_classes=7)
     method.ema_net.train()(PIXELS)  # running statistics of digits
     result = method.result(IMAGES)
     assert result.classes == ["0", "1", "2", "3", "new 1", "new 2", "new 3"]
     said = result.probabilities(PIXELS, 300)["label"].argmax(dim=1)
-    sizes = said.bincount(minlength=7)[4:].tolist()
-    assert sizes == sorted(sizes, reverse=True)
-    assert min(sizes) > 0
+    assert said.bincount(minlength=7).min() > 0
     known = digits()[1][:300] < 4
     assert (said[known] == digits()[1][:300][known]).float().mean() > 0.5
 
