@@ -61,7 +61,8 @@ def keep_round(
         join(files, manifest, index, "train", parts)
         features = Embeddings.read(parts)
     weight, bias = (part.detach().numpy() for part in net.head.cpu().linear())
-    ModelOutputs(features, weight, bias).write(out / OUTPUTS)
+    found = read_json(model / "model.json").get("discovered", [])
+    ModelOutputs(features, weight, bias, found).write(out / OUTPUTS)
     if (model / PREDICTED).is_file():
         with whole_file(out / OUTPUTS / PREDICTED) as copy:
             shutil.copyfile(model / PREDICTED, copy)

@@ -27,12 +27,10 @@ from stages.cli import DATA, command, path_option
 @path_option("--embed", DATA / "embed")
 @path_option("--graph", DATA / "graph")
 @path_option("--guesses", DATA / "train/pseudo_labels.csv")
-def main(
-    params: Params, form: str, out: Path, ingest: Path, select: Path, rounds: Path, guesses: Path, **graph: Path
-) -> None:
+def main(params: Params, form: str, out: Path, ingest: Path, select: Path, guesses: Path, **around: Path) -> None:
     block, reading = params.stage("label", LabelParams, LABELLERS), params.block("machine", Machine).reading
-    known = Known.read(ingest, rounds, Path(params.block("label.file", FileParams).path), block.classes)
-    asked = export(known, ingest, select, guesses, Graph.of(params, **graph), FORMATS[form], out, block.audit, reading)
+    known = Known.read(ingest, around["rounds"], Path(params.block("label.file", FileParams).path), block.classes)
+    asked = export(known, ingest, select, guesses, Graph.of(params, **around), FORMATS[form], out, block.audit, reading)
     click.echo(f"{out}: {len(asked)} images for {form}, {sum(bool(one.guess) for one in asked)} of them with a guess")
 
 

@@ -31,7 +31,7 @@ def main(
         return serve_run(ingest, select, out, DATA / "report", block, source, reading, port, click.echo)
     from pipeline.label.graph import Graph  # takes seconds to load, which the server need not wait for
 
-    labels = label(ingest, select, rounds, out, block, source, reading, Graph.of(params, **graph).around)
+    labels = label(ingest, select, rounds, out, block, source, reading, Graph.of(params, rounds=rounds, **graph).around)
     coarse = sum(not names[0] for names in labels.rows.values())
     return click.echo(f"{name}: {len(labels.rows)} labels" + (f", {coarse} of them coarse" if coarse else ""))
 

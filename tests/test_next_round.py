@@ -32,7 +32,10 @@ def measured(run):
 def test_it_keeps_the_round_and_the_next_picks_are_others_that_the_model_is_unsure_of(measured):
     run = measured
     labels, metrics = Labels.read(run / "label/labels.csv"), json.loads((run / "evaluate/metrics.json").read_text())
+    about = json.loads((run / "train/model.json").read_text())
+    (run / "train/model.json").write_text(json.dumps({**about, "discovered": ["nine"]}))
     said = call("--budget", "5").output.splitlines()
+    assert json.loads((run / "rounds/outputs/head.json").read_text()) == {"discovered": ["nine"]}
     assert Labels.read(run / "rounds/00/labels.csv").rows == labels.rows
     assert said[0].startswith(f"round 0: {len(labels.rows)} labels are kept in data/rounds/00/labels.csv; ")
     assert f"{metrics['top1']:.1%} of {metrics['n_test_answered']} test images are right" in said[0]

@@ -1,6 +1,7 @@
 """`data/rounds/outputs`: the last round's model on all training images.
 
-Beside it lies a copy of what was predicted then, `PREDICTED`, for the report to say what changed.
+Beside it lies a copy of what was predicted then, `PREDICTED`, for the report to say what changed, and for the label
+page to show the classes that the model found by itself.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from numpy import ndarray
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.model import Weights, read_tensors
+from pipeline.artifacts.predictions import PseudoLabels
 from pipeline.base.errors import ArtifactError
-from pipeline.base.files import whole_folder
+from pipeline.base.files import read_json, whole_folder
 
 OUTPUTS = "outputs"  # the folder below that of the rounds
 PREDICTED = "pseudo_labels.csv"
@@ -27,12 +29,14 @@ class ModelOutputs:
     features: Embeddings
     weight: Float32[ndarray, "c f"]
     bias: Float32[ndarray, " c"]
+    discovered: Sequence[str] = ()  # the names of those of its classes that no label names
 
     def write(self, folder: Path) -> None:
         """Writes features, keys and layer in place of those that are there, and of what was predicted by these."""
         with whole_folder(folder, spare=(PREDICTED,)) as part:
             self.features.write(part)
-            Weights({"weight": self.weight, "bias": self.bias}, {}).write(part, "head")
+            about = {"discovered": list(self.discovered)}
+            Weights({"weight": self.weight, "bias": self.bias}, about).write(part, "head")
 
     @classmethod
     def read(cls, folder: Path, keys: Sequence[str]) -> "ModelOutputs | None":
@@ -55,3 +59,17 @@ class ModelOutputs:
         if not all(np.isfinite(array).all() for array in head.values()):
             raise ArtifactError(f"{folder / 'head.safetensors'}: expected finite numbers, got NaN or infinity")
         return cls(features, head["weight"].astype(np.float32), head["bias"].astype(np.float32))
+
+
+def new_classes(folder: Path) -> list[list[str]]:
+    """The images of each class that the model of the last round found by itself, by key, the surest first.
+
+    `folder` is that of the outputs; none where there are no outputs, or no such classes.
+    """
+    head, predicted = folder / "head.json", folder / PREDICTED
+    names = read_json(head).get("discovered", []) if head.is_file() else []
+    if not (names and predicted.is_file()):
+        return []
+    found = PseudoLabels.read(predicted)
+    rows = sorted(zip((-found.ranking.confidence).tolist(), found.keys, found.ranking.best, strict=True))
+    return [[key for _, key, best in rows if best == name] for name in names]

@@ -1,4 +1,4 @@
-"""What the graph of all images says of the picks."""
+"""What the graph of all images says of the picks, and the last round's model of images that are of no class."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.model_outputs import OUTPUTS, new_classes
 from pipeline.artifacts.neighbours import Neighbours
 from pipeline.artifacts.shards import Index
 from pipeline.base.params import Params
@@ -18,15 +19,16 @@ from pipeline.nn.device import Device
 
 @dataclass(frozen=True)
 class Graph:
-    """The folders of the stages `embed` and `graph`, and how labels spread there."""
+    """The folders of the stages `embed` and `graph` and of finished rounds, and how labels spread there."""
 
     embed: Path
     graph: Path
+    rounds: Path
     params: PropagateParams
 
     @classmethod
-    def of(cls, params: Params, embed: Path, graph: Path) -> "Graph":
-        return cls(embed, graph, params.block("train.propagate", PropagateParams))
+    def of(cls, params: Params, embed: Path, graph: Path, rounds: Path) -> "Graph":
+        return cls(embed, graph, rounds, params.block("train.propagate", PropagateParams))
 
     def around(
         self,
@@ -39,10 +41,10 @@ class Graph:
         """Raises ArtifactError where the folders are not of these training images."""
         train = Embeddings.of(self.embed / "train", index.key)
         neighbours = Neighbours.read(self.graph, len(train.keys))
-        device = Device.choose("fp32").device
+        device, new = Device.choose("fp32").device, new_classes(self.rounds / OUTPUTS)
         rows = index.rows_of(picks, "picks.csv")
         return Around(
-            guess(train.vectors, neighbours, train.keys, labels, picks, never, confirmed, self.params, device),
+            guess(train.vectors, neighbours, train.keys, labels, picks, never, confirmed, new, self.params, device),
             [[train.keys[row] for row in nearest] for nearest in beside(neighbours, rows)],
             like(train.vectors[rows]),
             {key: names[0] for key, names in labels.rows.items() if names[0]},

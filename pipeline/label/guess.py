@@ -1,10 +1,10 @@
 """What the graph makes of the labels: a guess for each pick, the images it is surest of, and those like no class."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from pipeline.artifacts.labels import Labels
@@ -28,13 +28,16 @@ def guess(
     picks: Sequence[str],
     never: Collection[str],
     confirmed: Collection[str],
+    new: Sequence[Sequence[str]],
     params: PropagateParams,
     device: torch.device,
 ) -> Guesses:
     """Spreads the labels of the finest level over all images, whose keys these are; no guesses from a single class.
 
     A pick with a label has the guess that the other labels give, so that a slip can be seen; beyond as many labels as
-    are left out one by one it has none. The images `never` shown have no guess and are not among the others.
+    are left out one by one it has none. The images `never` shown have no guess and are not among the others. Images
+    like no class are those of the `new` classes that a model found, the most typical first, as long as none of the
+    first has a label; where there are none of these, those that the labels do not reach.
     """
     row_of = {key: row for row, key in enumerate(keys)}
     named = {key: names[0] for key, names in labels.rows.items() if names[0] and key in row_of}
@@ -54,7 +57,9 @@ def guess(
     found |= {key: (classes[numbers[row_of[key]]], float(p[row_of[key]])) for key in asked}
     others = np.ones(len(keys), bool)
     others[[row_of[key] for key in {*named, *picks, *never} if key in row_of]] = False
-    groups = unseen(x, neighbours, affinity, rows, of, told, numbers, params.alpha).groups
+    groups = (
+        _open(new, row_of, {*named}) or unseen(x, neighbours, affinity, rows, of, told, numbers, params.alpha).groups
+    )
     unlike = [(int(others[group].sum()), [keys[row] for row in group[others[group]][:A_CLASS]]) for group in groups]
     for group in groups:
         others[group] = False
@@ -66,6 +71,14 @@ def guess(
         surest |= {keys[row]: (name, float(p[row])) for row in best}
     of_picks = {key: found[key] for key in picks if key in found and key not in never}
     return Guesses(of_picks, surest, [pair for pair in unlike[: IN_ALL // A_CLASS] if pair[1]])
+
+
+def _open(
+    new: Sequence[Sequence[str]], row_of: Mapping[str, int], named: Collection[str]
+) -> Sequence[Int64[ndarray, " _"]]:
+    """The rows of the new classes that nobody has named: none of those that are shown has a label."""
+    groups = [[key for key in group if key in row_of] for group in new]
+    return [np.array([row_of[key] for key in group]) for group in groups if group and not {*group[:A_CLASS]} & {*named}]
 
 
 def _left_out(result: Propagation, rows: ndarray, classes: Sequence[str]) -> dict[int, tuple[str, float]]:

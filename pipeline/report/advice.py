@@ -75,7 +75,13 @@ def steps(
         words = f"About {metrics['n_unlike']:,} images look like none of your classes: name them under “Like no class”."
         found.append(Step(words, LABEL))
     words = "More labels: keep these, and choose the next images to label."
-    if unreached:
+    new = metrics.get("n_new_classes")
+    if new:
+        classes = "1 new class is" if new == 1 else f"{new} new classes are"
+        words = (
+            f"{classes} without a name. Keep these labels, choose the next images, and name them under “Like no class”."
+        )
+    elif unreached:
         classes = "1 class has" if len(unreached) == 1 else f"{len(unreached)} classes have"
         words = f"{classes} no label. Keep these labels, and choose the next images to label."
     elif told_from(metrics) >= FEW:

@@ -8,7 +8,8 @@ import pytest
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.model import Weights
-from pipeline.artifacts.model_outputs import ModelOutputs
+from pipeline.artifacts.model_outputs import ModelOutputs, new_classes
+from pipeline.artifacts.predictions import PseudoLabels, Ranking
 from pipeline.artifacts.rounds import joined, labelled_keys, read_rounds, round_to_keep
 from pipeline.artifacts.skipped import Skipped
 from tests.refusals import refusal_of as refusal
@@ -123,6 +124,19 @@ def test_outputs_come_back_and_belong_to_their_images():
         "to auto for this round"
     )
     assert refusal(ModelOutputs.read, ROUNDS / "outputs", ["a", "b"]) == says
+
+
+def test_classes_that_a_model_found_have_their_images_the_surest_first():
+    x, folder = np.ones((4, 2), np.float32), ROUNDS / "outputs"
+    assert new_classes(folder) == []
+    for found, expected in ((["new 2", "new 1"], [["c"], ["d", "a"]]), ([], []), (["new 3"], [[]])):
+        ModelOutputs(Embeddings(["a", "b", "c", "d"], x), x, np.zeros(4, np.float32), found).write(folder)
+        assert new_classes(folder) in ([], expected)  # without predictions none
+        names = [["new 1"], ["cat"], ["new 2"], ["new 1"]]
+        PseudoLabels(["a", "b", "c", "d"], Ranking(names, np.array([[0.5], [0.9], [0.7], [0.6]]))).write(
+            folder / "pseudo_labels.csv"
+        )
+        assert new_classes(folder) == expected
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,14 @@ import re
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
+from pipeline.artifacts.model_outputs import ModelOutputs
+from pipeline.artifacts.predictions import PseudoLabels, Ranking
 from tests.label.small_set import (
     COARSE,
     FROM_FILE,
@@ -124,6 +128,32 @@ def test_images_of_which_it_is_not_sure_are_not_confirmed_many_at_once():
     assert [one["key"] for one in on_page()["sure"]] == ["key2", "key3"]
     labels(*FROM_FILE, "--set", "train.propagate.readout=linear")
     assert on_page()["sure"] == []
+
+
+def found_by_a_model(*groups):
+    """A finished round whose model found classes with these images, the surest first."""
+    names = [f"new {i}" for i in range(1, len(groups) + 1)]
+    x = np.ones((6, 1), np.float32)
+    ModelOutputs(Embeddings(KEYS[:6], x), x, np.zeros(6, np.float32), names).write(Path("data/rounds/outputs"))
+    rows = [(key, name, 1 - i / 10) for name, group in zip(names, groups, strict=True) for i, key in enumerate(group)]
+    keys, said, p = zip(*rows, strict=True)
+    ranking = Ranking([[name] for name in said], np.array(p)[:, None])
+    PseudoLabels(keys, ranking).write(Path("data/rounds/outputs/pseudo_labels.csv"))
+
+
+def test_classes_that_a_model_found_are_groups_to_be_named_until_somebody_does(caplog):
+    nothing_known()
+    found_by_a_model(["key2", "key0"], ["key5"])
+    caplog.set_level("INFO")
+    asked("key,label\nkey1,cat\nkey4,dog\n")
+    groups = [(group["count"], [one["key"] for one in group["items"]]) for group in on_page()["unlike"]]
+    assert groups == [(2, ["key2", "key0"]), (1, ["key5"])]
+    assert not {"key0", "key2", "key5"} & {one["key"] for one in on_page()["sure"]}
+    assert "about 3 images look like none of the classes, in 2 groups" in caplog.text
+    asked("key,label\nkey1,cat\nkey4,dog\nkey0,owl\n")
+    assert [[one["key"] for one in group["items"]] for group in on_page()["unlike"]] == [["key5"]]
+    asked("key,label\nkey1,cat\nkey4,dog\nkey0,owl\nkey5,[unusable]\n")
+    assert on_page()["unlike"] == []
 
 
 def test_a_label_in_the_file_has_the_guess_of_the_others():

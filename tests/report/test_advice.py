@@ -53,6 +53,14 @@ def test_images_that_look_like_no_class_are_named_before_more_are_labelled():
         assert advice.LABEL not in [step.command for step in found]
 
 
+def test_new_classes_are_named_with_the_next_images():
+    values = {"n_labels": 40, "forecast_40_top1": 0.9, "n_new_classes": 1}
+    first = advice.steps("test", values, {}, False, ["cat"])[0]
+    assert first.command == advice.NEXT
+    assert first.why.startswith("1 new class is without a name.")
+    assert advice.steps("test", {**values, "n_new_classes": 3}, {}, False, [])[0].why.startswith("3 new classes are")
+
+
 def test_an_audit_is_not_asked_for_twice_and_the_first_line_leads_to_the_run(tmp_path):
     audited = {"n_labels": 20, "n_audit": 12}
     assert [step.command for step in advice.steps("bound", audited, {}, False, [])] == [advice.NEXT, advice.PREDICT]
