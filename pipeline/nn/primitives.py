@@ -33,6 +33,12 @@ def in_float32(function: C) -> C:
     return cast(C, run)
 
 
+def passing(x: Float[Tensor, "*b d"], share: float) -> Float[Tensor, "*b d"]:
+    """The same values; of the gradient that reaches them the `share` passes on."""
+    fixed = x.detach()
+    return fixed + share * (x - fixed) if share > 0 else fixed
+
+
 @in_float32
 def unit(x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
     """The same directions, of length 1; a row of zeros stays."""

@@ -1,4 +1,4 @@
-"""Batches for PAWS and GCD: views of labelled images of each class, large and small views of unlabelled images."""
+"""Batches for PAWS, NNCSL and GCD: views of labelled images of each class, large and small views of unlabelled ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,6 @@ from pipeline.train.pixels import Pixels, images_by_step
 from pipeline.train.task import Task
 from pipeline.views.chance import Chance
 from pipeline.views.kinds import ContrastiveView, LocalCrops
-
-LOCAL = "train.paws.local"
 
 
 @dataclass(frozen=True)
@@ -59,15 +57,15 @@ class PawsFeed:
         num_unlabelled: int,
         view: ContrastiveView,
         local: LocalCrops | None = None,
-        name: str = "paws",
     ) -> None:
-        """`per_class` supports of at most `classes` classes, and `num_unlabelled` images, for the method `name`."""
+        """`per_class` supports of at most `classes` classes, and `num_unlabelled` images."""
         self._task, self._view, self._device = task, view, images.device
         self._per_class, self._classes = per_class, classes
+        block = f"train.{task.common.method}"
         size = per_class * min(classes, len(task.targets.labelled_classes))
-        self._labelled = size, dist.share(size, f"train.{name}.per_class times the classes of a batch")
-        self._unlabelled = num_unlabelled, dist.share(num_unlabelled, f"train.{name}.num_unlabelled")
-        self._local = (local, local.size(task.size, LOCAL)) if local and local.count else None
+        self._labelled = size, dist.share(size, f"{block}.per_class times the classes of a batch")
+        self._unlabelled = num_unlabelled, dist.share(num_unlabelled, f"{block}.num_unlabelled")
+        self._local = (local, local.size(task.size, f"{block}.local")) if local and local.count else None
         self._image_order = images.order(task.seed, "train", "unlabelled")
         self._images = images_by_step(images, self._plan)
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pipeline.base.errors import ParamsError
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import LINEAR, soft_nearest
-from pipeline.train.methods.paws import me_max_loss, paws_loss, smooth
+from pipeline.train.by_supports import me_max_loss, paws_loss, smooth
 from pipeline.train.pixels import Resident
 from pipeline.train.sharpen import sharpen
 from pipeline.views.kinds import ContrastiveView, LocalCrops
@@ -27,7 +27,8 @@ UNEVEN = [3, 1, 1, 5, 1, 3, 3]  # three of class 1, three of class 3, one of cla
 
 
 def learner(labels=None, common=(), **changes):
-    of = task(labels=None if labels is None else [[label] for label in labels], **dict(common))
+    given = None if labels is None else [[label] for label in labels]
+    of = task(labels=given, method="paws", **dict(common))
     return semi("paws", of, **{"num_unlabelled": 6, "predictor_dim": 0, **changes})
 
 

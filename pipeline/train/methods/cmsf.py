@@ -22,7 +22,7 @@ from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Head
 from pipeline.nn.memory import Queue
 from pipeline.nn.mlp import Encoder, mlp
-from pipeline.nn.primitives import in_float32, regress, unit
+from pipeline.nn.primitives import in_float32, passing, regress, unit
 from pipeline.train.batch import SemiBatch, SemiFeed
 from pipeline.train.losses import labelled_ce
 from pipeline.train.method import EmaMethod
@@ -74,8 +74,7 @@ class FeaturesAndLogits(Head):
         self.head, self.gradient = head, gradient
 
     def forward(self, h: Float[Tensor, "b f"]) -> dict[str, Float[Tensor, "b _"]]:
-        fixed = h.detach()
-        return {"features": h, **self.head(fixed + self.gradient * (h - fixed))}
+        return {"features": h, **self.head(passing(h, self.gradient))}
 
     def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
         return self.head.linear()

@@ -90,7 +90,6 @@ class Gcd(TrainMethod[PawsBatch, GcdParams]):
             classes=params.classes,
             num_unlabelled=params.num_unlabelled,
             view=params.view,
-            name="gcd",
         )
 
     def start(self, images: Pixels) -> None:
