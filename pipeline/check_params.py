@@ -34,7 +34,7 @@ from pipeline.train.task import TrainParams
 
 Blocks = Mapping[str, type[Block]]
 BACKBONES_HOME = "pretrain.backbones"
-TEACHERS = ("pretrain.simreg.teacher", "train.distill.teacher")  # dvc.yaml has them as deps, whatever the method is
+MODELS = ("pretrain.simreg.teacher", "train.distill.teacher", "train.nncsl.previous")  # deps, whatever the method is
 COMMON: Blocks = {
     "ingest": IngestParams,
     "pretrain": PretrainParams,
@@ -87,7 +87,7 @@ def check_files(params: Params) -> None:
     rounds, teacher = Path(params.lookup("select.labelled")), Path(params.lookup("train.distill.teacher"))
     own, prior = params.lookup("embed.own"), params.lookup("train.propagate.prior")
     needed = [("select.labelled", rounds, "finished rounds")]
-    needed += [(key, Path(params.lookup(key)), "a teacher's folder") for key in TEACHERS]
+    needed += [(key, Path(params.lookup(key)), "the folder of an earlier model") for key in MODELS]
     if own:
         needed.append(("embed.own", Path(re.sub(r"\.npz:.*$", ".npz", own)), "a file of vectors"))
     if prior not in PRIORS:

@@ -22,6 +22,7 @@ from pipeline.embed.tables import join
 from pipeline.evaluate.metrics import finest
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
+from pipeline.nn.heads import Nearest
 
 
 def keep_round(
@@ -31,6 +32,7 @@ def keep_round(
     model: Path,
     metrics: Path,
     out: Path,
+    previous: Path,
     params: EmbedParams,
     machine: Machine,
 ) -> tuple[Path, int]:
@@ -38,7 +40,8 @@ def keep_round(
 
     Picks without a label are left out; one with a mark in its place is not picked again. A copy of `metrics`,
     where there is such a file, lies beside the labels, for the report to compare rounds. Raises ArtifactError unless
-    the model was trained on these labels and the metrics are of as many.
+    the model was trained on these labels and the metrics are of as many. A model that nncsl can go on from is copied to
+    `previous`.
     """
     missing = labels.with_name("missing.csv")
     for needed in (labels, missing, model / "model.json"):
@@ -66,6 +69,11 @@ def keep_round(
     if (model / PREDICTED).is_file():
         with whole_file(out / OUTPUTS / PREDICTED) as copy:
             shutil.copyfile(model / PREDICTED, copy)
+    if isinstance(net.head, Nearest):
+        with whole_folder(previous) as part:
+            for name in ("model.json", "model.safetensors"):
+                shutil.copyfile(model / name, part / name)
+            (part / ".gitkeep").touch()  # the folder is in git, the model is not
     marked = {key: why for key, why in read_missing(missing).items() if why in MARKED}
     if marked:
         Skipped.read(out).and_(marked, next_number(out)).write(out)

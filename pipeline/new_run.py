@@ -16,7 +16,8 @@ from pipeline.check_params import check_params
 HOME = Path(__file__).resolve().parent.parent
 MARK = ".run"  # an empty file that says that a folder was laid out here
 WHOLE = ("second", "options")  # blocks that are replaced, not laid over: any of another block's values may be in them
-BROUGHT = ("data/images", "data/annotations", "data/rounds", "data/backbone", "data/teacher")  # by a person
+# By a person, and the model of the last round.
+BROUGHT = ("data/images", "data/annotations", "data/rounds", "data/backbone", "data/teacher", "data/previous")
 LAID_OUT = (MARK, ".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "experiments", "params.yaml", "pipeline", "stages")
 NO_GIT = "    no_scm = True\n"
 

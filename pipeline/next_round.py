@@ -40,7 +40,7 @@ def next_round(file: Path, data: Path, budget: int, method: str) -> Iterator[str
     number, rounds = next_number(data / "rounds"), data / "rounds"
     block, machine = before.stage("embed", EmbedParams), before.block("machine", Machine)
     ingest, select, model = data / "ingest", data / "select", data / "train"
-    kept, count = keep_round(ingest, select, labels, model, metrics, rounds, block, machine)
+    kept, count = keep_round(ingest, select, labels, model, metrics, rounds, data / "previous", block, machine)
     write_params(file, params)
     measured = read_json(metrics)
     yield f"round {number}: {count} labels are kept in {kept}; {headline(measured)}"

@@ -16,7 +16,7 @@ from pipeline.base.params import Params
 DATA = Path("data")  # each stage's folder below it bears the stage's name
 # Below DATA, what a temporary checkout lacks: folders that stages write beside their outputs, a person's files that git
 # does not know, and labels that may not be in git yet.
-LINKED = ("cache", "raw", "shards", "rounds/outputs", "images/*", "teacher/*", "backbone/*")
+LINKED = ("cache", "raw", "shards", "rounds/outputs", "images/*", "teacher/*", "backbone/*", "previous/*")
 COPIED = ("annotations/*", "rounds/*")
 
 

@@ -1,8 +1,9 @@
 """Finish a round: keep its labels and metrics in data/rounds, and the trained model's features of all training images.
 
 Picks without a label are left out. After it `dvc repro` selects the next images: never one of those kept or marked,
-and with those kept in view. The methods margin, entropy, badge, uherding and dropquery read the model's outputs. Labels
-that were there before the first round go by hand into data/rounds/00/labels.csv (columns key,label).
+and with those kept in view. The methods margin, entropy, badge, uherding and dropquery read the model's outputs. A
+model of train.method nncsl or paws is copied to data/previous, where nncsl goes on from it. Labels that were there
+before the first round go by hand into data/rounds/00/labels.csv (columns key,label).
 """
 
 from pathlib import Path
@@ -23,9 +24,12 @@ from stages.cli import DATA, command
 @click.option("--model", type=click.Path(path_type=Path), default=DATA / "train", show_default=True)
 @click.option("--metrics", type=click.Path(path_type=Path), default=DATA / "evaluate/metrics.json", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "rounds", show_default=True)
-def main(params: Params, ingest: Path, select: Path, labels: Path, model: Path, metrics: Path, out: Path) -> None:
+@click.option("--previous", type=click.Path(path_type=Path), default=DATA / "previous", show_default=True)
+def main(
+    params: Params, ingest: Path, select: Path, labels: Path, model: Path, metrics: Path, out: Path, previous: Path
+) -> None:
     block, machine = params.stage("embed", EmbedParams), params.block("machine", Machine)
-    file, count = keep_round(ingest, select, labels, model, metrics, out, block, machine)
+    file, count = keep_round(ingest, select, labels, model, metrics, out, previous, block, machine)
     click.echo(f"{file}: {count} labels; `dvc repro` goes on with the next round")
 
 

@@ -16,7 +16,7 @@ from pipeline.artifacts.model import Weights
 from pipeline.nn.arrays import to_arrays
 from pipeline.nn.backbones import Backbone, SmallResNet, fresh
 from pipeline.nn.classifier import Classifier
-from pipeline.nn.heads import Levels
+from pipeline.nn.heads import LINEAR, Levels, Nearest
 from pipeline.nn.optim import AdamWParams, LarsParams, OptimParams, StaircaseParams
 from pipeline.nn.vit import ViTTiny
 from pipeline.pretrain.feed import Feed as SelfsupFeed
@@ -124,6 +124,10 @@ PARAMS = {
     "exemplar": {"dim": 8, "hidden_dim": 16, "temperature": 0.1},
 }  # fmt: skip
 MASKED = {"mae", "maskfeat"}  # methods for vision transformers
+_PAWS = {
+    "per_class": 2, "classes": 10, "num_unlabelled": 8, "dim": 8, "hidden_dim": 16, "predictor_dim": 4,
+    "temperature": 0.1, "smoothing": 0.1, "sharpen": 0.25, "me_max": 1.0, "view": CONTRASTIVE, "local": LOCAL,
+}  # fmt: skip
 _PSEUDO = {"ratio": 2, "weight": 1.0, "align": "none"}
 SEMISUP_PARAMS = {
     "fixmatch": {**_PSEUDO, "threshold": 0.12},
@@ -133,11 +137,8 @@ SEMISUP_PARAMS = {
     "softmatch": {**_PSEUDO, "align": "uniform", "confidence_momentum": 0.9, "n_sigma": 2.0},
     "mixmatch": {**_PSEUDO, "views": 2, "sharpen": 0.5, "alpha": 0.75, "weight": 3.0, "ramp": 0.5},
     "hiermatch": {"base": "mixmatch"},
-    "paws": {
-        "per_class": 2, "classes": 10, "num_unlabelled": 8, "dim": 8, "hidden_dim": 16, "predictor_dim": 4,
-        "temperature": 0.1, "smoothing": 0.1, "sharpen": 0.25, "me_max": 1.0, "view": CONTRASTIVE,
-        "local": LOCAL,
-    },
+    "paws": _PAWS,
+    "nncsl": {**_PAWS, "stream": True, "supervised": 0.5, "distill": 0.7},
     "cmsf": {
         "ratio": 2, "dim": 8, "hidden_dim": 16, "queue_size": 50, "neighbours": 3, "confidence": 0.15,
         "supervised": 0.5, "finetune": 0.25, "target_momentum": 0.9,
@@ -201,6 +202,22 @@ def teacher(channels: int) -> str:
     return folder
 
 
+@cache
+def former(channels: int) -> str:
+    """A folder with a model that knows the classes 0 to 4, as `train` leaves it by PAWS."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    body, names = backbone(3, channels), [str(i) for i in range(10)]  # first, as it seeds what the head draws
+    head = Nearest(64, {"label": names, LINEAR: names}, hidden_dim=16, out_dim=8, temperature=0.1, num_supports=5)
+    head.answers.copy_(torch.eye(10)[:5])
+    pixels = digits()[0][:300].expand(-1, channels, -1, -1)
+    with torch.no_grad():
+        for _ in range(40):  # running statistics of real images: else all projections point one way
+            head.projector(body(pixels))
+    Classifier(body, head, (8, 8)).write(Path(folder), {})
+    return folder
+
+
 def self_supervised(name: str, channels: int = 1, batch_size: int = 8, num_images: int = 300, **changes: Any):
     """A self-supervised method with fresh weights and its feed, on the first digits."""
     if name == "simreg":
@@ -220,12 +237,14 @@ def chosen(name: str, channels: int = 1, **changes: Any) -> Chosen:
         return Chosen(name, SEMISUP[name].Params(base=base), chosen(base, **changes))
     if name == "distill":
         changes = {"teacher": teacher(channels), **changes}
+    if name == "nncsl":
+        changes = {"previous": former(channels), **changes}
     return Chosen(name, SEMISUP[name].Params(**{**SEMISUP_PARAMS[name], **changes}))
 
 
 def semi(name: str, of: Task | None = None, channels: int = 1, **changes: Any):
     """A method of `train` with fresh weights and the function that gives its batches, from the first 300 digits."""
-    method = chosen(name, channels, **changes).build(backbone(channels=channels), of or task())
+    method = chosen(name, channels, **changes).build(backbone(channels=channels), of or task(method=name))
     return method, method.feed(Resident(digits()[0][:300].expand(-1, channels, -1, -1)))
 
 

@@ -70,8 +70,8 @@ def test_a_coarse_budget_that_leaves_no_fine_label():
         ("select.labelled=data/roundz", "select.labelled: expected finished rounds, found nothing at data/roundz"),
         ("select.method=margin", "select.labelled: expected a model's outputs for margin, which `python -m "
                                  "stages.keep_round` writes, found nothing at data/rounds/outputs"),
-        ("pretrain.simreg.teacher=data/none", "pretrain.simreg.teacher: expected a teacher's folder, found nothing at "
-                                              "data/none"),
+        ("pretrain.simreg.teacher=data/none", "pretrain.simreg.teacher: expected the folder of an earlier model, found "
+                                              "nothing at data/none"),
         ("train.method=distill", "train.distill.teacher: expected a model that train wrote, found nothing at "
                                  "data/teacher/model.json"),
         ("embed.own=mine.npz:x", "embed.own: expected a file of vectors, found nothing at mine.npz"),
@@ -81,7 +81,7 @@ def test_a_coarse_budget_that_leaves_no_fine_label():
 )  # fmt: skip
 def test_a_file_that_a_later_stage_would_miss(item, message, tmp_path, monkeypatch):
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    for name in ("rounds", "teacher", "backbone"):
+    for name in ("rounds", "teacher", "backbone", "previous"):
         (tmp_path / "data" / name).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     for items, code in ((["--set", item], 1), ([], 0)):

@@ -12,6 +12,8 @@ from pipeline.base.params import Params
 from stages.evaluate import main as evaluate
 from stages.next_round import main as next_round
 from stages.select import main as select
+from stages.train import main as train
+from tests.commands import call as stage
 from tests.commands import refusal
 from tests.digits_tree import relabel
 from tests.imports import ROOT
@@ -49,12 +51,27 @@ def test_it_keeps_the_round_and_the_next_picks_are_others_that_the_model_is_unsu
     picks = Selection.read(run / "select/picks.csv").keys
     assert len(picks) == 5
     assert not {*picks} & {*labels.rows}
+    assert not (run / "previous").exists()  # nncsl cannot go on from a model of linear layers
     assert json.loads((run / "select/record.json").read_text())["method"] == "uherding"
     assert "that are kept already" not in refusal(call())  # these picks have no label yet
     (run / "label/labels.csv").unlink()
     assert "expected the labels of this round, found none; `dvc repro` first" in refusal(call())
     (run / "label/page.html").touch()
     assert "found none; `make label` first" in refusal(call())
+
+
+def test_a_model_by_supports_is_kept_and_nncsl_goes_on_from_it(run, caplog):
+    small, previous = ("train.paws.num_unlabelled=8", "train.nncsl.num_unlabelled=8"), run / "previous"
+    assert stage(train, "train.method=paws", *small).exit_code == 0
+    assert stage(evaluate, "evaluate.random_draws=2").exit_code == 0
+    assert call("--budget", "5").exit_code == 0
+    assert {file.name for file in previous.iterdir()} == {".gitkeep", "model.json", "model.safetensors"}
+    for name in ("model.json", "model.safetensors"):
+        assert (previous / name).read_bytes() == (run / "train" / name).read_bytes()
+    with caplog.at_level("INFO"):
+        assert stage(train, "train.method=nncsl", *small).exit_code == 0
+    assert "this is the first round" not in caplog.text
+    assert "distilled" in (run / "train/curve.csv").read_text().splitlines()[0]
 
 
 def test_where_something_is_missing_nothing_changes(measured):

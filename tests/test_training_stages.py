@@ -55,7 +55,8 @@ def test_one_label_in_a_class_and_none_in_others(run, method, start, caplog):
     two = sorted(names)[:2]
     Labels(["label"], {names[name]: [name] for name in two}).write(run / "label/labels.csv")
     with caplog.at_level("INFO"):
-        few = ("train.distill.teacher=data/train", "train.paws.num_unlabelled=8", "train.gcd.num_unlabelled=8")
+        few = ("train.distill.teacher=data/train",)
+        few += tuple(f"train.{name}.num_unlabelled=8" for name in ("paws", "nncsl", "gcd"))
         result = call(train, f"train.method={method}", f"train.start={start}", *few, out="data/out")
     if start == "scratch" and method in ("linear", "finetune", "bit"):
         why = f"expected pretrained for {method}, whose batch norm stays as pretrained, got scratch"

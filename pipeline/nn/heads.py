@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pipeline.base.errors import ParamsError
@@ -118,15 +118,22 @@ class Nearest(Head):
 
 
 def soft_nearest(
-    z: Float[Tensor, "b d"], supports: Float[Tensor, "m d"], answers: Float[Tensor, "m k"], temperature: float
+    z: Float[Tensor, "b d"],
+    supports: Float[Tensor, "m d"],
+    answers: Float[Tensor, "m k"],
+    temperature: float,
+    kept: Bool[Tensor, " m"] | None = None,
 ) -> Float[Tensor, "b k"]:
     """The mean of the supports' soft labels by softmax(cosine / temperature) (eq. 1): a distribution if they are.
 
-    In float32 whatever the precision; gradients flow to z and to the supports.
+    Supports that are not `kept`, where it is given, do not count. In float32 whatever the precision; gradients flow to
+    z and to the supports.
     """
     with torch.autocast(z.device.type, enabled=False):
         exact = z if z.dtype == torch.float64 else z.float()
         similar = F.normalize(exact, dim=1) @ F.normalize(supports.to(exact.dtype), dim=1).T
+        if kept is not None:  # no selection, as only the device knows how many there are
+            similar = similar.masked_fill(~kept, -torch.inf)
         return (similar / temperature).softmax(dim=1) @ answers.to(exact.dtype)
 
 

@@ -99,6 +99,18 @@ class TrainingOutputs(Head):
         return self.head.linear()
 
 
+class Among(NamedTuple):
+    """Those of a batch's classes whose supports count."""
+
+    classes: Int64[Tensor, " c"]  # their numbers, in order
+    place: Int64[Tensor, " r"]  # of each class of the batch its place among them, -1 where its supports do not count
+
+    @classmethod
+    def of(cls, classes: Int64[Tensor, " r"], counts: Bool[Tensor, " r"]) -> "Among":
+        """The batch's classes for which `counts` says so. It waits for the device."""
+        return cls(classes[counts], torch.where(counts, counts.cumsum(dim=0) - 1, -1))
+
+
 class Outputs(NamedTuple):
     """What the network says of a batch: its supports, its large views, all its small views in one."""
 
@@ -172,28 +184,27 @@ class BySupports(EmaMethod[PawsBatch, P]):
             small = forward_parts(net, [batch.local.flatten(0, 1)], "joint") if len(batch.local) else []
         return Outputs(supports, large, small)
 
-    def answers(self, batch: PawsBatch, among: Int64[Tensor, " r"]) -> tuple[Bool[Tensor, " s"], Float[Tensor, "m r"]]:
-        """Which supports of all processes are of `classes[among]`, ascending places, and their soft labels."""
-        place = dist.gather(batch.place)
-        kept = torch.isin(place, among)
-        return kept, smooth(torch.searchsorted(among, place[kept]), len(among), self.params.smoothing)
+    def answers(self, batch: PawsBatch, among: Among) -> tuple[Float[Tensor, "s c"], Bool[Tensor, " s"]]:
+        """The soft labels of the supports of all processes, and which of them count."""
+        place = among.place[dist.gather(batch.place)]
+        return smooth(place.clamp(min=0), len(among.classes), self.params.smoothing), place >= 0
 
-    def paws(self, batch: PawsBatch, outputs: Outputs, among: Int64[Tensor, " r"]) -> dict[str, Tensor]:
-        """PAWS's parts of the loss, with the supports of `classes[among]` of all processes.
+    def paws(self, batch: PawsBatch, outputs: Outputs, among: Among) -> dict[str, Tensor]:
+        """PAWS's parts of the loss, with the supports of all processes that count.
 
         Beside the unlabelled loss and the me-max term there are the linear layer's loss on all supports, and the
         targets' mean confidence.
         """
         params = self.params
-        kept, soft_labels = self.answers(batch, among)
+        soft_labels, kept = self.answers(batch, among)
 
-        def predictions(z: Float[Tensor, "b d"], output: str) -> Float[Tensor, "b r"]:
-            return soft_nearest(z, dist.gather(outputs.supports[output])[kept], soft_labels, params.temperature)
+        def predictions(z: Float[Tensor, "b d"], output: str) -> Float[Tensor, "b c"]:
+            return soft_nearest(z, dist.gather(outputs.supports[output]), soft_labels, params.temperature, kept)
 
         p = predictions(outputs.views("anchor"), "anchor").unflatten(0, (2 + len(batch.local), -1))
         with torch.no_grad():
             own = predictions(torch.cat([view["target"] for view in outputs.large]), "target")
-            guess = self.guess(own, batch.rows.repeat(2), classes=batch.classes[among])
+            guess = self.guess(own, batch.rows.repeat(2), classes=among.classes)
             q = sharpen(guess, params.sharpen).unflatten(0, (2, -1))
         return {
             "labelled": labelled_ce(outputs.supports["label"], batch.label),

@@ -32,7 +32,7 @@ from tests.commands import call, refusal
 from tests.digits import OPTIM, digits, semi, task
 from tests.train.helpers import CPU, IMAGES, PIXELS, confident, logits, state_of, unlabelled_loss
 
-GUESSING = ["cmsf", "fixmatch", "flexmatch", "freematch", "hiermatch", "mixmatch", "paws", "softmatch"]
+GUESSING = ["cmsf", "fixmatch", "flexmatch", "freematch", "hiermatch", "mixmatch", "nncsl", "paws", "softmatch"]
 PARAMS = PropagateParams(alpha=0.9, prior="uniform", readout="auto")
 guessing = pytest.mark.parametrize("name", GUESSING)
 

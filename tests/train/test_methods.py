@@ -100,7 +100,7 @@ def test_the_start_sets_the_linear_layers_alone(name, head):
     layers = {key for key in before if ".head.layer" in key}
     assert moved == (layers if head == "centroids" else set())
     if head == "centroids" and layers:  # in train mode, as pseudo-labels are made
-        part = "linear" if name == "paws" else "label"
+        part = "linear" if name in ("paws", "nncsl") else "label"
         made = method.base if name == "hiermatch" else method
         for net in (made.net, made.ema_net):
             net.train(name not in ("linear", "finetune", "bit"))
@@ -132,7 +132,9 @@ def test_the_model_is_the_same_twice_and_read_back_as_it_was_written(name, tmp_p
     model.write(tmp_path / "model", {})
     read = Classifier.read(tmp_path / "model").probabilities(PIXELS[:50], 20)
     second = method.result(IMAGES).probabilities(PIXELS[:50], 50)
-    levels = {"hiermatch": ["label", "coarse"], "paws": ["label", "linear"]}.get(name, ["label"])
+    levels = {"hiermatch": ["label", "coarse"], "paws": ["label", "linear"], "nncsl": ["label", "linear"]}.get(
+        name, ["label"]
+    )
     assert list(read) == list(second) == list(first) == levels
     for level, p in first.items():
         assert torch.equal(p, second[level])

@@ -16,6 +16,7 @@ from pipeline.train.methods.gcd import Gcd
 from pipeline.train.methods.hiermatch import HierMatch, HierMatchParams
 from pipeline.train.methods.linear import Linear
 from pipeline.train.methods.mixmatch import MixMatch
+from pipeline.train.methods.nncsl import Nncsl
 from pipeline.train.methods.paws import Paws
 from pipeline.train.methods.s4l import S4l
 from pipeline.train.methods.softmatch import SoftMatch
@@ -34,6 +35,7 @@ METHODS: dict[str, type[TrainMethod]] = {
     "hiermatch": HierMatch,
     "linear": Linear,
     "mixmatch": MixMatch,
+    "nncsl": Nncsl,
     "paws": Paws,
     "s4l": S4l,
     "softmatch": SoftMatch,

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
-from pipeline.train.by_supports import BySupports, SupportParams
+from pipeline.train.by_supports import Among, BySupports, SupportParams
 from pipeline.train.paws_feed import PawsBatch
 from pipeline.train.task import Task
 
@@ -30,6 +30,6 @@ class Paws(BySupports[SupportParams]):
 
     def loss(self, batch: PawsBatch) -> Step:
         """The unlabelled loss, the me-max term and the linear layer's loss, which touches that layer only."""
-        every = torch.arange(len(batch.classes), device=batch.place.device)
+        every = Among(batch.classes, torch.arange(len(batch.classes), device=batch.place.device))
         logs = self.paws(batch, self.outputs(batch, gradient=0.0), every)
         return Step(logs["unlabelled"] + self.params.me_max * logs["me_max"] + logs["labelled"], logs)
