@@ -18,6 +18,7 @@ from pipeline.nn.backbones import Backbone, SmallResNet, fresh
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import LINEAR, Levels, Nearest
 from pipeline.nn.optim import AdamWParams, LarsParams, OptimParams, StaircaseParams
+from pipeline.nn.split_resnet import SplitResNet
 from pipeline.nn.vit import ViTTiny
 from pipeline.pretrain.feed import Feed as SelfsupFeed
 from pipeline.pretrain.methods import METHODS as SELFSUP
@@ -119,6 +120,7 @@ PARAMS = {
     "rotation": {},
     "jigsaw": {"grid": 2, "patch": 0.75, "hidden_dim": 16, "orders": 24},
     "context": {"patch": 1.0, "jitter": 0.3, "hidden_dim": 16},
+    "split_brain": {"colour_bins": 6, "lightness_bins": 5},
     "mae": {"dropped": 0.75, "decoder_dim": 16, "decoder_depth": 2, "decoder_heads": 2},
     "maskfeat": {"masked": 0.4, "block": 3, "cell": 2},
     "exemplar": {"dim": 8, "hidden_dim": 16, "temperature": 0.1},
@@ -128,6 +130,7 @@ _PAWS = {
     "per_class": 2, "classes": 10, "num_unlabelled": 8, "dim": 8, "hidden_dim": 16, "predictor_dim": 4,
     "temperature": 0.1, "smoothing": 0.1, "sharpen": 0.25, "me_max": 1.0, "view": CONTRASTIVE, "local": LOCAL,
 }  # fmt: skip
+COLOUR = {"split_brain"}  # methods for colour images, and a backbone of their own
 _PSEUDO = {"ratio": 2, "weight": 1.0, "align": "none"}
 SEMISUP_PARAMS = {
     "fixmatch": {**_PSEUDO, "threshold": 0.12},
@@ -180,6 +183,17 @@ def transformer(seed: int = 0, channels: int = 1) -> Backbone:
     return fresh("vit_tiny", SmallViT(patch_size=2, image_size=8), digits()[0].expand(-1, channels, -1, -1))
 
 
+def split(sees: str = "both") -> Backbone:
+    """Two small ResNets of width 16, for lightness and colours."""
+    torch.manual_seed(0)
+    return fresh("split_resnet", SplitResNet(width=32, stem_stride=1, sees=sees), tinted(digits()[0][:50, :1]))
+
+
+def tinted(pixels: torch.Tensor) -> torch.Tensor:
+    """Grey images as colour ones: a channel as it is, one upside down, one mirrored."""
+    return torch.cat([pixels, pixels.flip(2), pixels.flip(3)], dim=1)
+
+
 @cache
 def larger(channels: int) -> str:
     """A folder with a backbone of more features than those of `backbone`, as `pretrain` leaves it."""
@@ -223,9 +237,11 @@ def self_supervised(name: str, channels: int = 1, batch_size: int = 8, num_image
     if name == "simreg":
         changes = {"teacher": larger(channels), **changes}
     params = SELFSUP[name].Params(**{**PARAMS[name], **changes})
-    net = (transformer if name in MASKED else backbone)(channels=channels)
+    channels = 3 if name in COLOUR else channels
+    net = split() if name in COLOUR else (transformer if name in MASKED else backbone)(channels=channels)
     method = SELFSUP[name](net, params, num_images, torch.Generator().manual_seed(0))
     pixels = digits()[0][:num_images].expand(-1, channels, -1, -1)
+    pixels = tinted(pixels[:, :1]) if name in COLOUR else pixels
     local = LOCAL if method.takes_local else NO_LOCAL
     return method, SelfsupFeed(pixels, [CONTRASTIVE] * method.num_views, local, batch_size, seed=0)
 

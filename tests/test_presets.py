@@ -42,7 +42,12 @@ def test_a_preset_is_accepted(file):
     elif published:
         assert recipe.common.method == file.stem.split("-")[0]
         usual = {"imagenet": "resnet50"}.get(file.parent.name, "resnet18")
-        theirs = {**dict.fromkeys(MASKED, "vit_base"), "dino": "vit_small", "simreg": "resnet18"}
+        theirs = {
+            **dict.fromkeys(MASKED, "vit_base"),
+            "dino": "vit_small",
+            "simreg": "resnet18",
+            "split_brain": "split_resnet",
+        }
         assert recipe.common.backbone == theirs.get(recipe.common.method, usual)
         images = {"imagenet": 1_281_167}.get(file.parent.name, 50_000)
         assert 70 <= recipe.common.steps * recipe.common.batch_size / images <= 1000

@@ -1,6 +1,7 @@
 """The command `pretrain` on real digits: what its backbones are, what it warns of and refuses."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,8 +25,11 @@ def test_pretrain_none_is_the_fresh_network(run):
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_starts_from_weights_that_are_there(run, method):
     """Those of a backbone of another seed: they stay what they are at a small rate, and as far as they are frozen."""
-    body = ("pretrain.backbone=vit_tiny",) if method in MASKED else ()
-    layer = "conv_proj.weight" if method in MASKED else "0.weight"
+    body = {**dict.fromkeys(MASKED, ("vit_tiny", "conv_proj")), "split_brain": ("split_resnet", "trunks.lightness.0")}
+    net, layer = body.get(method, ("small_resnet", "0"))
+    body, layer = (f"pretrain.backbone={net}",), f"{layer}.weight"
+    manifest = Manifest.read(run / "ingest/manifest.json")
+    replace(manifest, channels=3 if method == "split_brain" else 1).write(run / "ingest/manifest.json")
     assert call(pretrain, "seed=7", *body, out="data/other").exit_code == 0
     file, still = run / "other/backbone.safetensors", "pretrain.optim.learning_rate=1e-9"
     weights = ("pretrain.start=weights", "pretrain.none.weights=file", f"pretrain.none.file={file}")

@@ -120,7 +120,7 @@ def test_a_classifier_on_a_hidden_layer_of_the_head(run):
     """With a rate of nearly 0 it sees what pretrain's head made of the features; MoCo's has one such layer."""
     sets = ("train.method=finetune", "train.finetune.head_layer=1", "train.finetune.head_share=0")
     said = "train.finetune.head_layer: expected at most {}, the hidden layers of the head that pretrain left {}, got {}"
-    without = "(none, rotation, jigsaw, context and those that mask leave no head)"
+    without = "(none, rotation, jigsaw, context, split_brain and those that mask leave no head)"
     assert refusal(call(train, *sets)) == said.format(0, without, 1)
     assert call(pretrain).exit_code == 0
     result = call(train, *sets, "train.optim.learning_rate=1e-9", out="data/still")

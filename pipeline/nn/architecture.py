@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from pipeline.base.params import Block
 
@@ -13,3 +14,9 @@ class Architecture(Block, ABC):
     @abstractmethod
     def build(self, channels: int) -> tuple[nn.Module, int]:
         """The network with random weights (torch's own chance), and its feature dimension."""
+
+    def seen(
+        self, images: Float[Tensor, "b c h w"], mean: Float[Tensor, "1 c 1 1"], std: Float[Tensor, "1 c 1 1"]
+    ) -> Float[Tensor, "b c h w"]:
+        """What the network is given of images in [0, 1]: they less the mean, over the deviation."""
+        return (images - mean) / std

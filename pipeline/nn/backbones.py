@@ -21,6 +21,7 @@ from pipeline.nn.resnets import (
     WideResNet28x8,
     WideResNet28x10,
 )
+from pipeline.nn.split_resnet import SplitResNet
 from pipeline.nn.timm_models import TimmModel
 from pipeline.nn.vit import Transformer, ViTBase, ViTSmall, ViTTiny
 
@@ -34,6 +35,7 @@ BACKBONES: dict[str, type[Architecture]] = {
     "resnet34": ResNet34,
     "resnet50": ResNet50,
     "resnet101": ResNet101,
+    "split_resnet": SplitResNet,
     "vit_tiny": ViTTiny,
     "vit_small": ViTSmall,
     "vit_base": ViTBase,
@@ -58,6 +60,7 @@ class Backbone(nn.Module):
         """`hidden` are layers of pretraining's head, which then stand on the architecture and make its features."""
         super().__init__()
         self.about: dict[str, Any] = {"name": name, "options": options.model_dump(), "channels": len(mean)}
+        self._options = options
         self.body, self.dim = options.build(len(mean))
         self.hidden = built(hidden)
         if hidden:
@@ -81,7 +84,7 @@ class Backbone(nn.Module):
     def normalised(self, images: Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The images as the body takes them."""
         images = images.float() / 255 if images.dtype == torch.uint8 else images
-        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return self._options.seen(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
 
     def transformer(self) -> Transformer:
         """The body of a vision transformer of ours, for methods that mask patches."""

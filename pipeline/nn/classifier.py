@@ -123,7 +123,7 @@ def hidden_layers(layers: Layers, count: int) -> Layers:
     if count > len(ends):
         raise ParamsError(
             f"train.finetune.head_layer: expected at most {len(ends)}, the hidden layers of the head that pretrain "
-            f"left (none, rotation, jigsaw, context and those that mask leave no head), got {count}"
+            f"left (none, rotation, jigsaw, context, split_brain and those that mask leave no head), got {count}"
         )
     return layers[: ends[count - 1]]
 

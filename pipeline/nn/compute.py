@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from pipeline.base.errors import ParamsError
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.norm import statistics_kept
+from pipeline.nn.split_resnet import Split
 from pipeline.nn.vit import Transformer
 
 BACKEND = "inductor"  # of torch.compile
@@ -40,9 +41,10 @@ def reduce_cost(method: nn.Module, *, compiled: bool, recompute: bool) -> None:
             if compiled:
                 module.compile(backend=BACKEND)  # not its body: torch compiles none of its own containers
                 body = module.body
-                if isinstance(body, Transformer):  # for methods that mask patches, which call this alone
-                    # In the method's place, as torch compiles nothing but forward in place.
-                    vars(body)["tokens"] = torch.compile(body.tokens, backend=BACKEND)
+                for kind, name in ((Transformer, "tokens"), (Split, "maps")):  # for methods that call this alone
+                    if isinstance(body, kind):
+                        # In the method's place, as torch compiles nothing but forward in place.
+                        vars(body)[name] = torch.compile(getattr(body, name), backend=BACKEND)
 
 
 def _blocks(net: nn.Module) -> list[nn.Module]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from pipeline.base.params import Block
 from pipeline.fit import Method
+from pipeline.nn.architecture import Architecture
 from pipeline.nn.backbones import Backbone
 from pipeline.pretrain.feed import Views
 
@@ -41,7 +42,7 @@ class SelfSupervised(Method[Views], Generic[P]):
     whole_images: ClassVar[bool] = True  # upright ones, for batch norm; else its statistics are renewed at the end
 
     Params: ClassVar[type[MethodParams]]
-    masks_patches: ClassVar[bool] = False  # whether it needs a vision transformer of ours
+    architecture: ClassVar[type] = Architecture  # kind of backbones that it trains
     takes_local: ClassVar[bool] = False  # whether it learns from small views too
     by_adamw: ClassVar[bool] = False  # whether its paper trains by AdamW, and SGD is known to fail or was not tried
     head_at: ClassVar[str] = "encoder.head"  # where its projection head is; "": it has none

@@ -19,7 +19,6 @@ from pipeline.nn.architecture import Architecture
 from pipeline.nn.backbones import BACKBONES, Backbone, fresh, try_size
 from pipeline.nn.device import Device
 from pipeline.nn.norm import renew_statistics, synchronised
-from pipeline.nn.vit import VisionTransformer
 from pipeline.parallel import dist
 from pipeline.parallel.cores import cores
 from pipeline.pretrain.cld import Cld
@@ -62,11 +61,9 @@ class Recipe:
                 f"pretrain.cld.weight: expected 0 for {method}, which takes one view of an image, "
                 f"got {common.cld.weight}"
             )
-        if method in METHODS and METHODS[method].masks_patches and not issubclass(BACKBONES[name], VisionTransformer):
-            kinds = ", ".join(kind for kind, options in BACKBONES.items() if issubclass(options, VisionTransformer))
-            raise ParamsError(
-                f"pretrain.backbone: expected one of {kinds} for {method}, which masks patches, got {name}"
-            )
+        if method in METHODS and not issubclass(BACKBONES[name], METHODS[method].architecture):
+            kinds = [kind for kind, own in BACKBONES.items() if issubclass(own, METHODS[method].architecture)]
+            raise ParamsError(f"pretrain.backbone: expected {' or '.join(kinds)} for {method}, got {name}")
         if common.local.count > 0 and method in METHODS and not METHODS[method].takes_local:
             takers = ", ".join(name for name, other in METHODS.items() if other.takes_local)
             raise ParamsError(

@@ -29,17 +29,23 @@ OPTIONS = {
     "resnet34": {"small_stem": True},
     "resnet50": {"small_stem": False},
     "resnet101": {"small_stem": False},
+    "split_resnet": {"width": 32, "stem_stride": 2, "sees": "both"},
     "vit_tiny": {"patch_size": 8, "image_size": 24},
     "vit_small": {"patch_size": 4, "image_size": 16},
     "vit_base": {"patch_size": 16, "image_size": 224},
     "timm": {"model": "test_vit"},
 }
-SMALL = ["small_resnet", "wide_resnet10_1", "wide_resnet28_2", "vit_tiny", "timm"]
+SMALL = ["small_resnet", "split_resnet", "wide_resnet10_1", "wide_resnet28_2", "vit_tiny", "timm"]
 
 
 def entries(names):
+    """Each name with each number of channels that it takes."""
     absent = pytest.mark.skipif(not TIMM, reason="needs timm")
-    return [pytest.param(name, marks=absent if name == "timm" else ()) for name in sorted(names)]
+    return [
+        pytest.param(name, channels, marks=absent if name == "timm" else ())
+        for name in sorted(names)
+        for channels in ((3,) if name == "split_resnet" else (1, 3, 5))
+    ]
 
 
 def empty(name, channels, **options):
@@ -48,16 +54,14 @@ def empty(name, channels, **options):
         return build({"name": name, "options": OPTIONS[name] | options, "channels": channels}).eval()
 
 
-@pytest.mark.parametrize("name", entries(BACKBONES))
-@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize(("name", "channels"), entries(BACKBONES))
 def test_every_backbone_has_the_dimension_it_says_and_is_built_from_what_it_says(name, channels):
     net = empty(name, channels)
     assert net.about == {"name": name, "options": OPTIONS[name], "channels": channels}
     assert net(torch.zeros(2, channels, 16, 16, dtype=torch.uint8, device="meta")).shape == (2, net.dim)
 
 
-@pytest.mark.parametrize("name", entries(SMALL))
-@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize(("name", "channels"), entries(SMALL))
 def test_bytes_and_floats_are_one_and_features_survive_the_file(name, channels, tmp_path):
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (4, channels, 16, 16), dtype=torch.uint8)
@@ -84,6 +88,7 @@ SIZES = {  # as published or in torchvision's and timm's tables, less the layer 
     ("resnet34", 3): 21_797_672 - 513_000,
     ("resnet50", 3): 25_557_032 - 2_049_000,
     ("resnet101", 3): 44_549_160 - 2_049_000,
+    ("split_resnet", 3): 154_352,
     ("vit_tiny", 3): 5_717_416 - 193_000,
     ("vit_small", 3): 22_050_664 - 385_000,
     ("vit_base", 3): 86_567_656 - 769_000,

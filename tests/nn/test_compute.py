@@ -17,6 +17,7 @@ KINDS = {
     "wide_resnet10_1": {},
     "resnet18": {"small_stem": True},
     "resnet50": {"small_stem": False},
+    "split_resnet": {"width": 32, "stem_stride": 1, "sees": "both"},
     "vit_tiny": {"patch_size": 8, "image_size": 32},
 }
 

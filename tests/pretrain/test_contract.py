@@ -24,7 +24,7 @@ from pipeline.nn.vit import VisionTransformer
 from pipeline.pretrain.feed import Feed
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.recipe import Recipe
-from tests.digits import MASKED, digits, larger, stopping
+from tests.digits import MASKED, digits, larger, stopping, tinted
 from tests.imports import ROOT
 from tests.pretrain.family import CPU, trained
 from tests.refusals import refusal_of
@@ -34,9 +34,11 @@ LARGEST, FEWER = 12, {"bn_groups": 4, "clusters": 4}  # of the whole numbers in 
 PRESETS = {f"{file.parent.name}/{file.stem}": file for file in sorted((ROOT / "presets").glob("*/*.yaml"))}
 CELLS = {"pirl": {"patch": 1.0}, "jigsaw": {"patch": 1.0}, "context": {"patch": 0.75}}  # of sides that 8 divides
 TOO_SMALL = {("context", "timm_vit")}  # a third of the side has no patch of 16 pixels
+ALONE = {**dict.fromkeys(MASKED, "vit"), "split_brain": "split"}  # the net of methods that take no other
 NETS = {  # options of each kind of backbone, and what a method must then be told for it
     "small_resnet": ("small_resnet", {"width": 16, "stem_stride": 2}, {}),
     "vit": ("vit_tiny", {"patch_size": 8, "image_size": 32}, CELLS),
+    "split": ("split_resnet", {"width": 32, "stem_stride": 2, "sees": "both"}, {}),
     "timm_vit": ("timm", {"model": "test_vit"}, CELLS),
     "timm_resnet": ("timm", {"model": "test_resnet"}, {}),
 }
@@ -64,12 +66,12 @@ def tree(method, preset=""):
 
 def cases():
     for method in METHODS:
-        nets = ("vit",) if method in MASKED else NETS
+        nets = (ALONE[method],) if method in ALONE else NETS.keys() - {"split"}
         yield from ((method, "", net) for net in nets if (method, net) not in TOO_SMALL)
     for preset, file in PRESETS.items():
         method = read(file).get("pretrain", {}).get("method")
         if method in METHODS:
-            yield method, preset, "vit" if method in MASKED else "small_resnet"
+            yield method, preset, ALONE.get(method, "small_resnet")
 
 
 CASES = {" ".join(filter(None, case)): case for case in cases()}
@@ -95,17 +97,19 @@ def recipe(case, monkeypatch, **changes):
     return Recipe.read(Params.of(params, "params.yaml"))
 
 
-def pixels():
-    return digits()[0][:IMAGES].repeat_interleave(SIDE // 8, 2).repeat_interleave(SIDE // 8, 3)
+def pixels(net=""):
+    images = digits()[0][:IMAGES].repeat_interleave(SIDE // 8, 2).repeat_interleave(SIDE // 8, 3)
+    return tinted(images) if net == "split_resnet" else images
 
 
 def made(recipe, frozen=0.0):
     """The backbone, the method around it, and its batches."""
-    backbone = recipe.backbone(pixels())
+    images = pixels(recipe.common.backbone)
+    backbone = recipe.backbone(images)
     backbone.freeze(frozen)
     method = recipe.learner(backbone, IMAGES, (SIDE, SIDE), CPU)
     common = recipe.common
-    return backbone, method, Feed(pixels(), recipe.views, common.local, common.batch_size, recipe.seed)
+    return backbone, method, Feed(images, recipe.views, common.local, common.batch_size, recipe.seed)
 
 
 def run(recipe, folder, stop_at=None, frozen=0.0):
@@ -120,6 +124,7 @@ def run(recipe, folder, stop_at=None, frozen=0.0):
 @pytest.mark.parametrize("case", CASES)
 def test_it_trains_goes_on_after_a_kill_and_leaves_a_backbone(case, tmp_path, monkeypatch):
     values = recipe(CASES[case], monkeypatch)
+    images = pixels(values.common.backbone)
     start, _, _ = made(values)
     backbone, method, rows = run(values, tmp_path / "whole")
     assert run(values, tmp_path / "parts", stop_at=2) is None
@@ -131,8 +136,8 @@ def test_it_trains_goes_on_after_a_kill_and_leaves_a_backbone(case, tmp_path, mo
     still = [name for name, p in backbone.named_parameters() if p.ndim > 1 and torch.equal(p, before[name])]
     assert still == []
     Weights(to_arrays(backbone), {"backbone": backbone.about}).write(tmp_path, "backbone")
-    h = backbone.eval()(pixels())
-    assert torch.equal(read_backbone(tmp_path).eval()(pixels()), h)
+    h = backbone.eval()(images)
+    assert torch.equal(read_backbone(tmp_path).eval()(images), h)
     head = flat(method.eval().projector)
     Weights(to_arrays(head), {"layers": described(head)}).write(tmp_path, "head")
     left = Weights.read(tmp_path, "head")
@@ -140,7 +145,7 @@ def test_it_trains_goes_on_after_a_kill_and_leaves_a_backbone(case, tmp_path, mo
     assert torch.equal(again(h), method.projector(h))
     for count in range(1, sum(isinstance(layer, nn.ReLU | nn.GELU) for layer in head) + 1):
         end = [i for i, layer in enumerate(head) if isinstance(layer, nn.ReLU | nn.GELU)][count - 1] + 1
-        assert torch.equal(read_backbone(tmp_path, count).eval()(pixels()), head[:end](h))
+        assert torch.equal(read_backbone(tmp_path, count).eval()(images), head[:end](h))
 
 
 def test_the_tasks_of_the_params_are_learnt_and_statistics_renewed(tmp_path, monkeypatch):
@@ -155,7 +160,8 @@ def test_the_tasks_of_the_params_are_learnt_and_statistics_renewed(tmp_path, mon
 
 @pytest.mark.parametrize("method", METHODS)
 def test_frozen_layers_of_a_transformer_stay(method, tmp_path, monkeypatch):
-    values = recipe((method, "", "vit"), monkeypatch)
+    """Or of the network of its own."""
+    values = recipe((method, "", ALONE.get(method, "vit")), monkeypatch)
     start, _, _ = made(values)
     backbone, _, _ = run(values, tmp_path / "run", frozen=0.4)
     before = dict(start.named_parameters())
@@ -163,11 +169,12 @@ def test_frozen_layers_of_a_transformer_stay(method, tmp_path, monkeypatch):
     assert moved == {name for name, p in backbone.named_parameters() if p.requires_grad} != set(before)
 
 
-@pytest.mark.parametrize("method", sorted(MASKED))
+@pytest.mark.parametrize("method", sorted(ALONE))
 @pytest.mark.parametrize("net", ["small_resnet", "timm_vit", "timm_resnet"])
-def test_who_masks_patches_refuses_a_network_without_them(method, net, monkeypatch):
+def test_who_needs_a_network_of_its_kind_refuses_others(method, net, monkeypatch):
     says = refusal_of(recipe, (method, "", net), monkeypatch, kind=ParamsError)
-    assert says.startswith("pretrain.backbone: expected one of vit_tiny, ")
+    kinds = "vit_tiny or vit_small or vit_base" if method in MASKED else "split_resnet"
+    assert says == f"pretrain.backbone: expected {kinds} for {method}, got {NETS[net][0]}"
 
 
 @pytest.mark.parametrize("method", sorted(MASKED))
@@ -216,7 +223,8 @@ def test_small_views_are_learnt_from_or_refused(method, tmp_path, monkeypatch):
         without = recipe((method, "", "vit"), monkeypatch)
         assert run(values, tmp_path / "with")[2] != run(without, tmp_path / "without")[2]
     else:
-        says = refusal_of(lambda: recipe((method, "", "vit"), monkeypatch, local=local), kind=ParamsError)
+        net = ALONE.get(method, "vit")
+        says = refusal_of(lambda: recipe((method, "", net), monkeypatch, local=local), kind=ParamsError)
         assert says.startswith(
             f"pretrain.local.count: expected 0 with pretrain.method {method}, as small views are for "
         )

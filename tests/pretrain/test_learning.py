@@ -24,6 +24,7 @@ FALLS = {  # changes, images, images a step, steps, and the share that the loss 
     "pirl": ({}, 32, 16, 20, 0.8),
     "pirl, NCE": ({"negatives": 16}, 32, 16, 20, 0.9),
     "rotation": ({}, 8, 8, 15, 0.9),
+    "split_brain": ({}, 8, 8, 30, 0.8),
     "simclr": ({}, 300, 32, 15, 0.96),
     "simreg": ({}, 8, 8, 15, 0.6),
     "simsiam": ({}, 8, 8, 15, 0.6),

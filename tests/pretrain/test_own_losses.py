@@ -1,5 +1,7 @@
 """Each self-supervised method has the loss of its own projections, as plain loops compute it."""
 
+import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.nn.classifier import read_backbone
+from pipeline.nn.lab import lab
 from pipeline.nn.primitives import feature_std
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.methods.interclr import Drawn
@@ -35,6 +38,7 @@ from tests.oracles import (
     vicreg,
     xmoco,
 )
+from tests.oracles.algebra import cross_entropy
 
 PLAIN = {"moco": {"bn_groups": 1}, "ncc": {"noise": 0.0}, "npid": {"negatives": 0}, "swav": {"frozen": 0.0}}
 CLUSTERED = ("ifnd", "interclr", "ncc")
@@ -222,6 +226,23 @@ def of_rotation(method, views):
     return h[:8], pretext.rotation(method.classify(h).reshape(4, 8, 4).tolist())
 
 
+def of_split_brain(method, views):
+    """At each place of both maps, a cell of the image, the bin of the other network's mean there."""
+    method.loss(views)  # finds the centres
+    planes = lab(views.first).double() / torch.tensor([50, 110, 110])[:, None, None]
+    maps = method.backbone.body.maps(method.backbone.normalised(views.first))
+    terms = []
+    for name, found in maps.items():
+        logits, step = method.guess[name](found), planes.shape[2] // found.shape[2]
+        for i, row, column in itertools.product(range(8), range(found.shape[2]), range(found.shape[3])):
+            cell = planes[i, :, row * step : (row + 1) * step, column * step : (column + 1) * step]
+            light, *colours = cell.flatten(1).mean(dim=1).tolist()
+            far = [math.dist(colours, centre) for centre in method.centres.tolist()]
+            right = far.index(min(far)) if name == "lightness" else min(int(light / 2 * 5), 4)
+            terms.append(cross_entropy(logits[i, :, row, column].tolist(), right))
+    return method.backbone(views.first), 2 * sum(terms) / len(terms)
+
+
 def of_uml(method, views):
     """The draws are the method's first: places of the images in a task, then shares of the mixes."""
     torch.manual_seed(0)
@@ -237,6 +258,7 @@ EXPECTED = {
     "ascl": of_ascl, "barlow_twins": of_barlow_twins, "byol": of_byol, "cmsf": of_msf, "dino": of_dino,
     "exemplar": of_exemplar, "ifnd": of_ifnd, "interclr": of_interclr, "mira": of_mira, "mochi": of_mochi,
     "moco": of_moco, "msf": of_msf, "ncc": of_ncc, "npid": of_npid, "rotation": of_rotation, "simclr": of_simclr,
+    "split_brain": of_split_brain,
     "simreg": of_simreg, "simsiam": of_simsiam, "swav": of_swav, "uml": of_uml, "vicreg": of_vicreg, "xmoco": of_xmoco,
 }  # fmt: skip
 

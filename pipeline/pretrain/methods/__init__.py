@@ -24,6 +24,7 @@ from pipeline.pretrain.methods.rotation import Rotation
 from pipeline.pretrain.methods.simclr import Simclr
 from pipeline.pretrain.methods.simreg import Simreg
 from pipeline.pretrain.methods.simsiam import Simsiam
+from pipeline.pretrain.methods.split_brain import SplitBrain
 from pipeline.pretrain.methods.swav import Swav
 from pipeline.pretrain.methods.uml import Uml
 from pipeline.pretrain.methods.vicreg import Vicreg
@@ -53,6 +54,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "simclr": Simclr,
     "simreg": Simreg,
     "simsiam": Simsiam,
+    "split_brain": SplitBrain,
     "swav": Swav,
     "uml": Uml,
     "vicreg": Vicreg,

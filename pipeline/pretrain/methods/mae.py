@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.primitives import feature_std, in_float32
+from pipeline.nn.vit import VisionTransformer
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.masked import hidden_error, patches_of, require_patches
@@ -69,7 +70,7 @@ class Mae(SelfSupervised[MaeParams]):
 
     Params = MaeParams
     num_views = 1
-    masks_patches = True
+    architecture = VisionTransformer
     by_adamw = True
     head_at = ""
 

@@ -16,6 +16,7 @@ from pipeline.base.errors import ParamsError
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.primitives import feature_std, in_float32
+from pipeline.nn.vit import VisionTransformer
 from pipeline.parallel import dist
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.masked import hidden_error, patches_of, require_patches
@@ -86,7 +87,7 @@ class Maskfeat(SelfSupervised[MaskfeatParams]):
 
     Params = MaskfeatParams
     num_views = 1
-    masks_patches = True
+    architecture = VisionTransformer
     by_adamw = True
     head_at = ""
 
