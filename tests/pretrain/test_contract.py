@@ -66,7 +66,7 @@ def tree(method, preset=""):
 
 def cases():
     for method in METHODS:
-        nets = (ALONE[method],) if method in ALONE else NETS.keys() - {"split"}
+        nets = (ALONE[method],) if method in ALONE else [net for net in NETS if net != "split"]
         yield from ((method, "", net) for net in nets if (method, net) not in TOO_SMALL)
     for preset, file in PRESETS.items():
         method = read(file).get("pretrain", {}).get("method")
