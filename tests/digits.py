@@ -151,6 +151,7 @@ SEMISUP_PARAMS = {
         "num_classes": 10, "per_class": 2, "classes": 10, "num_unlabelled": 8, "dim": 8, "hidden_dim": 16,
         "supervised": 0.35, "temperature": 0.2, "supervised_temperature": 0.07, "view": CONTRASTIVE,
     },
+    "proxynca": {"dim": 8, "scale": 3.0, "proxy_rate": 2.0},
     "supervised": {},
     "finetune": {"head_share": 0.5, "backbone_scale": 0.5, "head_layer": 0},
     "linear": {},

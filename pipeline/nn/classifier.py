@@ -14,13 +14,13 @@ from pipeline.nn.arrays import from_arrays, to_arrays
 from pipeline.nn.backbones import BACKBONES, Backbone
 from pipeline.nn.device import channels_last
 from pipeline.nn.embedder import Embedder, View
-from pipeline.nn.heads import Head, Levels, Nearest, describe
+from pipeline.nn.heads import Cosine, Head, Levels, Nearest, describe
 from pipeline.nn.mlp import Layers
 from pipeline.nn.neighbour_vote import NeighbourVote
 from pipeline.nn.pass_size import images_a_pass
 from pipeline.parallel.heap import keep_freed_memory
 
-HEADS: dict[str, Callable[..., Head]] = {head.name: head for head in (Levels, Nearest, NeighbourVote)}
+HEADS: dict[str, Callable[..., Head]] = {head.name: head for head in (Levels, Nearest, Cosine, NeighbourVote)}
 INFERENCE_BATCH = 500  # images of a pass without gradient, at most, where no parameter says how many
 
 

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pipeline.base.errors import ParamsError
-from pipeline.nn.mlp import mlp
+from pipeline.nn.mlp import Layers, built, mlp
+from pipeline.nn.primitives import in_float32, unit
 
 LINEAR = "linear"  # the name of the linear layer's readout where another one is the main one
 
@@ -115,6 +116,38 @@ class Nearest(Head):
 
     def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
         return self.layer.weight, self.layer.bias
+
+
+class Cosine(Head):
+    """The cosine of an image's projection to the vector of each class, over a temperature; beside it a linear layer.
+
+    `layers` say what the projector is made of (`pipeline.nn.mlp.described`); without any it is the features.
+    """
+
+    name = "cosine"
+
+    def __init__(self, dim: int, names: Mapping[str, Sequence[str]], *, layers: Layers, temperature: float) -> None:
+        super().__init__(names, layers=list(layers), temperature=temperature)
+        classes, width = len(names["label"]), next((x["linear"][1] for x in reversed(layers) if "linear" in x), dim)
+        self.projector, self.temperature = built(layers), temperature
+        self.vectors = nn.Linear(width, classes, bias=False)
+        nn.init.normal_(self.vectors.weight)
+        self.layer = nn.Linear(dim, classes)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, h: Float[Tensor, "b f"]) -> dict[str, Float[Tensor, "b _"]]:
+        """Logits by the classes' vectors; those of the linear layer, which passes no gradient to the features."""
+        z = self.projector(h)
+        return {"label": cosine_logits(z, self.vectors.weight, self.temperature), LINEAR: self.layer(h.detach())}
+
+    def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
+        return self.layer.weight, self.layer.bias
+
+
+@in_float32
+def cosine_logits(z: Float[Tensor, "b d"], vectors: Float[Tensor, "k d"], temperature: float) -> Float[Tensor, "b k"]:
+    """The cosine of each z to each class's vector, over the temperature."""
+    return unit(z) @ unit(vectors).T / temperature
 
 
 def soft_nearest(

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -38,6 +39,13 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+class Unit(nn.Module):
+    """Each row at length 1."""
+
+    def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        return F.normalize(x, dim=1)
+
+
 class Encoder(nn.Module):
     """A backbone with a projection head on top."""
 
@@ -62,13 +70,17 @@ def flat(net: nn.Sequential) -> nn.Sequential:
 
 
 def described(net: nn.Sequential) -> Layers:
-    """What `built` needs to make the layers of a flat sequence of `mlp`s again."""
+    """What `built` needs to make a flat sequence again: the layers of `mlp`s, layer norm without scale, `Unit`."""
 
     def of(layer: nn.Module) -> Mapping[str, Any]:
         if isinstance(layer, nn.Linear):
             return {"linear": [layer.in_features, layer.out_features], "bias": layer.bias is not None}
         if isinstance(layer, _BatchNorm):
             return {"norm": layer.num_features, "affine": layer.affine}
+        if isinstance(layer, nn.LayerNorm):
+            return {"layer_norm": layer.normalized_shape[0]}
+        if isinstance(layer, Unit):
+            return {"unit": True}
         return {"activation": next(name for name, kind in ACTIVATIONS.items() if type(layer) is kind)}
 
     return [of(layer) for layer in net]
@@ -82,6 +94,8 @@ def built(layers: Layers) -> nn.Sequential:
             return nn.Linear(*layer["linear"], bias=layer["bias"])
         if "norm" in layer:
             return nn.BatchNorm1d(layer["norm"], affine=layer["affine"])
-        return ACTIVATIONS[layer["activation"]]()
+        if "layer_norm" in layer:
+            return nn.LayerNorm(layer["layer_norm"], elementwise_affine=False)
+        return Unit() if "unit" in layer else ACTIVATIONS[layer["activation"]]()
 
     return nn.Sequential(*map(one, layers))

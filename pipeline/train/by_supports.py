@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from pipeline.base.params import Block
 from pipeline.nn.backbones import Backbone, try_size
 from pipeline.nn.classifier import Classifier
-from pipeline.nn.heads import LINEAR, Head, Levels, Nearest, soft_nearest
+from pipeline.nn.heads import LINEAR, Head, Nearest, soft_nearest
 from pipeline.nn.mlp import mlp
 from pipeline.nn.norm import statistics_kept
 from pipeline.nn.primitives import one_hot, passing
 from pipeline.parallel import dist
-from pipeline.train.head_start import start_head
+from pipeline.train.head_start import start_layers
 from pipeline.train.losses import labelled_ce
 from pipeline.train.method import EmaMethod
 from pipeline.train.passes import forward_parts
@@ -168,12 +168,8 @@ class BySupports(EmaMethod[PawsBatch, P]):
 
     def start(self, images: Pixels) -> None:
         """Of the head the linear layer alone may start as `train.head` says."""
-        if self.task.common.head != "random":
-            self.train()  # as in the steps to come
-            levels = Levels(self.net.backbone.dim, self.task.targets.names).to(images.device)
-            start_head(Classifier(self.net.backbone, levels, self.net.size), images, self.task)
-            for net in (self.net, self.ema_net):
-                nearest(net).layer.load_state_dict(levels.layer(0).state_dict())
+        self.train()  # as in the steps to come
+        start_layers([nearest(net).layer for net in (self.net, self.ema_net)], self.net, images, self.task)
 
     def outputs(self, batch: PawsBatch, gradient: float) -> Outputs:
         """Those of `TrainingOutputs`; small views move no running statistics."""

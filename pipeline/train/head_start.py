@@ -1,5 +1,7 @@
 """What linear layers on a pretrained backbone begin as: `train.head`."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -29,6 +31,16 @@ def start_head(net: Classifier, images: Pixels, task: Task) -> None:
     if task.common.head == "propagated":
         assert task.graph is not None
         start_at_probe(net, images, task.graph)
+
+
+def start_layers(layers: Sequence[nn.Linear], net: Classifier, images: Pixels, task: Task) -> None:
+    """Sets linear layers that stand beside another head, all alike, as `start_head` sets one of the features."""
+    if task.common.head == "random":
+        return
+    levels = Levels(net.backbone.dim, task.targets.names).to(images.device)
+    start_head(Classifier(net.backbone, levels, net.size), images, task)
+    for layer in layers:
+        layer.load_state_dict(levels.layer(0).state_dict())
 
 
 def start_at_probe(net: Classifier, images: Pixels, graph: GraphTargets) -> None:

@@ -13,6 +13,7 @@ from tests.train.helpers import IMAGES, PIXELS, changed, finite, loss, state_of,
 
 NAMES = sorted(METHODS)
 ALIGNED = ["fixmatch", "flexmatch", "freematch", "softmatch", "mixmatch"]
+BESIDE = ["nncsl", "paws", "proxynca"]  # a linear layer stands beside another head
 # Of every four images one is labelled coarsely alone, one finely alone, two at both levels.
 PARTLY = [[c if i % 4 != 1 else -1, c % 2 if i % 4 != 2 else -1] for i, c in enumerate(digits()[1][:20].tolist())]
 FEW = [([[3]], "joint"), ([[4]] * 5, "split"), ([[3], [3], [3], [7]], "interleaved")]
@@ -100,7 +101,7 @@ def test_the_start_sets_the_linear_layers_alone(name, head):
     layers = {key for key in before if ".head.layer" in key}
     assert moved == (layers if head == "centroids" else set())
     if head == "centroids" and layers:  # in train mode, as pseudo-labels are made
-        part = "linear" if name in ("paws", "nncsl") else "label"
+        part = "linear" if name in BESIDE else "label"
         made = method.base if name == "hiermatch" else method
         for net in (made.net, made.ema_net):
             net.train(name not in ("linear", "finetune", "bit"))
@@ -132,10 +133,8 @@ def test_the_model_is_the_same_twice_and_read_back_as_it_was_written(name, tmp_p
     model.write(tmp_path / "model", {})
     read = Classifier.read(tmp_path / "model").probabilities(PIXELS[:50], 20)
     second = method.result(IMAGES).probabilities(PIXELS[:50], 50)
-    levels = {"hiermatch": ["label", "coarse"], "paws": ["label", "linear"], "nncsl": ["label", "linear"]}.get(
-        name, ["label"]
-    )
-    assert list(read) == list(second) == list(first) == levels
+    levels = {"hiermatch": ["label", "coarse"], **dict.fromkeys(BESIDE, ("label", "linear"))}.get(name, ["label"])
+    assert list(read) == list(second) == list(first) == [*levels]
     for level, p in first.items():
         assert torch.equal(p, second[level])
         torch.testing.assert_close(read[level], p)
