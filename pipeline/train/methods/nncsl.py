@@ -96,6 +96,7 @@ class Nncsl(BySupports[NncslParams]):
         """`distillation` over all views, by the supports of old classes of all processes."""
         (former,), temperature = self._former, self.params.temperature
         soft_labels, kept = self.answers(batch, self._old)
+        former.to(outputs.supports["anchor"].dtype)  # as exact as the network: in float64 too
         with torch.no_grad():
             parts = [batch.labelled, torch.cat(list(batch.views)), batch.local.flatten(0, 1)]
             z = [nearest(former).projector(former.backbone(part)) for part in parts if len(part)]
