@@ -27,7 +27,7 @@ TABLES: dict[str, dict[str, type[Block]]] = {
 BLOCKS = [(f"{where}.{name}", block) for where, table in TABLES.items() for name, block in table.items()]
 MOST_LINES = {
     "README.md": 130,
-    "params.yaml": 300,
+    "params.yaml": 320,
     "dvc.yaml": 280,
     "experiments/replicate/dvc.yaml": 70,
     **{f"stages/{file.name}": 40 for file in (ROOT / "stages").glob("[a-z]*.py") if file.name != "cli.py"},
