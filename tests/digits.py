@@ -88,7 +88,7 @@ PARAMS = {
     "simreg": {},
     "ncc": {
         "dim": 8, "hidden_dim": 16, "clusters": 5, "iterations": 5, "weight": 0.5, "temperature": 0.5, "noise": 0.01,
-        "start": 0.0, "predictor_rate": 2.0, "momentum_start": 0.9, "momentum_end": 1.0,
+        "start": 0.0, "predictor_rate": 1.0, "momentum_start": 0.9, "momentum_end": 1.0,
     },
     "simsiam": {"dim": 8, "hidden_dim": 16, "projector_layers": 2, "predictor_dim": 4},
     "swav": {

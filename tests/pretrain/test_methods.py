@@ -259,6 +259,15 @@ def test_the_predictors_rate_stays_constant_in_simsiam_alone():
     assert all(rates[p] < 0.1 * OPTIM.learning_rate for p in method.encoder.parameters())
 
 
+def test_nccs_predictor_has_a_multiple_of_the_rate():
+    method, _ = self_supervised("ncc", predictor_rate=10.0)
+    optimiser = OPTIM.optimiser(method)
+    OPTIM.move(optimiser, 0.5)
+    rates = {p: group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    fast, usual = ({rates[p] for p in part.parameters() if p.ndim > 1} for part in (method.predictor, method.student))
+    assert {10 * rate for rate in usual} == fast
+
+
 def test_simregs_teacher_stays_out_of_the_state_and_is_refused_where_it_does_not_fit(tmp_path):
     method, feed = self_supervised("simreg")
     taught = method._teacher[0].state_dict()
