@@ -23,7 +23,9 @@ from stages.cli import DATA, command, path_option
 @click.option("--runs", default=10, show_default=True, help="How many trainings on each draw.")
 @click.option("--rate", "rates", multiple=True, type=float, default=RATES, show_default=True, help="To choose from.")
 @click.option("--decay", "decays", multiple=True, type=float, default=DECAYS, show_default=True)
-@click.option("--most", default=10_000, show_default=True, help="Images of a split, at most.")
+@click.option(
+    "--most", type=click.IntRange(min=1), default=10_000, show_default=True, help="Images of a split, at most."
+)
 @path_option("--out", DATA / "small_data")
 def main(params: Params, backbones: tuple[str, ...], data: tuple[str, ...], methods: tuple[str, ...], per_class: int,
          splits: int, runs: int, rates: tuple[float, ...], decays: tuple[float, ...], most: int,

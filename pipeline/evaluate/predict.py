@@ -36,7 +36,8 @@ def predict_split(
 ) -> SplitPredictions:
     """Predictions for every image of a split; the pixels of one shard are in memory at a time.
 
-    At a level that `parents` has and the model has not, a class is as probable as the finest classes below it together.
+    At a level that `parents` has and the model has not, a class is as probable as the finest classes below it together;
+    a level without a class above the model's is left out. What is above a class that the model found is not known.
     """
     wanted, given = (manifest.channels, tuple(manifest.size)), (model.channels, tuple(model.size))
     if wanted != given:
@@ -44,9 +45,8 @@ def predict_split(
             f"model.json: expected a model for images of {wanted[0]} channels and size {wanted[1]}, "
             f"as in manifest.json, got one for {given[0]} and {given[1]}; `dvc repro -f train` makes it anew"
         )
-    sums = {
-        level: class_sums(model.classes, parent) for level, parent in parents.items() if level not in model.head.names
-    }
+    above = {level: class_sums(model.classes, parent) for level, parent in parents.items()}
+    sums = {level: sums for level, sums in above.items() if sums[0] and level not in model.head.names}
     names = {**model.head.names, **{level: names for level, (names, _) in sums.items()}}
     batch_size = model.images_a_pass(batch_size)
     keys: list[str] = []

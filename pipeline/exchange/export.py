@@ -11,7 +11,7 @@ from pipeline.artifacts.predictions import PseudoLabels
 from pipeline.artifacts.rounds import Latest
 from pipeline.artifacts.shards import Manifest
 from pipeline.base.errors import SourceError
-from pipeline.base.files import whole_folder
+from pipeline.base.files import read_json, whole_folder
 from pipeline.base.machine import Reading
 from pipeline.exchange.answers import Asked, Format
 from pipeline.exchange.known import Known
@@ -91,7 +91,8 @@ def export(
 
 
 def _guesses(file: Path, keys: Collection[str]) -> Mapping[str, tuple[str, float]]:
-    """The most probable class of these images and its probability."""
-    pseudo = PseudoLabels.read(file)
+    """The most probable class of these images and its probability, less unnamed classes that the model found."""
+    pseudo, about = PseudoLabels.read(file), file.with_name("model.json")
+    new = read_json(about).get("discovered", []) if about.is_file() else []
     rows = zip(pseudo.keys, pseudo.ranking.best, pseudo.ranking.confidence.tolist(), strict=True)
-    return {key: (name, confidence) for key, name, confidence in rows if name and key in keys}
+    return {key: (name, confidence) for key, name, confidence in rows if name and name not in new and key in keys}

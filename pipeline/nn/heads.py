@@ -131,7 +131,7 @@ class Cosine(Head):
         classes, width = len(names["label"]), next((x["linear"][1] for x in reversed(layers) if "linear" in x), dim)
         self.projector, self.temperature = built(layers), temperature
         self.vectors = nn.Linear(width, classes, bias=False)
-        nn.init.normal_(self.vectors.weight)
+        nn.init.normal_(self.vectors.weight, std=1 / 8)  # ProxyNCA++'s: the shorter, the faster they turn
         self.layer = nn.Linear(dim, classes)
         nn.init.zeros_(self.layer.bias)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts.skipped import Skipped
+from pipeline.base.files import write_json
 from pipeline.exchange.votes import decide
 from tests.exchange.small import AUDIT, PICTURES, export, labels, name_of, take
 from tests.label.small_set import FILE, FROM_FILE, labelled, path_of, pick
@@ -252,6 +253,13 @@ def test_where_no_model_was_trained_the_labels_so_far_give_the_guesses():
     with Path("csv/picks.csv").open(newline="") as file:
         assert {row["key"]: row["guess"] for row in csv.DictReader(file)} == {"key4": "dog", "key3": "cat"}
     assert export("coco", *AUDIT) == "coco: 2 images for coco, 0 of them with a guess"
+
+
+def test_classes_that_a_model_found_are_neither_guessed_nor_offered():
+    write_json(Path("data/train/model.json"), {"discovered": ["cat"]})
+    export("csv")
+    with Path("csv/picks.csv").open(newline="") as file:
+        assert {row["guess"] for row in csv.DictReader(file)} == {"", "ant & bee"}
 
 
 def test_classes_in_params_are_offered():

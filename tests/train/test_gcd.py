@@ -87,6 +87,16 @@ def test_a_new_class_takes_no_name_that_is_there():
     assert [next(names) for _ in range(3)] == ["new 1", "new 3", "new 4"]
 
 
+def test_one_class_does_not_tell_how_many_there_are():
+    one = task(labels=[[0]] * 3)
+    expected = (
+        "train.gcd.num_classes: expected a number where all labels are of one class, as these do not tell how many "
+    )
+    says = refusal_of(lambda: semi("gcd", one, num_classes=None), kind=ParamsError)
+    assert says == f"{expected}classes there are, got null"
+    semi("gcd", one, num_classes=2)
+
+
 @pytest.mark.parametrize("number", [3, 301])
 def test_a_number_of_classes_below_those_with_a_label_or_above_the_images_is_refused(number):
     says = refusal_of(lambda: semi("gcd", known_digits(), num_classes=number), kind=ParamsError)

@@ -125,7 +125,7 @@ def test_classes_are_matched_by_name(tmp_path):
     assert torch.equal(loss(method, feed(0)).logs["distilled"], loss(other, other_feed(0)).logs["distilled"])
 
 
-@pytest.mark.parametrize(("labels", "same"), [([3, 1, 4], True), ([3, 1, 7], False)])
+@pytest.mark.parametrize(("labels", "same"), [([3, 1, 4], True), ([3, 1, 7, 9], False)])
 def test_a_stream_without_a_new_class_has_all_classes(labels, same):
     (method, feed), (other, other_feed) = learner(labels, stream=True), learner(labels, stream=False)
     assert torch.equal(loss(method, feed(0)).loss, loss(other, other_feed(0)).loss) is same
@@ -147,8 +147,18 @@ def test_models_that_it_cannot_go_on_from_are_refused_in_one_line(tmp_path):
     refused(tmp_path / "large", network + "(8, 8), got (9, 9)")
     refused(former(1), "{}: expected labels of classes that this model knows, such as '0', got none: keep the labels "
             "and the labelled images of earlier rounds", labels=[7, 9])  # fmt: skip
+    one = "train.nncsl.stream: expected false where one class is new, as unlabelled images would have no other to be "
+    refused(former(1), f"{one}told from, got true", ParamsError, labels=[3, 1, 7], stream=True)
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half/model.safetensors").touch()
+    refused(tmp_path / "half", "{}: expected a folder with model.json and model.safetensors, or without both")
     refused(former(1), "train.nncsl.classes: expected at least 4, all classes with a label, as a batch has supports of "
             "old and of new ones, got 3", ParamsError, classes=3)  # fmt: skip
+
+
+def test_old_classes_that_lost_their_labels_are_named(caplog):
+    learner([3, 7, 9])
+    assert any("the model knows 0, 1, " in said and "will be forgotten" in said for said in caplog.messages)
 
 
 def test_the_result_knows_old_and_new_classes(tmp_path):

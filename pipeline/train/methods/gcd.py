@@ -70,9 +70,17 @@ class Gcd(TrainMethod[PawsBatch, GcdParams]):
     Params = GcdParams
 
     def __init__(self, backbone: Backbone, task: Task, params: GcdParams) -> None:
-        """Raises ParamsError where `num_classes` is below the number of classes with a label, or above the images'."""
+        """Raises ParamsError where `num_classes` is below the number of classes with a label, or above the images'.
+
+        It is refused too where there is none and all labels are of one class: then nothing tells how many there are.
+        """
         super().__init__(backbone, task, params)
         labelled, most = len(task.targets.labelled_classes), task.num_images
+        if params.num_classes is None and labelled == 1:
+            raise ParamsError(
+                "train.gcd.num_classes: expected a number where all labels are of one class, as these do not tell how "
+                "many classes there are, got null"
+            )
         if params.num_classes is not None and not labelled <= params.num_classes <= most:
             raise ParamsError(
                 f"train.gcd.num_classes: expected {labelled}, the classes that have a label, to {most}, the training "

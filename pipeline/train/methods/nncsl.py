@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.base.errors import ArtifactError, ParamsError
+from pipeline.base.errors import ArtifactError, ParamsError, first_names
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.classifier import Classifier
@@ -66,6 +66,10 @@ class Nncsl(BySupports[NncslParams]):
         self._old, self._counted = Among.of(labelled, labelled < 0), Among.of(labelled, labelled >= 0)
         folder = Path(params.previous)
         if not (folder / "model.json").is_file():
+            if folder.is_file() or (folder / "model.safetensors").is_file():
+                raise ArtifactError(
+                    f"{folder}: expected a folder with model.json and model.safetensors, or without both"
+                )
             log.info("no model in train.nncsl.previous, %s: this is the first round", folder)
             return
         former = read_former(folder, self.net)
@@ -74,6 +78,11 @@ class Nncsl(BySupports[NncslParams]):
         self._old = Among.of(labelled, old)
         if params.stream and not old.all():
             self._counted = Among.of(labelled, ~old)
+            if len(self._counted.classes) == 1:
+                raise ParamsError(
+                    "train.nncsl.stream: expected false where one class is new, as unlabelled images would have no "
+                    "other to be told from, got true"
+                )
         for net in (self.net, self.ema_net):
             go_on(net, former)
 
@@ -124,17 +133,20 @@ def learnt(net: Classifier) -> dict[str, Tensor]:
 
 
 def old_classes(former: Classifier, task: Task, folder: Path) -> Bool[Tensor, " r"]:
-    """Which classes with a label here the former model had labels of. Raises ArtifactError for none.
+    """Which classes with a label here the former model had labels of. Raises ArtifactError for none, warns of lost.
 
     A class without a label has no weight in the answers of its supports.
     """
     known = {name for name, weight in zip(former.classes, nearest(former).answers.sum(dim=0), strict=True) if weight}
-    old = torch.tensor([task.targets.classes[number] in known for number in task.targets.labelled_classes.tolist()])
+    labelled = [task.targets.classes[number] for number in task.targets.labelled_classes.tolist()]
+    old = torch.tensor([name in known for name in labelled])
     if not old.any():
         raise ArtifactError(
             f"{folder}: expected labels of classes that this model knows, such as {min(known)!r}, got none: keep the "
             "labels and the labelled images of earlier rounds"
         )
+    if lost := sorted(known - {*labelled}):
+        log.warning("%s: the model knows %s, which have no label now and will be forgotten", folder, first_names(lost))
     return old
 
 
