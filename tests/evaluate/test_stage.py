@@ -37,6 +37,15 @@ def refusal(*more):
     return result.stderr.splitlines()[-1].removeprefix("Error: ")
 
 
+def test_a_level_above_none_of_the_models_classes_is_left_out(data):
+    answers = Labels.read(data / "ingest/answers.csv").rows
+    Labels(["label", "kind"], {key: [f"no {names[0]}", "odd"] for key, names in answers.items()}).write(
+        data / "ingest/answers.csv"
+    )
+    assert evaluate().exit_code == 0
+    assert not [name for name in read_json(data / "evaluate/metrics.json") if name.startswith("kind")]
+
+
 def test_files_hold_what_they_should_and_are_the_same_bytes_twice(data, caplog):
     for out in ("evaluate", "again"):
         with caplog.at_level("INFO"):

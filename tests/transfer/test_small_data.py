@@ -57,6 +57,7 @@ def test_validation_images_choose_and_the_whole_draw_is_then_trained_on(run, see
         rows = list(csv.DictReader(file))
     assert [(row["backbone"], row["split"]) for row in rows] == list(product(("ours", "random-small_resnet"), "01"))
     assert len(seen) == 4 * (2 + 2)  # rates and runs
+    assert {params.lookup("train.nncsl.previous") for params, *_ in seen} == {"data/no-former-model"}
     for place, row in enumerate(rows):
         tuned, tested = seen[2 * place : 2 * place + 2], seen[8 + 2 * place : 10 + 2 * place]
         draw = {**tested[0][1]}
