@@ -79,10 +79,7 @@ class Nncsl(BySupports[NncslParams]):
         if params.stream and not old.all():
             self._counted = Among.of(labelled, ~old)
             if len(self._counted.classes) == 1:
-                raise ParamsError(
-                    "train.nncsl.stream: expected false where one class is new, as unlabelled images would have no "
-                    "other to be told from, got true"
-                )
+                log.warning("train.nncsl.stream: one class is new, and has no other to be told from: try false")
         for net in (self.net, self.ema_net):
             go_on(net, former)
 
