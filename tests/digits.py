@@ -57,32 +57,19 @@ OPTIM = OptimParams(
 LOCAL = LocalCrops(count=2, side=0.5, crop_min=0.1, crop_max=0.4)
 NO_LOCAL = LOCAL.model_copy(update={"count": 0})
 # What each method's block holds in these tests; a method without a line here fails the contract tests.
+_MOCO = {
+    "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "momentum_start": 0.9, "momentum_end": 1.0,
+    "bn_groups": 1, "symmetric": True,
+}  # fmt: skip
 PARAMS = {
-    "moco": {
-        "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "momentum_start": 0.9, "momentum_end": 1.0,
-        "bn_groups": 2, "symmetric": True,
-    },
-    "mochi": {
-        "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "hardest": 6, "mixes": 30, "query_mixes": 10,
-        "start": 0.0, "momentum_start": 0.9, "momentum_end": 1.0, "bn_groups": 1, "symmetric": True,
-    },
-    "xmoco": {
-        "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "consistency": 0.5, "evenness": 0.2,
-        "momentum_start": 0.9, "momentum_end": 1.0, "bn_groups": 1, "symmetric": True,
-    },
-    "ifnd": {
-        "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "clusters": 3, "clusterings": 2,
-        "iterations": 5, "share": 1.0, "momentum_start": 0.9, "momentum_end": 1.0, "bn_groups": 1, "symmetric": True,
-    },
+    "moco": {**_MOCO, "bn_groups": 2},
+    "mochi": {**_MOCO, "hardest": 6, "mixes": 30, "query_mixes": 10, "start": 0.0},
+    "xmoco": {**_MOCO, "consistency": 0.5, "evenness": 0.2},
+    "ifnd": {**_MOCO, "clusters": 3, "clusterings": 2, "iterations": 5, "share": 1.0},
     "interclr": {
-        "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "clusters": 3, "iterations": 5, "margin": 0.5,
-        "inter_weight": 0.25, "candidates": 30, "negatives": 20, "momentum_start": 0.9, "momentum_end": 1.0,
-        "bn_groups": 1, "symmetric": True,
+        **_MOCO, "clusters": 3, "iterations": 5, "margin": 0.5, "inter_weight": 0.25, "candidates": 30, "negatives": 20,
     },
-    "ascl": {
-        "dim": 8, "hidden_dim": 16, "queue_size": 50, "temperature": 0.2, "target_temperature": 0.1, "neighbours": 2.0,
-        "momentum_start": 0.9, "momentum_end": 1.0, "bn_groups": 1, "symmetric": True,
-    },
+    "ascl": {**_MOCO, "target_temperature": 0.1, "neighbours": 2.0},
     "simclr": {"dim": 8, "hidden_dim": 16, "head_layers": 2, "temperature": 0.5},
     "byol": {"dim": 8, "hidden_dim": 16, "momentum_start": 0.9, "momentum_end": 1.0},
     "simreg": {},
@@ -126,9 +113,9 @@ PARAMS = {
     "exemplar": {"dim": 8, "hidden_dim": 16, "temperature": 0.1},
 }  # fmt: skip
 MASKED = {"mae", "maskfeat"}  # methods for vision transformers
+_FEED = {"per_class": 2, "classes": 10, "num_unlabelled": 8, "view": CONTRASTIVE, "dim": 8, "hidden_dim": 16}
 _PAWS = {
-    "per_class": 2, "classes": 10, "num_unlabelled": 8, "dim": 8, "hidden_dim": 16, "predictor_dim": 4,
-    "temperature": 0.1, "smoothing": 0.1, "sharpen": 0.25, "me_max": 1.0, "view": CONTRASTIVE, "local": LOCAL,
+    **_FEED, "predictor_dim": 4, "temperature": 0.1, "smoothing": 0.1, "sharpen": 0.25, "me_max": 1.0, "local": LOCAL,
 }  # fmt: skip
 COLOUR = {"split_brain"}  # methods for colour images, and a backbone of their own
 _PSEUDO = {"ratio": 2, "weight": 1.0, "align": "none"}
@@ -147,10 +134,7 @@ SEMISUP_PARAMS = {
         "supervised": 0.5, "finetune": 0.25, "target_momentum": 0.9,
     },
     "distill": {"backbone": "same", "options": {}, "ratio": 2, "alpha": 0.5, "temperature": 1.0},
-    "gcd": {
-        "num_classes": 10, "per_class": 2, "classes": 10, "num_unlabelled": 8, "dim": 8, "hidden_dim": 16,
-        "supervised": 0.35, "temperature": 0.2, "supervised_temperature": 0.07, "view": CONTRASTIVE,
-    },
+    "gcd": {**_FEED, "num_classes": 10, "supervised": 0.35, "temperature": 0.2, "supervised_temperature": 0.07},
     "proxynca": {"dim": 8, "scale": 3.0, "proxy_rate": 2.0},
     "supervised": {},
     "finetune": {"head_share": 0.5, "backbone_scale": 0.5, "head_layer": 0},
