@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from pydantic import Field
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from torch import Generator, Tensor, nn
 
 from pipeline.base.errors import ParamsError
@@ -54,6 +52,9 @@ def colour_bins(colours: Float[Tensor, "b 2 h w"], centres: Float[Tensor, "k 2"]
 
 def colour_centres(colours: Float[Tensor, "n 2"], count: int, seed: int) -> Float[Tensor, "k 2"]:
     """Centres of k-means of a sample of colours; some are alike where there are fewer colours than `count`."""
+    from sklearn.cluster import KMeans  # takes a second to load, which other methods need not wait for
+    from sklearn.exceptions import ConvergenceWarning
+
     chance = np.random.default_rng(seed)
     chosen = chance.permutation(len(colours))[: SAMPLE * count]
     with warnings.catch_warnings():
