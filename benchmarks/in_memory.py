@@ -1,4 +1,4 @@
-"""One training on images in memory, with the values of params.yaml and nothing pretrained."""
+"""One training on images in memory: with the values of params.yaml and nothing pretrained, or as the caller has it."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from pipeline.fit import fit
 from pipeline.nn.backbones import BACKBONES, fresh
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
-from pipeline.train.method import EmaMethod
+from pipeline.train.method import EmaMethod, TrainMethod
 from pipeline.train.methods import METHODS, PROPAGATE, Chosen
 from pipeline.train.pixels import Resident
 from pipeline.train.targets import Targets
@@ -53,8 +53,13 @@ def learnt(
     method = chosen.build(backbone, Task(targets, len(pixels), (height, width), shared, seed))
     assert isinstance(method, EmaMethod)
     before(method)
-    images, device = Resident(pixels), Device(torch.device("cpu"), bf16=False)
+    return result_of(method, Resident(pixels), shared, seed)
+
+
+def result_of(method: TrainMethod[Any, Any], images: Resident, common: TrainParams, seed: int) -> Classifier:
+    """What is left of the method after all steps, on the CPU in float32."""
+    device = Device(torch.device("cpu"), bf16=False)
     with tempfile.TemporaryDirectory() as folder:
-        options = {"num_steps": shared.steps, "seed": seed, "device": device, "save_seconds": 1e9}
-        fit(method, method.feed(images), shared.optim, state=Path(folder), **options)
+        options = {"num_steps": common.steps, "seed": seed, "device": device, "save_seconds": 1e9}
+        fit(method, method.feed(images), common.optim, state=Path(folder), **options)
     return method.result(images)

@@ -11,7 +11,6 @@ docs/results/new_classes.md, with Student's 95 % interval of the differences to 
 
 import logging
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,18 +23,17 @@ from numpy import ndarray
 from scipy import stats
 from torch import Tensor
 
+from benchmarks.in_memory import result_of
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base import rng
 from pipeline.base.params import Params
 from pipeline.base.records import Record, Work, digest_of, measure
 from pipeline.evaluate.metrics import finest
-from pipeline.fit import fit
 from pipeline.label.guess import A_CLASS
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.classifier import read_backbone
 from pipeline.nn.clusters import moved
-from pipeline.nn.device import Device
 from pipeline.nn.primitives import unit
 from pipeline.nn.semi_kmeans import estimated_classes, semi_kmeans
 from pipeline.shards.reader import load
@@ -130,24 +128,14 @@ class Bench:
         torch.manual_seed(rng.number(seed, "train", "init"))
         task = Task(targets, len(self.y), self.size, common, seed)
         method = Chosen.read(self.params).build(read_backbone(Path("data/pretrain")), task)
-        with tempfile.TemporaryDirectory() as state:
-            fit(
-                method,
-                method.feed(self.images),
-                common.optim,
-                num_steps=common.steps,
-                seed=seed,
-                device=Device.choose("fp32"),
-                state=Path(state),
-                save_seconds=1e9,
-            )
-        model = method.result(self.images)
+        model = result_of(method, self.images, common, seed)
         found = torch.from_numpy(predict(model, self.images)[0][:, 0])
         return unit_features(model.backbone, self.images), found
 
 
 @torch.no_grad()
 def unit_features(net: Backbone, images: Resident) -> Float[Tensor, "n f"]:
+    """Of all images, by the network in eval mode."""
     net.eval()
     return unit(for_all_images(images, 500, net.dim, lambda pixels: net(pixels).float()))
 
