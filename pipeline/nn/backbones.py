@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pipeline.base.errors import ParamsError, first_line
 from pipeline.nn.architecture import Architecture
 from pipeline.nn.device import channels_last
-from pipeline.nn.mlp import Layers, built
+from pipeline.nn.mlp import Layers, built, width
 from pipeline.nn.resnets import (
     ResNet18,
     ResNet34,
@@ -65,7 +65,7 @@ class Backbone(nn.Module):
         self.hidden = built(hidden)
         if hidden:
             self.about["hidden"] = list(hidden)
-            self.dim = next(layer["linear"][1] for layer in reversed(hidden) if "linear" in layer)
+            self.dim = width(hidden)
         self._num_frozen = 0
         self.register_buffer("mean", mean.float().reshape(1, -1, 1, 1))
         self.register_buffer("std", std.float().reshape(1, -1, 1, 1))

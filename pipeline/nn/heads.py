@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pipeline.base.errors import ParamsError
-from pipeline.nn.mlp import Layers, built, mlp
+from pipeline.nn.mlp import Layers, built, mlp, width
 from pipeline.nn.primitives import in_float32, unit
 
 LINEAR = "linear"  # the name of the linear layer's readout where another one is the main one
@@ -121,16 +121,16 @@ class Nearest(Head):
 class Cosine(Head):
     """The cosine of an image's projection to the vector of each class, over a temperature; beside it a linear layer.
 
-    `layers` say what the projector is made of (`pipeline.nn.mlp.described`); without any it is the features.
+    `layers` say what the projector is made of (`pipeline.nn.mlp.described`).
     """
 
     name = "cosine"
 
     def __init__(self, dim: int, names: Mapping[str, Sequence[str]], *, layers: Layers, temperature: float) -> None:
         super().__init__(names, layers=list(layers), temperature=temperature)
-        classes, width = len(names["label"]), next((x["linear"][1] for x in reversed(layers) if "linear" in x), dim)
+        classes = len(names["label"])
         self.projector, self.temperature = built(layers), temperature
-        self.vectors = nn.Linear(width, classes, bias=False)
+        self.vectors = nn.Linear(width(layers), classes, bias=False)
         nn.init.normal_(self.vectors.weight, std=1 / 8)  # ProxyNCA++'s: the shorter, the faster they turn
         self.layer = nn.Linear(dim, classes)
         nn.init.zeros_(self.layer.bias)

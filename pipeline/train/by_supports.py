@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, Int64
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.base.params import Block
 from pipeline.nn.backbones import Backbone, try_size
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import LINEAR, Head, Nearest, soft_nearest
@@ -27,23 +26,21 @@ from pipeline.train.head_start import start_layers
 from pipeline.train.losses import labelled_ce
 from pipeline.train.method import EmaMethod
 from pipeline.train.passes import forward_parts
-from pipeline.train.paws_feed import PawsBatch, PawsFeed
+from pipeline.train.paws_feed import PawsBatch, PawsFeed, PawsFeedParams
 from pipeline.train.pixels import Pixels
 from pipeline.train.sharpen import sharpen
 from pipeline.train.task import Task
-from pipeline.views.kinds import ContrastiveView, LocalCrops
+from pipeline.views.kinds import LocalCrops
 
 log = logging.getLogger(__name__)
 MIN_PROBABILITY = 1e-12  # before its logarithm
 MIN_TARGET = 1e-4  # entries of a target below this are 0, as in the authors' code
 
 
-class SupportParams(Block):
+class SupportParams(PawsFeedParams):
     """The values of the blocks `train.paws` and `train.nncsl`."""
 
-    per_class: int = Field(ge=1)  # labelled images of each class in a batch, some of them several times if need be
-    classes: int = Field(ge=2)  # classes in a batch, at most
-    num_unlabelled: int = Field(ge=2)  # images in a batch
+    classes: int = Field(ge=2)  # in a batch, at most: similarity to one class alone says nothing
     dim: int = Field(ge=1)
     hidden_dim: int = Field(ge=1)
     predictor_dim: int = Field(ge=0)  # width of the prediction head; 0: none
@@ -51,7 +48,6 @@ class SupportParams(Block):
     smoothing: float = Field(ge=0, lt=1)  # of the labels, spread evenly over the classes of a batch
     sharpen: float = Field(gt=0)  # T, temperature of the targets: the smaller, the harder
     me_max: float = Field(ge=0)  # weight of the term that keeps the mean prediction even
-    view: ContrastiveView
     local: LocalCrops
 
 
@@ -155,16 +151,7 @@ class BySupports(EmaMethod[PawsBatch, P]):
         )
 
     def feed(self, images: Pixels) -> Callable[[int], PawsBatch]:
-        params = self.params
-        return PawsFeed(
-            images,
-            self.task,
-            per_class=params.per_class,
-            classes=params.classes,
-            num_unlabelled=params.num_unlabelled,
-            view=params.view,
-            local=params.local,
-        )
+        return PawsFeed(images, self.task, self.params, self.params.local)
 
     def start(self, images: Pixels) -> None:
         """Of the head the linear layer alone may start as `train.head` says."""

@@ -5,15 +5,26 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
+from pydantic import Field
 from torch import Tensor
 
 from pipeline.base import rng
+from pipeline.base.params import Block
 from pipeline.parallel import dist
 from pipeline.train.by_class import supports
 from pipeline.train.pixels import Pixels, images_by_step
 from pipeline.train.task import Task
 from pipeline.views.chance import Chance
 from pipeline.views.kinds import ContrastiveView, LocalCrops
+
+
+class PawsFeedParams(Block):
+    """What a batch is made of, in the blocks of the methods that take one."""
+
+    per_class: int = Field(ge=1)  # labelled images of each class in a batch, some of them several times if need be
+    classes: int = Field(ge=1)  # classes in a batch, at most
+    num_unlabelled: int = Field(ge=2)  # images in a batch, drawn from all
+    view: ContrastiveView
 
 
 @dataclass(frozen=True)
@@ -51,18 +62,12 @@ class PawsFeed:
         self,
         images: Pixels,
         task: Task,
-        *,
-        per_class: int,
-        classes: int,
-        num_unlabelled: int,
-        view: ContrastiveView,
+        params: PawsFeedParams,
         local: LocalCrops | None = None,
     ) -> None:
-        """`per_class` supports of at most `classes` classes, and `num_unlabelled` images."""
-        self._task, self._view, self._device = task, view, images.device
-        self._per_class, self._classes = per_class, classes
-        block = f"train.{task.common.method}"
-        size = per_class * min(classes, len(task.targets.labelled_classes))
+        self._task, self._params, self._device = task, params, images.device
+        block, num_unlabelled = f"train.{task.common.method}", params.num_unlabelled
+        size = params.per_class * min(params.classes, len(task.targets.labelled_classes))
         self._labelled = size, dist.share(size, f"{block}.per_class times the classes of a batch")
         self._unlabelled = num_unlabelled, dist.share(num_unlabelled, f"{block}.num_unlabelled")
         self._local = (local, local.size(task.size, f"{block}.local")) if local and local.count else None
@@ -71,8 +76,8 @@ class PawsFeed:
 
     def _plan(self, step: int) -> tuple[Int64[Tensor, " b"], tuple[Int64[Tensor, " r"], Int64[Tensor, " p"]]]:
         """The rows of a step's supports, then of its unlabelled images; its classes, and which is each support's."""
-        targets, (_, part) = self._task.targets, self._labelled
-        chosen = torch.from_numpy(supports(targets, self._per_class, self._classes, self._task.seed, step))
+        targets, params, (_, part) = self._task.targets, self._params, self._labelled
+        chosen = torch.from_numpy(supports(targets, params.per_class, params.classes, self._task.seed, step))
         classes, place = targets.labels[chosen, 0].unique(return_inverse=True)
         size, unlabelled = self._unlabelled
         rows = torch.from_numpy(self._image_order.batch(step, size))[unlabelled]
@@ -81,15 +86,16 @@ class PawsFeed:
     def __call__(self, step: int) -> PawsBatch:
         """The batch of a step, on the device of the images; all views are drawn independently."""
         rows, (classes, place), pixels = self._images(step)
+        view = self._params.view
         labelled_pixels, unlabelled = pixels.tensor_split([len(place)])
         chance = Chance(rng.number(self._task.seed, "train", "views", step)).over(*self._labelled)
-        labelled = torch.cat([self._view(labelled_pixels, chance) for _ in range(2)])
+        labelled = torch.cat([view(labelled_pixels, chance) for _ in range(2)])
         chance = chance.over(*self._unlabelled)
-        views = [self._view(unlabelled, chance) for _ in range(2)]
+        views = [view(unlabelled, chance) for _ in range(2)]
         local = unlabelled.new_empty(0, *unlabelled.shape, dtype=torch.float32)
         if self._local is not None:
             crops, size = self._local
-            small = crops.view(self._view)
+            small = crops.view(view)
             local = torch.stack([small(unlabelled, chance, size) for _ in range(crops.count)])
         place, classes, rows = (
             x.to(self._device, non_blocking=True) for x in (place.repeat(2), classes, rows[len(place) :])

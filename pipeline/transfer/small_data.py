@@ -181,7 +181,7 @@ class _Bench:
         start, images = self._asked.pair(case.backbone, case.data)
         keys = Index.read(folder / "ingest/index.parquet", "train").key
         labels = {key: images.answers[key] for key in keys}
-        work = folder / "work" / digest_of(*asdict(case).values(), method)
+        work = folder / "trainings" / digest_of(*asdict(case).values(), method)
         backbone = start.folder or folder / "pretrain"
         try:
             said = train_and_predict(self._params_of(case, method), folder, backbone, labels, work)

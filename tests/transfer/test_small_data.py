@@ -108,7 +108,7 @@ def test_a_training_that_diverges_counts_as_0_and_the_others_go_on(run):
     wild = ("--rate", "0.003", "--rate", "1e20", "--method", "supervised", "--runs", "1")
     result = small(*wild)
     assert result.exit_code == 0, result.output
-    assert not list((run / "small_data/draws").glob("*/work/*"))
+    assert not list((run / "small_data/draws").glob("*/trainings/*"))
     found = [read_json(file) for file in (run / "small_data/records").iterdir()]
     assert {record["balanced"] for record in found if record["rate"] > 1} == {0.0}
     assert all(record["balanced"] > 0 for record in found if record["rate"] < 1)

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from pipeline.base import rng
 from pipeline.base.errors import ParamsError
-from pipeline.base.params import Block
 from pipeline.fit import Step
 from pipeline.nn import ema
 from pipeline.nn.backbones import Backbone
@@ -29,27 +28,22 @@ from pipeline.nn.primitives import feature_std, unit
 from pipeline.nn.semi_kmeans import estimated_classes, numbered, semi_kmeans
 from pipeline.parallel import dist
 from pipeline.train.method import TrainMethod
-from pipeline.train.paws_feed import PawsBatch, PawsFeed
+from pipeline.train.paws_feed import PawsBatch, PawsFeed, PawsFeedParams
 from pipeline.train.pixels import Pixels, for_all_images
 from pipeline.train.task import Task
-from pipeline.views.kinds import ContrastiveView
 
 log = logging.getLogger(__name__)
 
 
-class GcdParams(Block):
+class GcdParams(PawsFeedParams):
     """The block `train.gcd`."""
 
     num_classes: int | None = Field(ge=1)  # with a label or without; null: estimated
-    per_class: int = Field(ge=1)  # labelled images of each class in a batch, some of them several times if need be
-    classes: int = Field(ge=1)  # classes in a batch, at most
-    num_unlabelled: int = Field(ge=2)  # images of all, labelled or not, in a batch
     dim: int = Field(ge=1)
     hidden_dim: int = Field(ge=1)  # of the projector, two layers
     supervised: float = Field(ge=0, le=1)  # weight of the labelled loss; the other has the rest
     temperature: float = Field(gt=0)  # of the loss on all images
     supervised_temperature: float = Field(gt=0)
-    view: ContrastiveView
 
 
 def new_names(known: Collection[str]) -> Iterator[str]:
@@ -90,15 +84,7 @@ class Gcd(TrainMethod[PawsBatch, GcdParams]):
         self.ema_net = ema.frozen_copy(backbone)
 
     def feed(self, images: Pixels) -> Callable[[int], PawsBatch]:
-        params = self.params
-        return PawsFeed(
-            images,
-            self.task,
-            per_class=params.per_class,
-            classes=params.classes,
-            num_unlabelled=params.num_unlabelled,
-            view=params.view,
-        )
+        return PawsFeed(images, self.task, self.params)
 
     def start(self, images: Pixels) -> None:
         """Nothing is set: no layer knows a class before the training is over."""
