@@ -29,12 +29,15 @@ from pipeline.pretrain.methods.xmoco import crossed, uneven
 from pipeline.pretrain.momentum_contrast import moco_loss
 from pipeline.pretrain.prototypes import swapped_loss
 
+FEATURES = 128  # of the small network, where a method has no head
+
 
 def loss_of(name: str, p: Any, batch: int, queue: int, device: Device) -> Callable[[], Tensor]:
     """The loss of a batch beside a queue, with the values `p` of the method's block; it can be computed again."""
 
     def rows(count: int, *, grad: bool = True) -> Tensor:
-        return torch.randn(count, p.dim, device=device.device).requires_grad_(grad)
+        dim = p.dim if "dim" in type(p).model_fields else FEATURES
+        return torch.randn(count, dim, device=device.device).requires_grad_(grad)
 
     q = [rows(batch) for _ in range(4)]
     memory, other = unit(rows(queue, grad=False)), unit(rows(queue, grad=False))

@@ -44,6 +44,8 @@ LIMIT, LOSS_LIMIT = 0.85, 0.05
 USB = 700  # views/s of its FixMatch, WRN-10-1, batch 16, ratio 7
 ROUNDS, STEPS, BATCH, SIDE, QUEUE = 7, 4, 256, 28, 4096
 PARAMS = Params.read(Path("params.yaml"))
+# Not a pretext task: its loss is the cross-entropy of a few classes. Nor simreg, whose teacher is a file.
+OF_VIEWS = [name for name, method in METHODS.items() if method.num_views > 1 and name != "simreg"]
 SETS = ("pretrain.moco.queue_size=4096", "pretrain.backbones.small_resnet.stem_stride=2")
 
 
@@ -220,9 +222,7 @@ def main(names: list[str]) -> int:
     labels = {f"{name}_semi" if name in METHODS else name for name in SEMISUP}
     # Not a teacher or a baseline: most of their passes have no gradient, so the bare passes would not be comparable.
     labels -= {"distill", "finetune", "linear"}
-    # Nor a pretext task: its loss is the cross-entropy of a few classes. Nor simreg, whose teacher is a file.
-    views = [name for name, method in METHODS.items() if method.num_views > 1 and name != "simreg"]
-    rows = {**dict.fromkeys(views, self_supervised), **dict.fromkeys(sorted(labels), semi_supervised)}
+    rows = {**dict.fromkeys(OF_VIEWS, self_supervised), **dict.fromkeys(sorted(labels), semi_supervised)}
     rows["usb"] = beside_usb
     figures = [figure for name, row in rows.items() if name in (names or rows) for figure in row(name, pixels, device)]
     return ledger.close("training", figures)

@@ -5,13 +5,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.ledger import Figure, close, machine
+from benchmarks.losses import loss_of
+from benchmarks.training import OF_VIEWS, PARAMS
+from pipeline.nn.device import Device
+from pipeline.pretrain.methods import METHODS
 
 
 def test_all_benchmarks_import():
     names = sorted(f"benchmarks.{file.stem}" for file in Path("benchmarks").glob("*.py"))
     assert len(names) > 10
     subprocess.run([sys.executable, "-c", f"import {', '.join(names)}"], check=True)
+
+
+@pytest.mark.parametrize("name", OF_VIEWS)
+def test_every_method_of_two_views_has_a_loss_to_measure(name):
+    loss_of(name, PARAMS.block(f"pretrain.{name}", METHODS[name].Params), 16, 4096, Device.choose("fp32"))().backward()
 
 
 def test_a_figure_that_falls_by_more_than_a_tenth_fails_and_is_not_kept(tmp_path, capsys):
