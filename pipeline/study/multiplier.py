@@ -54,8 +54,8 @@ def label_multiplier(accuracies: Sequence[float], budget: int, of_random: Mappin
     chance = rng.stream(0, "study", "bootstrap")
     own = given[chance.integers(len(given), size=(RESAMPLES, len(given)))].mean(axis=1)
     curves = table[:, chance.integers(table.shape[1], size=(RESAMPLES, table.shape[1]))].mean(axis=2).T
-    drawn = [_reached(mean, curve, budgets) for mean, curve in zip(own, curves, strict=True)]
-    value = _reached(float(given.mean()), table.mean(axis=1), budgets)
+    drawn = _reached(own, curves, budgets)
+    value = float(_reached(given.mean(keepdims=True), table.mean(axis=1)[None], budgets)[0])
     # The nearest draw, as nothing lies between a number and infinity.
     ends = np.percentile(drawn, [2.5, 97.5], method="nearest")
     factor = student.ppf(0.975, n - 1) / Z95 * (n / (n - 1)) ** 0.5 if n > 1 else 1.0
@@ -71,15 +71,15 @@ def _stretched(value: float, end: float, factor: float, budgets: Sequence[int]) 
     return 0.0 if far < budgets[0] else np.inf if far > budgets[-1] else far
 
 
-def _reached(accuracy: float, curve: Float[ndarray, " b"], budgets: Sequence[int]) -> float:
-    """The number of labels at which the curve reaches an accuracy; infinite if it does not, 0 if it begins above it."""
-    rising = np.maximum.accumulate(curve)
-    if accuracy > rising[-1]:
-        return float("inf")
-    if accuracy < rising[0]:
-        return 0.0
-    at = int(np.searchsorted(rising, accuracy))  # the first that reaches it
-    if at == 0:
-        return float(budgets[0])
-    share = (accuracy - rising[at - 1]) / (rising[at] - rising[at - 1])
-    return float(np.exp(np.interp(share, [0, 1], np.log([budgets[at - 1], budgets[at]]))))
+def _reached(
+    accuracy: Float[ndarray, " n"], curves: Float[ndarray, "n b"], budgets: Sequence[int]
+) -> Float[ndarray, " n"]:
+    """The numbers of labels at which curves reach an accuracy; infinite if one does not, 0 if it begins above it."""
+    rising = np.maximum.accumulate(curves, axis=1)
+    at = (rising < accuracy[:, None]).sum(axis=1)  # the first that reaches it
+    after, before = np.minimum(at, len(budgets) - 1), np.maximum(at - 1, 0)
+    y = np.take_along_axis(rising, np.stack([before, after], axis=1), axis=1)
+    step = np.where(y[:, 1] > y[:, 0], y[:, 1] - y[:, 0], 1)
+    x = np.log(budgets)
+    between = np.exp(x[before] + (accuracy - y[:, 0]) / step * (x[after] - x[before]))
+    return np.where(at == len(budgets), np.inf, np.where(accuracy < rising[:, 0], 0.0, between))
