@@ -187,7 +187,9 @@ def values_of(method: str, params: Params, folder: Path) -> str:
 
 
 def training_values(method: str, params: Params) -> tuple[object, ...]:
-    """The values of the params that training by a method reads, but for those of the graph."""
+    """What training by a method reads of the params, but for the graph's; of a folder that they name, its model."""
     chosen = Chosen.read(params.with_values(f"train.method={method}"))
     common = params.stage("train", TrainParams, (*METHODS, PROPAGATE)).model_dump(exclude={"method"})
-    return common, chosen.values, params.block("machine", Machine).precision
+    named = (value for block in chosen.values.values() for value in block.values() if isinstance(value, str) and value)
+    models = [sha256(file) for folder in named for file in sorted(Path(folder).glob("model.*"))]
+    return common, chosen.values, models, params.block("machine", Machine).precision

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pipeline.artifacts.labels import Labels
 from pipeline.base.files import read_json
 from pipeline.base.params import Params
 from pipeline.evaluate.run import evaluate
-from pipeline.study.score import Data, Scorer
+from pipeline.study.score import Data, Scorer, training_values
 from stages.study import main
 from stages.train import main as train
 from tests.commands import FEW, refusal
@@ -74,6 +75,16 @@ def test_a_larger_grid_adds_to_what_is_recorded_and_other_values_are_computed_an
     assert all("propagate" in name for name in new)
     assert study("--set", "select.kmeans.iterations=3").exit_code == 0
     assert {name.split("-")[0] for name in files(run).keys() - before.keys() - new} == {"kmeans"}
+
+
+def test_another_model_of_a_teacher_is_another_record(tmp_path):
+    params = Params.read(Path("params.yaml")).with_values(f"train.distill.teacher={tmp_path}")
+    found = []
+    for model in (b"one", b"another"):
+        (tmp_path / "model.safetensors").write_bytes(model)
+        found.append([training_values(method, params) for method in ("distill", "supervised")])
+    assert found[0][0] != found[1][0]
+    assert found[0][1] == found[1][1]
 
 
 def test_the_table_says_what_the_records_say(run):
