@@ -95,11 +95,13 @@ def small_data(
         tried = bench.measured([case for draw in draws for case in bench.grid(method, *draw)], method)
         chosen = {draw: max(_of(draw, tried), key=lambda record: record["balanced"]) for draw in draws}
         values = {draw: (record["rate"], record["decay"]) for draw, record in chosen.items()}
-        tests = [Case(*draw, TEST, *values[draw], seed) for draw in draws for seed in range(plan.runs)]
-        tested = bench.measured(tests, method)
+        tests = {draw: [Case(*draw, TEST, *values[draw], seed) for seed in range(plan.runs)] for draw in draws}
+        tested = bench.measured([case for cases in tests.values() for case in cases], method)
         for draw in draws:
             runs = tuple(record["balanced"] for record in _of(draw, tested))
-            results.append(Result(*draw, method, *values[draw], chosen[draw]["balanced"], runs))
+            optim = bench.settled(tests[draw][0], method).optim
+            found = (optim.learning_rate, optim.weight_decay, chosen[draw]["balanced"])
+            results.append(Result(*draw, method, *found, runs))
     write_csv(out / "small_data.csv", HEADER, [result.cells() for result in results])
     about = {images.name: str(images) for images in asked.sets.values()}
     with whole_file(out / "small_data.md") as part:
@@ -123,14 +125,17 @@ class _Bench:
 
     def grid(self, method: str, backbone: str, data: str, split: int) -> list[Case]:
         """A case for each rate and decay, one of those that the method trains alike with: BiT's rule knows neither."""
-        labels = self._plan.per_class * len(self._asked.sets[data].classes)
         found: dict[str, Case] = {}
         for rate, decay in product(self._plan.rates, self._plan.decays):
             case = Case(backbone, data, split, TUNING, rate, decay, self._params.seed)
-            params = self._params_of(case, method)
-            common = params.stage("train", TrainParams, (*METHODS, PROPAGATE))
-            found.setdefault(Chosen.read(params).settled(common, labels).model_dump_json(), case)
+            found.setdefault(self.settled(case, method).model_dump_json(), case)
         return list(found.values())
+
+    def settled(self, case: Case, method: str) -> TrainParams:
+        """What the method trains with: BiT's rule has a rate and a decay of its own."""
+        params = self._params_of(case, method)
+        labels = self._plan.per_class * len(self._asked.sets[case.data].classes)
+        return Chosen.read(params).settled(params.stage("train", TrainParams, (*METHODS, PROPAGATE)), labels)
 
     def measured(self, cases: Sequence[Case], method: str) -> list[Record]:
         """A record for each case; `balanced` is its balanced accuracy."""

@@ -90,6 +90,7 @@ def test_more_runs_add_to_what_is_recorded_and_other_values_are_computed_anew(ru
     before, page = records(run), (run / "small_data/small_data.md").read_bytes()
     assert len(before) == 2 * 2 * (1 + 1)
     assert "| ours | fixmatch | " in page.decode()
+    assert "| digits | ours | bit | 0 | 2.34375e-05 | 0 | " in page.decode()  # its rule's rate
     shutil.rmtree(run / "small_data/draws")
     assert small(*few).exit_code == 0
     assert (records(run), (run / "small_data/small_data.md").read_bytes()) == (before, page)
