@@ -57,9 +57,8 @@ def guess(
     found |= {key: (classes[numbers[row_of[key]]], float(p[row_of[key]])) for key in asked}
     others = np.ones(len(keys), bool)
     others[[row_of[key] for key in {*named, *picks, *never} if key in row_of]] = False
-    groups = (
-        _open(new, row_of, {*named}) or unseen(x, neighbours, affinity, rows, of, told, numbers, params.alpha).groups
-    )
+    groups = _open(new, row_of, {*picks, *never}, {*named})
+    groups = groups or unseen(x, neighbours, affinity, rows, of, told, numbers, params.alpha).groups
     unlike = [(int(others[group].sum()), [keys[row] for row in group[others[group]][:A_CLASS]]) for group in groups]
     for group in groups:
         others[group] = False
@@ -74,11 +73,13 @@ def guess(
 
 
 def _open(
-    new: Sequence[Sequence[str]], row_of: Mapping[str, int], named: Collection[str]
+    new: Sequence[Sequence[str]], row_of: Mapping[str, int], elsewhere: Collection[str], named: Collection[str]
 ) -> Sequence[Int64[ndarray, " _"]]:
-    """The rows of the new classes that nobody has named: none of those that are shown has a label."""
+    """The rows of the new classes that nobody has named: none of those that are shown there has a label."""
     groups = [[key for key in group if key in row_of] for group in new]
-    return [np.array([row_of[key] for key in group]) for group in groups if group and not {*group[:A_CLASS]} & {*named}]
+    shown = [[key for key in group if key not in elsewhere][:A_CLASS] for group in groups]
+    pairs = zip(groups, shown, strict=True)
+    return [np.array([row_of[key] for key in group]) for group, some in pairs if some and not {*some} & {*named}]
 
 
 def _left_out(result: Propagation, rows: ndarray, classes: Sequence[str]) -> dict[int, tuple[str, float]]:

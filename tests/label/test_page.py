@@ -154,6 +154,9 @@ def test_classes_that_a_model_found_are_groups_to_be_named_until_somebody_does(c
     assert [[one["key"] for one in group["items"]] for group in on_page()["unlike"]] == [["key5"]]
     asked("key,label\nkey1,cat\nkey4,dog\nkey0,owl\nkey5,[unusable]\n")
     assert on_page()["unlike"] == []
+    found_by_a_model(["key1", "key2", "key0"])
+    asked("key,label\nkey1,cat\nkey4,dog\n")
+    assert [len(group["items"]) for group in on_page()["unlike"]] == [2]  # key1 is a pick, and not shown there
 
 
 def test_a_label_in_the_file_has_the_guess_of_the_others():
