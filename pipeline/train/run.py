@@ -125,8 +125,9 @@ def log_labels(targets: Targets, method: str, *, every_level: bool) -> None:
     unlabelled = targets.unlabelled_classes
     if unlabelled:
         log.info("no label for %d classes: %s", len(unlabelled), ", ".join(unlabelled))
-    if len(targets.classes) - len(unlabelled) == 1:
-        log.info("all labels are of one class: the model will know no other")
+    labelled = [name for name in targets.classes if name not in unlabelled]
+    if len(labelled) == 1:
+        log.info("all labels are of one class, %s: most methods give it to every image", *labelled)
     coarse = int((targets.labels[:, 0] < 0).sum())
     if coarse and not every_level:
         log.info("%d images have a coarse label only, which %s does not use", coarse, method)
