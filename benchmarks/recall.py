@@ -30,6 +30,7 @@ LEARNT, NUM_CLASSES, TRAIN = 6, 10, 6000
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "supervised": ("supervised", {}),
     "proxynca": ("proxynca", {}),
+    "trex": ("trex", {}),
 }
 
 

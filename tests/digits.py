@@ -136,6 +136,10 @@ SEMISUP_PARAMS = {
     "distill": {"backbone": "same", "options": {}, "ratio": 2, "alpha": 0.5, "temperature": 1.0},
     "gcd": {**_FEED, "num_classes": 10, "supervised": 0.35, "temperature": 0.2, "supervised_temperature": 0.07},
     "proxynca": {"dim": 8, "scale": 3.0, "proxy_rate": 2.0},
+    "trex": {
+        "dim": 8, "hidden_dim": 16, "hidden_layers": 1, "temperature": 0.1, "queue_size": 30, "view": CONTRASTIVE,
+        "local": LOCAL,
+    },
     "supervised": {},
     "finetune": {"head_share": 0.5, "backbone_scale": 0.5, "head_layer": 0},
     "linear": {},

@@ -136,9 +136,13 @@ class Cosine(Head):
         nn.init.zeros_(self.layer.bias)
 
     def forward(self, h: Float[Tensor, "b f"]) -> dict[str, Float[Tensor, "b _"]]:
-        """Logits by the classes' vectors; those of the linear layer, which passes no gradient to the features."""
-        z = self.projector(h)
-        return {"label": cosine_logits(z, self.vectors.weight, self.temperature), LINEAR: self.layer(h.detach())}
+        """Logits by the classes' vectors; those of the linear layer, which passes no gradient to the features.
+
+        A class whose vector is 0 has no probability.
+        """
+        logits = cosine_logits(self.projector(h), self.vectors.weight, self.temperature)
+        logits = logits.masked_fill(~self.vectors.weight.any(dim=1), torch.finfo(logits.dtype).min / 2)
+        return {"label": logits, LINEAR: self.layer(h.detach())}
 
     def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
         return self.layer.weight, self.layer.bias

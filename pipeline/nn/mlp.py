@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -38,6 +39,13 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+class Unit(nn.Module):
+    """Each row at length 1."""
+
+    def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        return F.normalize(x, dim=1)
+
+
 class Encoder(nn.Module):
     """A backbone with a projection head on top."""
 
@@ -62,7 +70,7 @@ def flat(net: nn.Sequential) -> nn.Sequential:
 
 
 def described(net: nn.Sequential) -> Layers:
-    """What `built` needs to make a flat sequence again: the layers of `mlp`s, layer norm without scale."""
+    """What `built` needs to make a flat sequence again: the layers of `mlp`s, layer norm without scale, `Unit`."""
 
     def of(layer: nn.Module) -> Mapping[str, Any]:
         if isinstance(layer, nn.Linear):
@@ -71,6 +79,8 @@ def described(net: nn.Sequential) -> Layers:
             return {"norm": layer.num_features, "affine": layer.affine}
         if isinstance(layer, nn.LayerNorm):
             return {"layer_norm": layer.normalized_shape[0]}
+        if isinstance(layer, Unit):
+            return {"unit": True}
         return {"activation": next(name for name, kind in ACTIVATIONS.items() if type(layer) is kind)}
 
     return [of(layer) for layer in net]
@@ -91,6 +101,6 @@ def built(layers: Layers) -> nn.Sequential:
             return nn.BatchNorm1d(layer["norm"], affine=layer["affine"])
         if "layer_norm" in layer:
             return nn.LayerNorm(layer["layer_norm"], elementwise_affine=False)
-        return ACTIVATIONS[layer["activation"]]()
+        return Unit() if "unit" in layer else ACTIVATIONS[layer["activation"]]()
 
     return nn.Sequential(*map(one, layers))

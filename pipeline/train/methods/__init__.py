@@ -22,6 +22,7 @@ from pipeline.train.methods.proxynca import ProxyNca
 from pipeline.train.methods.s4l import S4l
 from pipeline.train.methods.softmatch import SoftMatch
 from pipeline.train.methods.supervised import Supervised
+from pipeline.train.methods.trex import Trex
 from pipeline.train.task import Task, TrainParams
 
 METHODS: dict[str, type[TrainMethod]] = {
@@ -42,6 +43,7 @@ METHODS: dict[str, type[TrainMethod]] = {
     "s4l": S4l,
     "softmatch": SoftMatch,
     "supervised": Supervised,
+    "trex": Trex,
 }
 PROPAGATE = "propagate"  # beside these: it trains no network, so it has a run of its own
 

@@ -4,18 +4,17 @@
 have no label yet: those of one class are to be near each other.
 """
 
+from collections.abc import Callable
+
 from pydantic import Field
 from torch import nn
 
 from pipeline.base.params import Block
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
-from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import LINEAR, Cosine
-from pipeline.nn.mlp import described
-from pipeline.train.batch import SemiBatch
-from pipeline.train.head_start import start_layers
-from pipeline.train.labelled_only import LabelledOnly
+from pipeline.train.batch import SemiBatch, SemiFeed
+from pipeline.train.by_cosine import ByCosine, cosine
 from pipeline.train.losses import labelled_ce
 from pipeline.train.pixels import Pixels
 from pipeline.train.task import Task
@@ -29,41 +28,30 @@ class ProxyNcaParams(Block):
     proxy_rate: float = Field(gt=0)  # rate of the proxies, as a multiple
 
 
-class ProxyNca(LabelledOnly[ProxyNcaParams]):
+class ProxyNca(ByCosine[SemiBatch, ProxyNcaParams]):
     """Cross-entropy of -scale^2 |unit(x) - unit(p)|^2 over the classes, p their proxies.
 
     The squared distance of unit vectors is 2 - 2 cosine, so this is a cosine softmax of temperature 1 / (2 scale^2).
-    x is a linear layer on the features, which come to mean 0 and variance 1 in each image. Beside it a linear layer
-    learns the classes, and sends no gradient into the features. Departures: the backbone pools its features, by their
-    mean as a rule, the paper by their maximum; everything learns from the first step on.
+    x is a linear layer on the features, which come to mean 0 and variance 1 in each image. Departures: the backbone
+    pools its features, by their mean as a rule, the paper by their maximum; everything learns from the first step on.
     """
 
     Params = ProxyNcaParams
 
     def __init__(self, backbone: Backbone, task: Task, params: ProxyNcaParams) -> None:
         super().__init__(backbone, task, params)
-        self.rate_scale = ((_cosine(self.net).vectors, params.proxy_rate),)
+        self.rate_scale = ((cosine(self.net).vectors, params.proxy_rate),)
 
     def head(self, dim: int) -> Cosine:
         """The embedding, and a proxy of each class."""
-        classes = self.task.targets.classes
-        layers = described(nn.Sequential(nn.LayerNorm(dim, elementwise_affine=False), nn.Linear(dim, self.params.dim)))
-        return Cosine(
-            dim, {"label": classes, LINEAR: classes}, layers=layers, temperature=1 / (2 * self.params.scale**2)
-        )
+        layers = nn.Sequential(nn.LayerNorm(dim, elementwise_affine=False), nn.Linear(dim, self.params.dim))
+        return self.cosine(dim, layers, 1 / (2 * self.params.scale**2))
 
-    def start(self, images: Pixels) -> None:
-        """Of the head the linear layer alone may start as `train.head` says."""
-        self.train()  # as in the steps to come
-        start_layers([_cosine(net).layer for net in (self.net, self.ema_net)], self.net, images, self.task)
+    def feed(self, images: Pixels) -> Callable[[int], SemiBatch]:
+        return SemiFeed(images, self.task)
 
     def loss(self, batch: SemiBatch) -> Step:
         """Mean cross-entropy on the weak views; the linear layer's beside it touches that layer only."""
         found, label = self.net(batch.labelled), batch.label[:, 0]
         logs = {"labelled": labelled_ce(found["label"], label), "linear": labelled_ce(found[LINEAR].float(), label)}
         return Step(logs["labelled"] + logs["linear"], logs)
-
-
-def _cosine(net: Classifier) -> Cosine:
-    assert isinstance(net.head, Cosine)
-    return net.head
