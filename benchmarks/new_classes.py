@@ -1,4 +1,4 @@
-"""How well `gcd` finds classes without a label, beside k-means on the vectors that it starts from.
+"""How well `gcd` and `promptcal` find classes without a label, beside k-means on the vectors that they start from.
 
 Some classes, drawn at random, have labels, the others none; all images without a label are measured. Each cluster
 stands for the class that fits best (Hungarian). `k-means` and `semi` (labelled images stay with their class) take the
@@ -45,7 +45,8 @@ from pipeline.train.task import Task, TrainParams
 from pipeline.vectors.matching import matched
 
 HOME = Path(__file__).parent.parent
-ARMS = ("k-means", "semi", "gcd")
+TRAINED = ("gcd", "promptcal")
+ARMS = ("k-means", "semi", *TRAINED)
 BATCH = ("per_class=4", "num_unlabelled=64")
 PARTS = ("all", "old", "new")
 
@@ -78,7 +79,8 @@ class Bench:
         answers = finest(Labels.read(ingest / "answers.csv"))
         self.names, self.y = np.unique([answers[key] for key in index.key[:images]], return_inverse=True)
         self.images = Resident(load(manifest, index, "train", "train").pixels[:images])
-        self.params, self.size = params.with_values(f"train.gcd.num_classes={len(self.names)}"), manifest.size
+        counts = [f"train.{arm}.num_classes={len(self.names)}" for arm in TRAINED]
+        self.params, self.size = params.with_values(*counts), manifest.size
         self.temperature = float(params.lookup("train.gcd.supervised_temperature"))
         self.features = unit_features(read_backbone(Path("data/pretrain")), self.images)
 
@@ -96,8 +98,8 @@ class Bench:
         """What share is right, and how many classes the estimate says."""
         x, k = self.features, len(self.names)
         chance = torch.Generator().manual_seed(draw.seed)
-        if arm == "gcd":
-            x, found = self.trained(case, draw.seed)
+        if arm in TRAINED:
+            x, found = self.trained(case, draw.seed, arm)
         else:
             found = semi_kmeans(x, case.known if arm == "semi" else torch.full_like(case.known, -1), k, chance).labels
         right = matched(self.y[case.rest], found.numpy()[case.rest])
@@ -120,14 +122,15 @@ class Bench:
         named = {str(self.names[one.argmax()]) for one in counts} - {*case.names}
         return {"pure": float(np.mean([one.max() / A_CLASS for one in counts])), "named": len(named)}
 
-    def trained(self, case: Case, seed: int) -> tuple[Float[Tensor, "n f"], Int64[Tensor, " n"]]:
+    def trained(self, case: Case, seed: int, arm: str) -> tuple[Float[Tensor, "n f"], Int64[Tensor, " n"]]:
         """The features of all images after the training, and the class that the model says each is of."""
         rows = (case.known >= 0).nonzero()[:, 0]
         targets = Targets({"label": case.names}, rows, case.known[rows][:, None])
-        common = self.params.stage("train", TrainParams, (*METHODS, PROPAGATE))
+        params = self.params.with_values(f"train.method={arm}")
+        common = params.stage("train", TrainParams, (*METHODS, PROPAGATE))
         torch.manual_seed(rng.number(seed, "train", "init"))
         task = Task(targets, len(self.y), self.size, common, seed)
-        method = Chosen.read(self.params).build(read_backbone(Path("data/pretrain")), task)
+        method = Chosen.read(params).build(read_backbone(Path("data/pretrain")), task)
         model = result_of(method, self.images, common, seed)
         found = torch.from_numpy(predict(model, self.images)[0][:, 0])
         return unit_features(model.backbone, self.images), found
@@ -180,8 +183,8 @@ def main(
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     optim = f"train.optim.learning_rate={rate}", "train.optim.schedule=cosine"
-    sets = ["train.method=gcd", f"train.steps={steps}", *optim]
-    params = Params.read(HOME / "params.yaml", [*sets, *(f"train.gcd.{item}" for item in BATCH)])
+    batches = [f"train.{arm}.{item}" for arm in TRAINED for item in BATCH]
+    params = Params.read(HOME / "params.yaml", [f"train.steps={steps}", *optim, *batches])
     bench = Bench(run.resolve(), images, params)
     values = digest_of(len(bench.y), bench.params.tree["train"], bench.features.double().sum().item())
     work = Work[Draw, Case](

@@ -117,6 +117,7 @@ _FEED = {"per_class": 2, "classes": 10, "num_unlabelled": 8, "view": CONTRASTIVE
 _PAWS = {
     **_FEED, "predictor_dim": 4, "temperature": 0.1, "smoothing": 0.1, "sharpen": 0.25, "me_max": 1.0, "local": LOCAL,
 }  # fmt: skip
+_GCD = {**_FEED, "num_classes": 10, "supervised": 0.35, "temperature": 0.2, "supervised_temperature": 0.07}
 COLOUR = {"split_brain"}  # methods for colour images, and a backbone of their own
 _PSEUDO = {"ratio": 2, "weight": 1.0, "align": "none"}
 SEMISUP_PARAMS = {
@@ -134,7 +135,11 @@ SEMISUP_PARAMS = {
         "supervised": 0.5, "finetune": 0.25, "target_momentum": 0.9,
     },
     "distill": {"backbone": "same", "options": {}, "ratio": 2, "alpha": 0.5, "temperature": 1.0},
-    "gcd": {**_FEED, "num_classes": 10, "supervised": 0.35, "temperature": 0.2, "supervised_temperature": 0.07},
+    "gcd": _GCD,
+    "promptcal": {
+        **_GCD, "affinity": 0.6, "warmup": 0.0, "affinity_temperature": 0.1, "neighbours": 3, "quantile": 0.5,
+        "queue_size": 64, "momentum": 0.9,
+    },
     "proxynca": {"dim": 8, "scale": 3.0, "proxy_rate": 2.0},
     "trex": {
         "dim": 8, "hidden_dim": 16, "hidden_layers": 1, "temperature": 0.1, "queue_size": 30, "view": CONTRASTIVE,

@@ -37,7 +37,7 @@ def test_a_preset_is_accepted(file):
     published = file.parent.name in ("cifar10", "cifar100", "imagenet")
     if published and "method" in preset.get("train", {}):
         assert train.method == file.stem.split("-")[0]
-        assert train.start == ("pretrained" if train.method in ("bit", "gcd") else "scratch")
+        assert train.start == ("pretrained" if train.method in ("bit", "gcd", "promptcal") else "scratch")
         assert params.stage("label", LabelParams, LABELLERS).levels(preset["select"]["budget"])
     elif published:
         assert recipe.common.method == file.stem.split("-")[0]

@@ -20,7 +20,7 @@ KNOWN = [[digit] for digit in digits()[1][:40].tolist() if digit < 4]
 
 def known_digits(**changes):
     """Digits of which some below 4 have a label, and those above none."""
-    of = task(labels=[[0]] * len(KNOWN), **changes)
+    of = task(labels=[[0]] * len(KNOWN), method="gcd", **changes)
     rows = (digits()[1][:40] < 4).nonzero()[:, 0]
     return replace(of, targets=replace(of.targets, rows=rows, labels=torch.tensor(KNOWN)))
 
@@ -78,7 +78,7 @@ def test_without_a_number_of_classes_it_is_estimated_and_said(caplog):
     with caplog.at_level("INFO"):
         classes = method.result(IMAGES).classes
     assert 4 <= len(classes) <= 12
-    assert caplog.messages[-1].startswith("gcd: probably ")
+    assert caplog.messages[-1].startswith("probably ")
     assert caplog.messages[-1].endswith("of them without a label (train.gcd.num_classes)")
 
 
@@ -88,7 +88,7 @@ def test_a_new_class_takes_no_name_that_is_there():
 
 
 def test_one_class_does_not_tell_how_many_there_are():
-    one = task(labels=[[0]] * 3)
+    one = task(labels=[[0]] * 3, method="gcd")
     expected = (
         "train.gcd.num_classes: expected a number where all labels are of one class, as these do not tell how many "
     )

@@ -179,7 +179,7 @@ def test_features_that_are_moved_or_scaled_have_the_same_probe():
     torch.testing.assert_close(h @ weight.T + bias, logit, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", sorted({*METHODS} - {"gcd"}))  # which starts without any layer of classes
+@pytest.mark.parametrize("name", sorted({*METHODS} - {"gcd", "promptcal"}))  # which starts without any layer of classes
 def test_the_finest_layer_starts_as_the_probe(name):
     of = told(head="propagated", targets="own")
     method, _ = semi(name, of)

@@ -23,7 +23,7 @@ every = pytest.mark.parametrize("name", NAMES)
 @every
 def test_its_kind(name):
     assert issubclass(METHODS[name], TrainMethod)
-    assert issubclass(METHODS[name], EmaMethod) == (name not in ("gcd", "hiermatch"))
+    assert issubclass(METHODS[name], EmaMethod) == (name not in ("gcd", "hiermatch", "promptcal"))
     assert METHODS[name].every_level == (name == "hiermatch")
 
 

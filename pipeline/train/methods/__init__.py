@@ -18,6 +18,7 @@ from pipeline.train.methods.linear import Linear
 from pipeline.train.methods.mixmatch import MixMatch
 from pipeline.train.methods.nncsl import Nncsl
 from pipeline.train.methods.paws import Paws
+from pipeline.train.methods.promptcal import PromptCal
 from pipeline.train.methods.proxynca import ProxyNca
 from pipeline.train.methods.s4l import S4l
 from pipeline.train.methods.softmatch import SoftMatch
@@ -39,6 +40,7 @@ METHODS: dict[str, type[TrainMethod]] = {
     "mixmatch": MixMatch,
     "nncsl": Nncsl,
     "paws": Paws,
+    "promptcal": PromptCal,
     "proxynca": ProxyNca,
     "s4l": S4l,
     "softmatch": SoftMatch,

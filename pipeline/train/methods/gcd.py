@@ -51,6 +51,9 @@ def new_names(known: Collection[str]) -> Iterator[str]:
     return (name for number in count(1) if (name := f"new {number}") not in known)
 
 
+Parts = tuple[Float[Tensor, "s d"], Float[Tensor, "s d"], Float[Tensor, "u d"], Float[Tensor, "u d"]]
+
+
 class Gcd(TrainMethod[PawsBatch, GcdParams]):
     """`supervised` times `sup_con` of the labelled images plus the rest times `nt_xent` of images drawn from all.
 
@@ -61,7 +64,7 @@ class Gcd(TrainMethod[PawsBatch, GcdParams]):
     and the views of `train` have no effect.
     """
 
-    Params = GcdParams
+    Params: type[GcdParams] = GcdParams
 
     def __init__(self, backbone: Backbone, task: Task, params: GcdParams) -> None:
         """Raises ParamsError where `num_classes` is below the number of classes with a label, or above the images'.
@@ -69,15 +72,16 @@ class Gcd(TrainMethod[PawsBatch, GcdParams]):
         It is refused too where there is none and all labels are of one class: then nothing tells how many there are.
         """
         super().__init__(backbone, task, params)
+        self._key = f"train.{task.common.method}.num_classes"
         labelled, most = len(task.targets.labelled_classes), task.num_images
         if params.num_classes is None and labelled == 1:
             raise ParamsError(
-                "train.gcd.num_classes: expected a number where all labels are of one class, as these do not tell how "
+                f"{self._key}: expected a number where all labels are of one class, as these do not tell how "
                 "many classes there are, got null"
             )
         if params.num_classes is not None and not labelled <= params.num_classes <= most:
             raise ParamsError(
-                f"train.gcd.num_classes: expected {labelled}, the classes that have a label, to {most}, the training "
+                f"{self._key}: expected {labelled}, the classes that have a label, to {most}, the training "
                 f"images, got {params.num_classes}; null estimates it"
             )
         self.net = Encoder(backbone, mlp([backbone.dim, params.hidden_dim, params.dim], norm=True))
@@ -90,10 +94,18 @@ class Gcd(TrainMethod[PawsBatch, GcdParams]):
         """Nothing is set: no layer knows a class before the training is over."""
 
     def loss(self, batch: PawsBatch) -> Step:
-        """The curve has both parts, as `labelled` and `unlabelled`. One pass: batch norm sees all views."""
-        params, parts = self.params, [*batch.labelled.chunk(2), *batch.views]
-        z = unit(self.net(torch.cat(parts))[1])
-        first, second, one, two = z.split([len(part) for part in parts])
+        """The curve has both parts, as `labelled` and `unlabelled`."""
+        return self.contrast(batch, self.projections(batch))
+
+    def projections(self, batch: PawsBatch) -> Parts:
+        """Unit vectors of both views of the supports, then of the others. One pass: batch norm sees all views."""
+        parts = [*batch.labelled.chunk(2), *batch.views]
+        first, second, one, two = unit(self.net(torch.cat(parts))[1]).split([len(part) for part in parts])
+        return first, second, one, two
+
+    def contrast(self, batch: PawsBatch, parts: Parts) -> Step:
+        """The loss of these projections."""
+        params, (first, second, one, two) = self.params, parts
         logs = {
             "labelled": sup_con(first, second, batch.label[: len(first)], params.supervised_temperature),
             "unlabelled": nt_xent(one, two, params.temperature),
@@ -128,7 +140,7 @@ class Gcd(TrainMethod[PawsBatch, GcdParams]):
         k = self.params.num_classes
         if k is None:
             k = estimated_classes(x, known, chance)
-            log.info("gcd: probably %d classes, %d of them without a label (train.gcd.num_classes)", k, k - classes)
+            log.info("probably %d classes, %d of them without a label (%s)", k, k - classes, self._key)
         return numbered(semi_kmeans(x, known, k, chance).labels, classes)
 
     @torch.no_grad()
