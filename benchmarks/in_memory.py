@@ -15,6 +15,7 @@ from pipeline.fit import fit
 from pipeline.nn.backbones import BACKBONES, fresh
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.device import Device
+from pipeline.train.base_run import BaseRun
 from pipeline.train.method import EmaMethod, TrainMethod
 from pipeline.train.methods import METHODS, PROPAGATE, Chosen
 from pipeline.train.pixels import Resident
@@ -34,6 +35,7 @@ def learnt(
     *,
     seed: int,
     stem_stride: int = 1,
+    base: BaseRun | None = None,
     before: Callable[[EmaMethod[Any, Any]], None] = lambda _method: None,
     **common: Any,
 ) -> Classifier:
@@ -50,7 +52,7 @@ def learnt(
     backbone = fresh("small_resnet", BACKBONES["small_resnet"](**architecture), pixels)
     targets = Targets({"label": classes}, rows, labels[:, None])
     height, width = pixels.shape[2:]
-    method = chosen.build(backbone, Task(targets, len(pixels), (height, width), shared, seed))
+    method = chosen.build(backbone, Task(targets, len(pixels), (height, width), shared, seed, base=base))
     assert isinstance(method, EmaMethod)
     before(method)
     return result_of(method, Resident(pixels), shared, seed)

@@ -94,6 +94,9 @@ def check_files(params: Params) -> None:
         needed.append(("train.propagate.prior", Path(prior or "nothing"), f"{', '.join(PRIORS)} or a CSV"))
     if params.lookup("train.method") == "distill":
         needed.append(("train.distill.teacher", teacher / "model.json", "a model that train wrote"))
+    if params.lookup("train.method") == "dynamic":
+        model = Path(params.lookup("train.dynamic.base")) / "data/train/model.json"
+        needed.append(("train.dynamic.base", model, "the folder of another run, in which train has finished"))
     method = params.lookup("select.method")
     if SELECTORS[method].needs_outputs:
         what = f"a model's outputs for {method}, which `python -m stages.keep_round` writes"

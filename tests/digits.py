@@ -4,6 +4,7 @@ import atexit
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pipeline.nn.split_resnet import SplitResNet
 from pipeline.nn.vit import ViTTiny
 from pipeline.pretrain.feed import Feed as SelfsupFeed
 from pipeline.pretrain.methods import METHODS as SELFSUP
+from pipeline.train.base_run import BaseRun
 from pipeline.train.methods import METHODS as SEMISUP
 from pipeline.train.methods import Chosen
 from pipeline.train.pixels import Resident
@@ -135,6 +137,7 @@ SEMISUP_PARAMS = {
         "supervised": 0.5, "finetune": 0.25, "target_momentum": 0.9,
     },
     "distill": {"backbone": "same", "options": {}, "ratio": 2, "alpha": 0.5, "temperature": 1.0},
+    "dynamic": {"base": "elsewhere", "ratio": 2, "temperature": 0.1, "teacher_momentum": 0.9},
     "gcd": _GCD,
     "promptcal": {
         **_GCD, "affinity": 0.6, "warmup": 0.0, "affinity_temperature": 0.1, "neighbours": 3, "quantile": 0.5,
@@ -226,6 +229,19 @@ def former(channels: int) -> str:
     return folder
 
 
+@cache
+def base_run(channels: int) -> BaseRun:
+    """Inverted digits in five classes, and a model of them."""
+    body, names = backbone(4, channels), ["0 or 1", "2 or 3", "4 or 5", "6 or 7", "8 or 9"]  # first: it seeds the head
+    pixels = 255 - digits()[0][300:600].expand(-1, channels, -1, -1)
+    with torch.no_grad():
+        for _ in range(40):  # running statistics of real images
+            body(pixels)
+    model = Classifier(body, Levels(64, {"label": names}), (8, 8)).eval()
+    targets = Targets({"label": names}, torch.arange(300), digits()[1][300:600, None] // 2)
+    return BaseRun(Path("elsewhere"), targets, Resident(pixels), model)
+
+
 def self_supervised(name: str, channels: int = 1, batch_size: int = 8, num_images: int = 300, **changes: Any):
     """A self-supervised method with fresh weights and its feed, on the first digits."""
     if name == "simreg":
@@ -254,7 +270,10 @@ def chosen(name: str, channels: int = 1, **changes: Any) -> Chosen:
 
 def semi(name: str, of: Task | None = None, channels: int = 1, **changes: Any):
     """A method of `train` with fresh weights and the function that gives its batches, from the first 300 digits."""
-    method = chosen(name, channels, **changes).build(backbone(channels=channels), of or task(method=name))
+    of = of or task(method=name)
+    if name == "dynamic":
+        of = replace(of, base=base_run(channels))
+    method = chosen(name, channels, **changes).build(backbone(channels=channels), of)
     return method, method.feed(Resident(digits()[0][:300].expand(-1, channels, -1, -1)))
 
 

@@ -74,6 +74,8 @@ def test_a_coarse_budget_that_leaves_no_fine_label():
                                               "nothing at data/none"),
         ("train.method=distill", "train.distill.teacher: expected a model that train wrote, found nothing at "
                                  "data/teacher/model.json"),
+        ("train.method=dynamic", "train.dynamic.base: expected the folder of another run, in which train has finished, "
+                                 "found nothing at data/train/model.json"),
         ("embed.own=mine.npz:x", "embed.own: expected a file of vectors, found nothing at mine.npz"),
         ("train.propagate.prior=mixd", "train.propagate.prior: expected uniform, clusters, mixed or a CSV, found "
                                        "nothing at mixd"),

@@ -55,7 +55,7 @@ def test_one_label_in_a_class_and_none_in_others(run, method, start, caplog):
     two = sorted(names)[:2]
     Labels(["label"], {names[name]: [name] for name in two}).write(run / "label/labels.csv")
     with caplog.at_level("INFO"):
-        few = ("train.distill.teacher=data/train",)
+        few = ("train.distill.teacher=data/train", "train.dynamic.base=.")
         few += tuple(f"train.{name}.num_unlabelled=8" for name in ("paws", "nncsl", "gcd", "promptcal"))
         result = call(train, f"train.method={method}", f"train.start={start}", *few, out="data/out")
     if start == "scratch" and method in ("linear", "finetune", "bit"):

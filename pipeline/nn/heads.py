@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.base.errors import ParamsError
 from pipeline.nn.mlp import Layers, built, mlp, width
-from pipeline.nn.primitives import in_float32, unit
+from pipeline.nn.primitives import in_float32, passing, unit
 
 LINEAR = "linear"  # the name of the linear layer's readout where another one is the main one
 
@@ -146,6 +146,20 @@ class Cosine(Head):
 
     def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
         return self.layer.weight, self.layer.bias
+
+
+class FeaturesAndLogits(Head):
+    """Another head in training: an image's features, and its logits, which pass `gradient` of theirs on to them."""
+
+    def __init__(self, head: Head, gradient: float) -> None:
+        super().__init__(head.names)
+        self.head, self.gradient = head, gradient
+
+    def forward(self, h: Float[Tensor, "b f"]) -> dict[str, Float[Tensor, "b _"]]:
+        return {"features": h, **self.head(passing(h, self.gradient))}
+
+    def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
+        return self.head.linear()
 
 
 @in_float32

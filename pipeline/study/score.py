@@ -191,5 +191,6 @@ def training_values(method: str, params: Params) -> tuple[object, ...]:
     chosen = Chosen.read(params.with_values(f"train.method={method}"))
     common = params.stage("train", TrainParams, (*METHODS, PROPAGATE)).model_dump(exclude={"method"})
     named = (value for block in chosen.values.values() for value in block.values() if isinstance(value, str) and value)
-    models = [sha256(file) for folder in named for file in sorted(Path(folder).glob("model.*"))]
+    places = [Path(folder) / place for folder in named for place in (".", "data/train")]  # of a model, of a run
+    models = [sha256(file) for place in places for file in sorted(place.glob("model.*"))]
     return common, chosen.values, models, params.block("machine", Machine).precision

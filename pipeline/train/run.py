@@ -23,6 +23,7 @@ from pipeline.nn.device import Device, channels_last
 from pipeline.nn.norm import synchronised
 from pipeline.parallel import dist
 from pipeline.parallel.work import resumable
+from pipeline.train.base_run import base_run
 from pipeline.train.inputs import Inputs
 from pipeline.train.methods import METHODS, PROPAGATE, Chosen, propagate
 from pipeline.train.pixels import Pixels, for_all_images
@@ -73,9 +74,10 @@ def train(
     device = Device.choose(machine.precision)
     resident = machine.resident_mb, machine.window_shards
     ingested = given.manifest, given.index, targets.rows
-    with training_images(*ingested, *resident, device.device, machine.reading) as images:
+    other = base_run(chosen.base_run, given.manifest, machine, device.device)
+    with training_images(*ingested, *resident, device.device, machine.reading) as images, other as base:
         graph = spreading.targets(targets, device.device) if spreading else None
-        task = Task(targets, len(images), given.manifest.size, common, params.seed, graph)
+        task = Task(targets, len(images), given.manifest.size, common, params.seed, graph, base)
         method = channels_last(chosen.build(start, task).to(device.device))
         if common.start == "pretrained":
             method.start(images)

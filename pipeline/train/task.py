@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 
 from pipeline.base.params import Block
 from pipeline.nn.optim import OptimParams
+from pipeline.train.base_run import BaseRun
 from pipeline.train.graph_targets import GraphTargets
 from pipeline.train.passes import Passes
 from pipeline.train.targets import Targets
@@ -57,6 +58,7 @@ class Task:
     common: TrainParams
     seed: int
     graph: GraphTargets | None = None  # where `common.graph`
+    base: BaseRun | None = None  # for a method that learns from another run's images too
 
     def finest(self) -> "Task":
         """The same at the finest level alone."""

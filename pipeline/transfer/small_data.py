@@ -166,7 +166,7 @@ class _Bench:
         """All images have a label, so that the graph has nothing to add. No former model may have seen other labels."""
         values = [f"train.method={method}", f"train.optim.learning_rate={case.rate}", "train.targets=own",
                   f"train.optim.weight_decay={case.decay}", "train.head=centroids", f"seed={case.seed}",
-                  "train.nncsl.previous=data/no-former-model"]  # fmt: skip
+                  "train.nncsl.previous=data/no-former-model", "train.dynamic.base="]  # fmt: skip
         untrained = self._asked.starts[case.backbone].untrained
         return self._params.with_values(*values, *(["train.start=scratch"] if untrained else []))
 

@@ -77,12 +77,14 @@ def test_a_larger_grid_adds_to_what_is_recorded_and_other_values_are_computed_an
     assert {name.split("-")[0] for name in files(run).keys() - before.keys() - new} == {"kmeans"}
 
 
-def test_another_model_of_a_teacher_is_another_record(tmp_path):
-    params = Params.read(Path("params.yaml")).with_values(f"train.distill.teacher={tmp_path}")
+@pytest.mark.parametrize(("key", "place"), [("distill.teacher", "."), ("dynamic.base", "data/train")])
+def test_another_model_of_a_teacher_or_another_run_is_another_record(key, place, tmp_path):
+    params = Params.read(Path("params.yaml")).with_values(f"train.{key}={tmp_path}")
     found = []
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
     for model in (b"one", b"another"):
-        (tmp_path / "model.safetensors").write_bytes(model)
-        found.append([training_values(method, params) for method in ("distill", "supervised")])
+        (tmp_path / place / "model.safetensors").write_bytes(model)
+        found.append([training_values(method, params) for method in (key.split(".")[0], "supervised")])
     assert found[0][0] != found[1][0]
     assert found[0][1] == found[1][1]
 

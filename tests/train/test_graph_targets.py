@@ -209,7 +209,8 @@ OWN = ("train.targets=own",)
 @pytest.mark.parametrize("name", sorted(set(METHODS) - set(GUESSING) - {"distill"}))
 def test_methods_without_a_guess_do_not_look_at_the_graph(name, run):
     shutil.rmtree(run / "graph")
-    result = call(train, f"train.method={name}", "train.targets=propagated", "train.steps=2", out="data/out")
+    few = ("train.targets=propagated", "train.steps=2", "train.dynamic.base=.")
+    result = call(train, f"train.method={name}", *few, out="data/out")
     assert result.exit_code == 0, result.output
 
 

@@ -148,7 +148,7 @@ def test_the_interval_is_of_the_draws():
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--method", "propagate"), "--method: expected one of bit, cmsf, distill, finetune, fixmatch, flexmatch, "),
+        (("--method", "propagate"), "--method: expected one of bit, cmsf, distill, dynamic, finetune, fixmatch, "),
         (("--method", "superviced"), "got 'superviced'; is it supervised?"),
         (
             ("--per-class", "1"),

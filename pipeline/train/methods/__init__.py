@@ -8,6 +8,7 @@ from pipeline.train.method import TrainMethod
 from pipeline.train.methods.bit import Bit, BitParams, by_rule
 from pipeline.train.methods.cmsf import CmsfSemi
 from pipeline.train.methods.distill import Distill
+from pipeline.train.methods.dynamic import Dynamic, DynamicParams
 from pipeline.train.methods.finetune import Finetune, FinetuneParams
 from pipeline.train.methods.fixmatch import FixMatch
 from pipeline.train.methods.flexmatch import FlexMatch
@@ -30,6 +31,7 @@ METHODS: dict[str, type[TrainMethod]] = {
     "bit": Bit,
     "cmsf": CmsfSemi,
     "distill": Distill,
+    "dynamic": Dynamic,
     "finetune": Finetune,
     "fixmatch": FixMatch,
     "flexmatch": FlexMatch,
@@ -76,6 +78,11 @@ class Chosen:
     def head_layer(self) -> int:
         """How many hidden layers of pretraining's head belong to the backbone that it is given."""
         return self.params.head_layer if isinstance(self.params, FinetuneParams) else 0
+
+    @property
+    def base_run(self) -> str | None:
+        """The folder of another run whose labelled images and model the method needs, if it does."""
+        return self.params.base if isinstance(self.params, DynamicParams) else None
 
     @property
     def every_level(self) -> bool:

@@ -19,10 +19,10 @@ from pipeline.fit import Step
 from pipeline.nn import ema
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.classifier import Classifier
-from pipeline.nn.heads import Head
+from pipeline.nn.heads import FeaturesAndLogits
 from pipeline.nn.memory import Queue
 from pipeline.nn.mlp import Encoder, mlp
-from pipeline.nn.primitives import in_float32, passing, regress, unit
+from pipeline.nn.primitives import in_float32, regress, unit
 from pipeline.train.batch import SemiBatch, SemiFeed
 from pipeline.train.losses import labelled_ce
 from pipeline.train.method import EmaMethod
@@ -64,20 +64,6 @@ def constrained_loss(
     nearest = (u @ memory.T).masked_fill(~allowed, -torch.inf).topk(k, dim=1)
     exists = nearest.values.isfinite().to(v.dtype)
     return regress(v, memory[nearest.indices], exists / exists.sum(dim=1, keepdim=True).clamp(min=1))
-
-
-class FeaturesAndLogits(Head):
-    """An image's features, and its logits, which pass the share `gradient` of their gradient on to the features."""
-
-    def __init__(self, head: Head, gradient: float) -> None:
-        super().__init__(head.names)
-        self.head, self.gradient = head, gradient
-
-    def forward(self, h: Float[Tensor, "b f"]) -> dict[str, Float[Tensor, "b _"]]:
-        return {"features": h, **self.head(passing(h, self.gradient))}
-
-    def linear(self) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
-        return self.head.linear()
 
 
 class CmsfSemi(EmaMethod[SemiBatch, CmsfSemiParams]):

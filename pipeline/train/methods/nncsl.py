@@ -21,11 +21,13 @@ from pipeline.nn.device import channels_last
 from pipeline.nn.heads import Nearest, soft_nearest
 from pipeline.parallel import dist
 from pipeline.train.by_supports import MIN_PROBABILITY, Among, BySupports, Outputs, SupportParams, nearest
+from pipeline.train.former import require_same, tensors
 from pipeline.train.paws_feed import PawsBatch
 from pipeline.train.pixels import Pixels
 from pipeline.train.task import Task
 
 log = logging.getLogger(__name__)
+TAKEN = ("backbone.", "head.projector.")  # what the names of tensors begin with that the former model hands on
 
 
 class NncslParams(SupportParams):
@@ -116,17 +118,8 @@ def read_former(folder: Path, like: Classifier) -> Classifier:
     former = Classifier.read(folder)
     if not isinstance(former.head, Nearest):
         raise ArtifactError(f"{folder}: expected a model by nncsl or paws, got one whose head is {former.head.name}")
-    wanted, found = ({n: [*x.shape] for n, x in learnt(net).items()} for net in (like, former))
-    odd = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
-    if odd or former.size != like.size:
-        what = f"{odd[0]}: {wanted.get(odd[0])}, got {found.get(odd[0])}" if odd else f"{like.size}, got {former.size}"
-        raise ArtifactError(f"{folder}: expected the network, projection and image size of this training, {what}")
+    require_same(former, like, TAKEN, folder, "network, projection")
     return former
-
-
-def learnt(net: Classifier) -> dict[str, Tensor]:
-    """The tensors of backbone and projector, by name."""
-    return {name: x for name, x in net.state_dict().items() if name.startswith(("backbone.", "head.projector."))}
 
 
 def old_classes(former: Classifier, task: Task, folder: Path) -> Bool[Tensor, " r"]:
@@ -150,7 +143,7 @@ def old_classes(former: Classifier, task: Task, folder: Path) -> Bool[Tensor, " 
 @torch.no_grad()
 def go_on(net: Classifier, former: Classifier) -> None:
     """Gives the network the former one's backbone, projector and, of the linear layer, the rows of classes it has."""
-    net.load_state_dict(learnt(former), strict=False)
+    net.load_state_dict(tensors(former, TAKEN), strict=False)
     rows = {name: i for i, name in enumerate(former.classes)}
     for number, name in enumerate(net.classes):
         if name in rows:
