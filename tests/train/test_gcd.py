@@ -8,7 +8,7 @@ import torch
 from pipeline.base.errors import ParamsError
 from pipeline.nn.contrast import nt_xent, sup_con
 from pipeline.nn.primitives import unit
-from pipeline.train.methods.gcd import new_names
+from pipeline.train.discovery import new_names
 from tests.digits import digits, semi, task
 from tests.oracles import gcd as oracle
 from tests.oracles.simclr import simclr

@@ -18,12 +18,12 @@ from pipeline.nn.memory import Queue, Ring
 from pipeline.nn.primitives import soft_ce, unit
 from pipeline.parallel import dist
 from pipeline.train.affinity import affinity, belonging
-from pipeline.train.methods.gcd import Gcd, GcdParams
+from pipeline.train.discovery import Discovery, DiscoveryParams
 from pipeline.train.paws_feed import PawsBatch
 from pipeline.train.task import Task
 
 
-class PromptCalParams(GcdParams):
+class PromptCalParams(DiscoveryParams):
     """The block `train.promptcal`."""
 
     affinity: float = Field(ge=0)  # weight of the loss of images that belong together
@@ -35,20 +35,19 @@ class PromptCalParams(GcdParams):
     momentum: float = Field(ge=0, lt=1)  # of the teacher
 
 
-class PromptCal(Gcd):
-    """`Gcd` plus `affinity` times a cross-entropy of each projection among a target encoder's of this and past steps.
+class PromptCal(Discovery[PromptCalParams]):
+    """`Discovery` plus `affinity` times a cross-entropy of projections among a target encoder's of this and past steps.
 
     Its positives, all of one weight, are those of `belonging`. The target encoder is the moving average of
-    backbone and projector. With weight 0 it is `Gcd`. Departures: no prompts, and so one stage; the target encoder sees
+    backbone and projector. With weight 0 it is GCD. Departures: no prompts, and so one stage; the target encoder sees
     an image's second view, in the authors' code the student's own; the quantile is of all affinities of a batch.
     """
 
     Params = PromptCalParams
-    params: PromptCalParams
     known: Tensor
 
     def __init__(self, backbone: Backbone, task: Task, params: PromptCalParams) -> None:
-        """Raises ParamsError where `Gcd` does, and where a batch has no more images than a neighbourhood."""
+        """Raises ParamsError where `Discovery` does, and where a batch has no more images than a neighbourhood."""
         super().__init__(backbone, task, params)
         size = params.per_class * min(params.classes, len(task.targets.labelled_classes)) + params.num_unlabelled
         if params.neighbours >= size:
