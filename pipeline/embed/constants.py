@@ -15,9 +15,9 @@ from pipeline.embed.moments import Moments
 from pipeline.embed.own import Own
 from pipeline.nn.backbones import Backbone
 from pipeline.nn.centre import Centre, unit
-from pipeline.nn.embedder import BACKBONE, Embedder, View
+from pipeline.nn.embedder import BACKBONE, INTERMEDIATE, Embedder, View
 
-MOST = {"pixels": 64, "hog": 96}  # dimensions that a plain view keeps, where `embed.dim` does not say fewer
+MOST = {"pixels": 64, "hog": 96, INTERMEDIATE: 96}  # dimensions that a view keeps, where `embed.dim` does not say fewer
 OWN = "own"
 Rows = Int64[ndarray, " b"]  # of the index
 Raw = Float32[ndarray, "b r"]
@@ -64,7 +64,8 @@ def fit(
 
     `every` are the rows of the index, sorted, that come in blocks; one is in memory at a time, with the sample.
     """
-    sums = {name: Moments(raw, min(dim, MOST.get(name, dim))) for name, raw in widths.items()}
+    most = {name: min(dim, MOST.get(name.rstrip("0123456789"), dim)) for name in widths}
+    sums = {name: Moments(raw, most[name]) for name, raw in widths.items()}
     if own:
         sums[OWN] = Moments(own.dim, dim)
     ends = np.cumsum(list(widths.values()))
@@ -90,5 +91,7 @@ def fit(
 
 def _view(name: str, centre: Centre, sample: Mapping[str, Float32[ndarray, "m _"]]) -> View:
     agreed = 1.0 if name == BACKBONE else agreement.agreement(sample[name], sample[BACKBONE])
-    counts = 1.0 if name == BACKBONE else agreement.weight(agreed)
+    # A layer of the network counts by its agreement itself, as it was measured (docs/log.md).
+    of_network = name.startswith((BACKBONE, INTERMEDIATE))
+    counts = max(0.0, agreed) if of_network else agreement.weight(agreed)
     return View(name, len(centre.mean), centre.dim if counts > 0 else 0, counts, agreed)

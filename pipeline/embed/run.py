@@ -34,7 +34,7 @@ from pipeline.embed.own import Own
 from pipeline.embed.tables import check_finite, join, rows_in
 from pipeline.nn.classifier import read_backbone
 from pipeline.nn.device import Device
-from pipeline.nn.embedder import BACKBONE, PLAIN, look
+from pipeline.nn.embedder import BACKBONE, INTERMEDIATE, look, widths
 from pipeline.nn.pass_size import images_a_pass
 from pipeline.parallel import dist
 from pipeline.parallel.heap import keep_freed_memory
@@ -48,7 +48,7 @@ class EmbedParams(Block):
     """The block `embed`."""
 
     batch_size: int = Field(ge=1)  # images in a pass, at most: `images_a_pass`
-    views: tuple[Literal["backbone", "pixels", "hog"], ...]
+    views: tuple[Literal["backbone", "intermediate", "pixels", "hog"], ...]
     dim: int = Field(ge=1)  # that a view keeps, at most
     own: str  # a file of further vectors, or ""
 
@@ -136,18 +136,19 @@ def run(params: Params, ingest: Path, backbone: Path, out: Path) -> None:
         about = {"images": sum(manifest.count(split) for split in manifest.splits), **device.about()}
         values = [block.model_dump(), shared]
         with resumable("embed", out, params=values, inputs=files, log=about) as (parts, folder):
-            see, done = partial(look, net, block.views[1:]), {}
-            batch_size = images_a_pass(net, (manifest.channels, *manifest.size), block.batch_size)
+            shape = manifest.channels, *manifest.size
+            columns, done = widths(net, block.views, shape), {}
+            if INTERMEDIATE in block.views and f"{INTERMEDIATE}1" not in columns:
+                log.info("embed.views: intermediate is left out: %s has no maps before its features", net.about["name"])
+            see, batch_size = partial(look, net, list(columns)[1:]), images_a_pass(net, shape, block.batch_size)
             for split in sorted(manifest.splits):
                 done[split] = embed_split(
                     see, manifest, index, split, batch_size, device, parts, unit=False, reading=machine.reading
                 )
             if folder is None:
                 return
-            blank = torch.zeros(1, manifest.channels, *manifest.size)
-            widths = {BACKBONE: net.dim, **{name: PLAIN[name](blank).shape[1] for name in block.views[1:]}}
             training = rows_in(done["train"], manifest, index, "train")
-            joined = fit(net, widths, block.dim, own, index.rows("train"), training)
+            joined = fit(net, columns, block.dim, own, index.rows("train"), training)
             log.info("views: %s", ", ".join(f"{name} {weight:.2f}" for name, weight in joined.weights.items()))
             joined.embedder.write(folder, joined.about)
             for split, seen in done.items():
@@ -155,5 +156,5 @@ def run(params: Params, ingest: Path, backbone: Path, out: Path) -> None:
                 if manifest.count(split):
                     join(seen, manifest, index, split, folder / split, joined.vectors)
                 else:
-                    nothing = np.empty((0, sum(widths.values())), np.float32)
+                    nothing = np.empty((0, sum(columns.values())), np.float32)
                     Embeddings([], joined.vectors(index.rows(split), nothing)).write(folder / split)

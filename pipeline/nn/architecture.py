@@ -15,6 +15,14 @@ class Architecture(Block, ABC):
     def build(self, channels: int) -> tuple[nn.Module, int]:
         """The network with random weights (torch's own chance), and its feature dimension."""
 
+    def stages(self, body: nn.Module) -> dict[str, int]:
+        """The last module of each resolution, by its name in the body, with the channels of its maps (b, c, h, w).
+
+        From the image on, less the one whose mean is the feature; none where the body has no such maps.
+        """
+        del body
+        return {}
+
     def seen(
         self, images: Float[Tensor, "b c h w"], mean: Float[Tensor, "1 c 1 1"], std: Float[Tensor, "1 c 1 1"]
     ) -> Float[Tensor, "b c h w"]:

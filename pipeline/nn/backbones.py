@@ -1,5 +1,6 @@
 """Images to features: the table of architectures, and the network that carries its normalisation."""
 
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -24,6 +25,8 @@ from pipeline.nn.resnets import (
 from pipeline.nn.split_resnet import SplitResNet
 from pipeline.nn.timm_models import TimmModel
 from pipeline.nn.vit import Transformer, ViTBase, ViTSmall, ViTTiny
+
+INTERMEDIATE = 2  # stages before the features, at most, whose maps are a view of the images
 
 BACKBONES: dict[str, type[Architecture]] = {
     "small_resnet": SmallResNet,
@@ -62,6 +65,7 @@ class Backbone(nn.Module):
         self.about: dict[str, Any] = {"name": name, "options": options.model_dump(), "channels": len(mean)}
         self._options = options
         self.body, self.dim = options.build(len(mean))
+        self._stages = dict(list(options.stages(self.body).items())[-INTERMEDIATE:])
         self.hidden = built(hidden)
         if hidden:
             self.about["hidden"] = list(hidden)
@@ -80,6 +84,29 @@ class Backbone(nn.Module):
             return self.hidden(self.body(x))
         except AssertionError as error:  # timm's way to refuse a size
             raise _not_taken(self, x, error) from error
+
+    def with_intermediate(
+        self, images: Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]
+    ) -> tuple[Float[Tensor, "b d"], list[Float[Tensor, "b _"]]]:
+        """The features, and the mean of the maps of the last stages before them, from the image on, by one pass.
+
+        At most `INTERMEDIATE` means, in float32; none of a network without stages of maps. Raises as `forward` does.
+        """
+        means: list[Tensor] = []
+
+        def note(channels: int, _: nn.Module, __: object, out: Tensor) -> None:
+            if out.ndim == 4 and out.shape[1] == channels:  # transformers give tokens, or channels last
+                means.append(out.float().mean(dim=(2, 3)))
+
+        hooks = [
+            self.body.get_submodule(name).register_forward_hook(partial(note, channels))
+            for name, channels in self._stages.items()
+        ]
+        try:
+            return self(images), means
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def normalised(self, images: Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The images as the body takes them."""

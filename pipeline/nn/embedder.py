@@ -1,4 +1,4 @@
-"""Images to unit vectors that join several views of them: what a network sees, beside the pixels and their edges.
+"""Images to unit vectors that join several views of them: what a network sees, at its end and before, pixels and edges.
 
 Each view is centred by itself, and counts by its weight: the square root of it scales the view's unit vector.
 """
@@ -23,7 +23,7 @@ from pipeline.nn.centre import Centre, unit
 from pipeline.nn.hog import hog
 
 SIDE = 16  # of the pooled pixels, at most
-BACKBONE = "backbone"
+BACKBONE, INTERMEDIATE = "backbone", "intermediate"
 
 
 def pixels(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b r"]:
@@ -35,12 +35,38 @@ PLAIN: dict[str, Callable[[Tensor], Tensor]] = {"pixels": pixels, "hog": hog}  #
 Images = Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]
 
 
-def look(backbone: Backbone, plain: Sequence[str], images: Images) -> Float[Tensor, "b r"]:
-    """The backbone's features of unit length, beside them plain views as they are; images as a backbone takes them."""
+def look(backbone: Backbone, others: Sequence[str], images: Images) -> Float[Tensor, "b r"]:
+    """The backbone's features, beside them other views by the names in `widths`; images as a backbone takes them.
+
+    What the network gives is of unit length, plain views are as they are.
+    """
     images = images.float() / 255 if images.dtype == torch.uint8 else images
-    first = F.normalize(backbone(images).to(images.dtype), dim=1)
+    within = any(name.startswith(INTERMEDIATE) for name in others)
+    features, means = backbone.with_intermediate(images) if within else (backbone(images), [])
+    first = F.normalize(features.to(images.dtype), dim=1)
     with torch.autocast(images.device.type, enabled=False):
-        return torch.cat([first, *(PLAIN[name](images) for name in plain)], dim=1)
+        stages = {name: F.normalize(mean.to(images.dtype), dim=1) for name, mean in _by_stage(means).items()}
+        return torch.cat([first, *(stages[name] if name in stages else PLAIN[name](images) for name in others)], dim=1)
+
+
+@torch.no_grad()
+def widths(backbone: Backbone, views: Sequence[str], image: tuple[int, int, int]) -> dict[str, int]:
+    """How many numbers each view has for images of the shape (channels, height, width).
+
+    `intermediate` becomes a view for each stage that the network gives, from the image on, or none.
+    """
+    blank = torch.zeros(1, *image, device=backbone.mean.device)
+    found: dict[str, int] = {}
+    for name in views:
+        if name == INTERMEDIATE:
+            found |= {stage: mean.shape[1] for stage, mean in _by_stage(backbone.with_intermediate(blank)[1]).items()}
+        else:
+            found[name] = backbone.dim if name == BACKBONE else PLAIN[name](blank).shape[1]
+    return found
+
+
+def _by_stage(means: Sequence[Tensor]) -> dict[str, Tensor]:
+    return {f"{INTERMEDIATE}{number}": mean for number, mean in enumerate(means, 1)}
 
 
 @dataclass(frozen=True)
@@ -73,7 +99,7 @@ class Embedder(nn.Module):
         self.dim = sum(view.dim for view in self.views)
 
     def raw(self, images: Images) -> Float[Tensor, "b r"]:
-        """What is seen, side by side: the backbone's features of unit length, pooled pixels, HOG."""
+        """What is seen, side by side: the backbone's features of unit length, and the other views (`look`)."""
         return look(self.backbone, [view.name for view in self.views[1:]], images)
 
     def weighed(self, raw: Float[Tensor, "b r"]) -> Float[Tensor, "b d"]:

@@ -5,7 +5,7 @@ Departure: the last norm of a residual block begins at 1, as torchvision's does;
 """
 
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -66,6 +66,9 @@ class SmallResNet(Architecture):
         blocks = BasicBlock(w, w, 1), BasicBlock(w, 2 * w, 2), BasicBlock(2 * w, 4 * w, 2)
         return _initialised(nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())), 4 * w
 
+    def stages(self, body: nn.Module) -> dict[str, int]:
+        return _stages(body)
+
 
 class WideResNet(Architecture):
     """WRN-depth-times: three groups of (depth - 4) / 6 blocks, `times` as wide as a CIFAR ResNet's."""
@@ -81,6 +84,9 @@ class WideResNet(Architecture):
             layers += [PreactBlock(c_out, c_out, 1) for _ in range((self.depth - 4) // 6 - 1)]
         layers += [nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         return _initialised(nn.Sequential(*layers)), widths[-1]
+
+    def stages(self, body: nn.Module) -> dict[str, int]:
+        return _stages(body)
 
 
 class WideResNet10x1(WideResNet):
@@ -125,6 +131,10 @@ class TorchvisionResNet(Architecture):
         net.fc = nn.Identity()
         return _initialised(net), dim
 
+    def stages(self, body: Any) -> dict[str, int]:
+        width = 64 * body.layer1[0].expansion
+        return {"layer1": width, "layer2": 2 * width, "layer3": 4 * width}
+
 
 class ResNet18(TorchvisionResNet):
     """ResNet-18: 11 million parameters, dim 512."""
@@ -148,6 +158,12 @@ class ResNet101(TorchvisionResNet):
     """ResNet-101: 43 million parameters, dim 2048."""
 
     arch = "resnet101"
+
+
+def _stages(body: nn.Module) -> dict[str, int]:
+    """The last block of each width in a sequence, but the widest's: what comes after it is the feature."""
+    last = {m.conv2.out_channels: name for name, m in body.named_children() if isinstance(m, BasicBlock | PreactBlock)}
+    return {name: width for width, name in sorted(last.items())[:-1]}
 
 
 def _initialised(net: nn.Module) -> nn.Module:

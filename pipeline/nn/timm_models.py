@@ -27,6 +27,11 @@ class TimmModel(Architecture):
             ) from error
         return net, net.head_hidden_size  # num_features is less where timm keeps a layer behind the pooling
 
+    def stages(self, body: Any) -> dict[str, int]:
+        """As timm's `feature_info` has them. It names those of transformers too, whose outputs are no such maps."""
+        stages = [(stage["module"], stage["num_chs"]) for stage in getattr(body, "feature_info", [])]
+        return dict(stages[:-1] if stages and stages[-1][1] == body.head_hidden_size else stages)
+
 
 def create(model: str, channels: int, *, pretrained: bool) -> Any:
     """A model of timm without its classification layer, for images of any size where it can be: not all of them can.

@@ -20,7 +20,7 @@ from pipeline.ingest.pack import CHUNK, encoding
 from pipeline.ingest.run import SIDE
 from pipeline.nn.backbones import BACKBONES, Backbone
 from pipeline.nn.device import Device, channels_last
-from pipeline.nn.embedder import look
+from pipeline.nn.embedder import look, widths
 from pipeline.parallel.cores import cores
 from pipeline.parallel.threads import map_in_order
 from pipeline.recipe.look import Pictures
@@ -58,8 +58,9 @@ def seconds(pictures: Pictures, params: Params) -> dict[str, float]:
     decoding = _each(lambda one: decode(one, channels, (size, size)), data)
     images = np.stack([decode(one, channels, (size, size)) for one in data])
     net = network(tree["pretrain"], channels)
-    views, device = params.block("embed", EmbedParams).views[1:], Device.choose("fp32")
+    device = Device.choose("fp32")
     net, pixels = channels_last(net.to(device.device)), torch.from_numpy(images).to(device.device)
+    views = list(widths(net, params.block("embed", EmbedParams).views, images.shape[1:]))[1:]
     with torch.inference_mode():
         look(net, views, pixels)  # the first pass allocates
         seeing = _each(lambda part: look(net, views, part).cpu(), [pixels], run=map) / len(pixels)

@@ -88,6 +88,24 @@ def test_a_copy_counts_fully_and_noise_nothing():
     assert joined(own=Given(chance(500, 12, seed=1)), backbone=x)[1].shape == (500, 12)
 
 
+def test_a_stage_of_the_network_counts_by_its_agreement():
+    x, stage = unit(chance(500, 12)), chance(500, 12, seed=3)
+    stage += 3 * x
+    made, vectors = joined(backbone=x, intermediate1=unit(stage), intermediate2=unit(chance(500, 9, seed=1)))
+    agreed = agreement(unit(unit(stage) - unit(stage).mean(axis=0)), unit(x - x.mean(axis=0)))
+    assert 0.02 < agreed < 0.1  # pixels that agree so little count nothing
+    assert made.weights["intermediate1"] == pytest.approx(agreed)
+    assert 0 <= made.weights["intermediate2"] < 0.01
+    assert vectors.shape[1] == 24 + 9 * (made.weights["intermediate2"] > 0)
+
+
+def test_a_stage_keeps_at_most_as_many_numbers_as_hog():
+    x = unit(chance(500, 200))
+    made, _ = joined(backbone=x, intermediate1=x, intermediate2=x[:, :90])
+    assert [view.dim for view in made.embedder.views] == [200, 96, 90]
+    assert [view.dim for view in joined(dim=50, backbone=x, intermediate1=x)[0].embedder.views] == [50, 50]
+
+
 def test_own_vectors_come_last_and_an_embedder_gives_the_others():
     x, own = unit(chance(500, 12)), chance(500, 300, seed=2)
     own[:, :12] += 40 * x

@@ -13,6 +13,7 @@ from pipeline.artifacts.model_outputs import ModelOutputs
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.files import sha256
 from pipeline.embed.run import embed_split
+from pipeline.nn.backbones import SmallResNet
 from pipeline.nn.classifier import Classifier, read_backbone
 from pipeline.nn.device import Device
 from pipeline.nn.embedder import Embedder, look
@@ -39,6 +40,26 @@ def test_embed_gives_each_image_once_as_the_embedder_beside_it_does(run, caplog)
         with torch.inference_mode():
             np.testing.assert_allclose(table.vectors, net(images.pixels).numpy(), atol=1e-5)
         np.testing.assert_allclose(np.linalg.norm(table.vectors, axis=1), np.ones(len(table.keys)), rtol=1e-5)
+
+
+def test_stages_of_the_network_are_views_by_its_own_pass(run, caplog, monkeypatch):
+    with caplog.at_level("INFO"):
+        result = call(embed, "embed.views=[backbone,intermediate,pixels]", out="data/again")
+    assert result.exit_code == 0, result.output
+    net = Embedder.read(run / "again", read_backbone(run / "pretrain"))
+    views = net.about["views"]
+    assert [view["name"] for view in views] == ["backbone", "intermediate1", "intermediate2", "pixels"]
+    assert 0 < views[1]["weight"] == views[1]["agreement"] < 1
+    manifest, index = Manifest.read(run / "ingest/manifest.json"), Index.read(run / "ingest/index.parquet")
+    table = Embeddings.read(run / "again/test")
+    with torch.inference_mode():
+        expected = net(load(manifest, index, "test", "").pixels).numpy()
+    np.testing.assert_allclose(table.vectors, expected, atol=1e-5)
+    monkeypatch.setattr(SmallResNet, "stages", lambda *_: {})
+    with caplog.at_level("INFO"):
+        assert call(embed, "embed.views=[backbone,intermediate]", out="data/without").exit_code == 0
+    assert "embed.views: intermediate is left out: small_resnet has no maps before its features" in caplog.messages
+    assert json.loads((run / "without/embedder.json").read_text())["views"][1:] == []
 
 
 def test_the_backbone_alone_is_its_centred_vector(run):

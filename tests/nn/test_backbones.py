@@ -61,6 +61,30 @@ def test_every_backbone_has_the_dimension_it_says_and_is_built_from_what_it_says
     assert net(torch.zeros(2, channels, 16, 16, dtype=torch.uint8, device="meta")).shape == (2, net.dim)
 
 
+@pytest.mark.parametrize("name", sorted(BACKBONES.keys() - {"timm"}))
+def test_the_last_two_stages_before_the_features_give_a_mean_of_their_maps(name):
+    net = empty(name, 3)
+    features, means = net.with_intermediate(torch.zeros(2, 3, 16, 16, dtype=torch.uint8, device="meta"))
+    assert features.shape == (2, net.dim)
+    none = name.startswith(("vit", "split"))
+    assert [mean.shape for mean in means] == ([] if none else [(2, net.dim // 4), (2, net.dim // 2)])
+
+
+def test_stages_are_the_maps_in_which_a_resolution_ends():
+    """Blocks within a group, and maps of other channels than the stage says, are none."""
+    net = fresh("wide_resnet28_2", BACKBONES["wide_resnet28_2"](), torch.randint(0, 256, (4, 1, 8, 8)).byte()).eval()
+    images = torch.rand(3, 1, 8, 8)
+    features, means = net.with_intermediate(images)
+    torch.testing.assert_close(features, net(images))
+    for mean, end in zip(means, (5, 9), strict=True):  # a stem, and four blocks a group
+        torch.testing.assert_close(mean, net.body[:end](net.normalised(images)).mean(dim=(2, 3)))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert [mean.dtype for mean in net.with_intermediate(images)[1]] == [torch.float32] * 2
+    assert not any(module._forward_hooks for module in net.modules())
+    net._stages["8"] += 1
+    torch.testing.assert_close(net.with_intermediate(images)[1], means[:1])
+
+
 @pytest.mark.parametrize(("name", "channels"), entries(SMALL))
 def test_bytes_and_floats_are_one_and_features_survive_the_file(name, channels, tmp_path):
     torch.manual_seed(0)

@@ -21,11 +21,12 @@ def backbone(width=16):
     return Backbone("small_resnet", options, torch.tensor([0.3]), torch.tensor([0.4])).eval()
 
 
-def embedder(weights=(1.0, 0.5, 0.25)):
-    """Around a fresh network, for digits of 8 x 8, with constants of chance."""
+def embedder(weights=(1.0, 0.5, 0.25), within=()):
+    """Around a fresh network, for digits of 8 x 8, with constants of chance; `within` are weights of its stages."""
     net = backbone()
-    raw, dims = (net.dim, 64, 324), (net.dim, 20, 30)
-    rows = zip(("backbone", "pixels", "hog"), raw, dims, weights, strict=True)
+    stages = [(f"intermediate{i}", 16 * i, 10, weight) for i, weight in enumerate(within, 1)]
+    first, *plain = zip(("backbone", "pixels", "hog"), (net.dim, 64, 324), (net.dim, 20, 30), weights, strict=True)
+    rows = [first, *stages, *plain]
     made = Embedder(net, [View(name, r, d if w else 0, w, 0.2) for name, r, d, w in rows])
     for centre in made.centres.values():
         centre.mean = torch.rand(len(centre.mean)) / 10
@@ -54,6 +55,23 @@ def test_views_stand_side_by_side_by_the_roots_of_their_weights(images):
         torch.testing.assert_close(part.norm(dim=1), length.expand(5))
     expected = F.normalize((raw[:, -324:] - made.centres["hog"].mean) @ made.centres["hog"].rotation, dim=1)
     torch.testing.assert_close(parts[2], expected * lengths[2])
+
+
+def test_stages_before_the_features_are_views_too_and_one_without_weight_has_no_columns(images):
+    made = embedder(within=(0.0, 0.4))
+    with torch.inference_mode():
+        found, raw = made(images), made.raw(images)
+        body = made.backbone.body
+        mean = body[:5](made.backbone.normalised(images)).mean(dim=(2, 3))
+    first = made.backbone.dim
+    torch.testing.assert_close(raw[:, first : first + 32], F.normalize(mean, dim=1))
+    assert raw.shape[1] == first + 32 + 64 + 324
+    part = found[:, first : first + 10]
+    torch.testing.assert_close(part.norm(dim=1), torch.full((5,), (0.4 / 2.15) ** 0.5))
+    centre = made.centres["intermediate2"]
+    expected = F.normalize((F.normalize(mean, dim=1) - centre.mean) @ centre.rotation, dim=1)
+    torch.testing.assert_close(F.normalize(part, dim=1), expected)
+    torch.testing.assert_close(raw[:, :first], embedder().raw(images)[:, :first])  # the same features
 
 
 def test_one_view_is_the_centred_vector_alone(images):

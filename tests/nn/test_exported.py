@@ -49,7 +49,7 @@ def supported(dim):
 MODELS = {
     "levels": (backbone, lambda dim: Levels(dim, {"label": NAMES["label"]})),
     "nearest": (backbone, supported),
-    "neighbour_vote": (embedder, spread),
+    "neighbour_vote": (lambda: embedder(within=(0.3, 0.6)), spread),
 }
 
 

@@ -54,6 +54,20 @@ def test_dimensions_are_those_of_the_output(model, dim):
 
 
 @pytest.mark.usefixtures("timm")
+@pytest.mark.parametrize(
+    ("model", "last"), [("resnet10t", -2), ("test_convnext", -2), ("mobilenetv3_small_050", -1), ("test_vit", None)]
+)
+def test_stages_before_the_features_are_those_of_timm(model, last):
+    """Less the one whose mean is the feature itself: the mobile network has a layer between the two."""
+    net, pixels = network(model, 3)
+    features, means = net.with_intermediate(pixels)
+    torch.testing.assert_close(features, net(pixels))
+    maps = net.body.forward_intermediates(net.normalised(pixels), intermediates_only=True) if last else []
+    wanted = [found.mean(dim=(2, 3)) for found in maps[: len(maps) + last + 1][-2:]] if last else []
+    torch.testing.assert_close(means, wanted)
+
+
+@pytest.mark.usefixtures("timm")
 def test_transformers_take_other_sizes_where_they_can_and_refuse_the_rest():
     net, pixels = network("test_vit", 3)  # made for 160 pixels, patches of 16
     assert net(pixels).shape == net(torch.zeros(4, 3, 48, 16)).shape == (4, 64)
