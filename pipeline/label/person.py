@@ -10,7 +10,7 @@ from pipeline.artifacts.labels import Classes, Labels, Sources, level_names
 from pipeline.artifacts.shards import Index
 from pipeline.artifacts.skipped import MARKED
 from pipeline.base.errors import ArtifactError, SourceError
-from pipeline.base.files import read_csv, write_csv
+from pipeline.base.files import read_csv, sha256, write_csv
 from pipeline.base.params import Block
 from pipeline.base.tables import Table
 from pipeline.label.marks import MARK_NAMES
@@ -123,13 +123,16 @@ def _is_lost(key: str, sources: Sources) -> bool:
     return key not in sources.path and NUMBER.fullmatch(key) is not None
 
 
-def offer_template(file: Path, asked: Sequence[str], sources: Sources, filled: Labels, answers: Labels) -> str:
+def offer_template(
+    file: Path, ours: str, asked: Sequence[str], sources: Sources, filled: Labels, answers: Labels
+) -> str:
     """Writes the table to fill in, with what is `filled` in already; the reason, if it is left as it is.
 
-    A table that holds other labels, which are no answers either, is somebody's work; so may be a file that is no table.
+    `ours` is the digest of the table that was written here last: nobody has touched that one. Another one that holds
+    other labels, which are no answers either, is somebody's work; so may be a file that is no table.
     """
     blank = [""] * len(filled.levels)
-    if file.exists():
+    if file.exists() and sha256(file) != ours:
         try:
             header, body = read_csv(file, ())
         except ArtifactError:
@@ -144,7 +147,7 @@ def offer_template(file: Path, asked: Sequence[str], sources: Sources, filled: L
             known = {"", *answers.rows.get(key, ())}
             others += any(cells.get(level, "").strip() not in (known | {name}) for level, name in names)
         if others:
-            return f"{others} labels of its own are filled in"
+            return f"{others} {'label of its own is' if others == 1 else 'labels of its own are'} filled in"
     rows = [
         (rank, key, sources.path.get(key, ""), sources.picture.get(key, ""), *filled.rows.get(key, blank))
         for rank, key in enumerate(asked)

@@ -18,7 +18,7 @@ from pipeline.artifacts.rounds import Latest, next_number
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.artifacts.skipped import Skipped, write_missing
 from pipeline.base.errors import ParamsError, first_names
-from pipeline.base.files import whole_folder
+from pipeline.base.files import sha256, whole_folder
 from pipeline.base.machine import Reading
 from pipeline.base.params import Block
 from pipeline.label.around import LookAround, log_unlike
@@ -33,6 +33,7 @@ from pipeline.label.tally import log_classes, log_new
 from pipeline.label.wanted import Wanted
 
 log = logging.getLogger(__name__)
+OURS = f".{TEMPLATE}.sha256"  # of the template as it was written last
 
 
 class LabelParams(Block):
@@ -130,6 +131,7 @@ def label(
         log_unlike(around.guesses, out / "page.html")
     else:
         page = shown(got.wanted, album, filled)
+    ours = (out / OURS).read_text() if (out / OURS).is_file() else ""
     with whole_folder(out, spare=("labels.csv", "audit.csv", FILE)) as part:
         (part / "page.html").write_text(page, encoding="utf-8")
         write_missing(part / "missing.csv", got.why)
@@ -142,7 +144,9 @@ def label(
             write_audit(rounds, {*audited, *wanted.audit})
         # Whoever saves the table in place of the file keeps what the file says of earlier rounds.
         file, keys = Path(source.path), [*(key for key, _ in wanted.asked), *sorted(over.corrected | over.taken_back)]
-        reason = offer_template(file.with_name(TEMPLATE), keys, sources, filled, answers)
+        template = file.with_name(TEMPLATE)
+        reason = offer_template(template, ours, keys, sources, filled, answers)
+        (out / OURS).write_text(ours if reason else sha256(template))
         if not goes_on:
             log_still(still, got.audit_still)
             missing = {**got.why, **got.not_audited}

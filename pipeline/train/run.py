@@ -126,7 +126,8 @@ def log_labels(targets: Targets, method: str, *, every_level: bool) -> None:
     """Logs what the user should know about the labels."""
     unlabelled = targets.unlabelled_classes
     if unlabelled:
-        log.info("no label for %d classes: %s", len(unlabelled), ", ".join(unlabelled))
+        classes = "class" if len(unlabelled) == 1 else "classes"
+        log.info("no label for %d %s: %s", len(unlabelled), classes, ", ".join(unlabelled))
     labelled = [name for name in targets.classes if name not in unlabelled]
     if len(labelled) == 1:
         log.info("all labels are of one class, %s: most methods give it to every image", *labelled)

@@ -36,6 +36,10 @@ MISSING = (
 )
 
 
+def made():
+    return sorted(file.name for file in Path("data/label").iterdir() if not file.name.startswith("."))
+
+
 def template():
     with TEMPLATE.open(newline="") as file:
         return list(csv.reader(file))
@@ -43,7 +47,7 @@ def template():
 
 def test_without_labels_it_says_where_everything_lies_and_takes_the_template_filled_in():
     assert refusal(*FROM_FILE) == MISSING.format("found no file")
-    assert sorted(p.name for p in Path("data/label").iterdir()) == ["missing.csv", "page.html"]
+    assert made() == ["missing.csv", "page.html"]
     header, *rows = template()
     assert header == ["rank", "key", "path", "picture", "label"]
     assert rows == [[str(rank), key, path_of(key), "", ""] for rank, key in enumerate(PICKS)]
@@ -56,7 +60,7 @@ def test_asked_for_labels_that_are_lacking_are_no_error_and_other_faults_are():
     Path("params.yaml").write_text(yaml.safe_dump(dict(params.tree)))
     done = CliRunner().invoke(ask, [])
     assert (done.exit_code, done.output) == (0, f"label: {MISSING.format('found no file')}\n")
-    assert sorted(p.name for p in Path("data/label").iterdir()) == ["missing.csv", "page.html"]
+    assert made() == ["missing.csv", "page.html"]
     labelled("key,label\nkey1,dog\nkey3,dog\n")
     assert CliRunner().invoke(ask, []).output.endswith("file: 2 labels\n")
     labelled("key,label\nkey1,dog\nkey1,cat\n")
@@ -70,7 +74,7 @@ def test_asked_for_labels_that_are_lacking_are_no_error_and_other_faults_are():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("rank,key,path,label\n0,key9,a.png,cat\n1,key2,b.png,\n", "1 labels of its own are filled in"),
+        ("rank,key,path,label\n0,key9,a.png,cat\n1,key2,b.png,\n", "1 label of its own is filled in"),
         ("my notes\n", "it is no table with a column label"),
     ],
 )
@@ -97,7 +101,7 @@ def test_labels_for_a_part_of_the_picks_are_filled_in_on_page_and_template(text,
     assert refusal(*FROM_FILE) == MISSING.format(f"got none for {found}") + others
     assert caplog.messages[-1] == "label: to go on, label 1 more image"
     assert FILE.read_text() == text
-    assert sorted(p.name for p in Path("data/label").iterdir()) == ["missing.csv", "page.html"]
+    assert made() == ["missing.csv", "page.html"]
     assert [card["values"]["label"] for card in on_page()["cards"]] == filled
     assert [(row[1], row[4]) for row in template()[1:]] == list(zip(PICKS, filled, strict=True))
 
@@ -151,6 +155,13 @@ def test_a_template_filled_in_from_the_file_follows_the_picks_and_keeps_coarser_
         assert header == ["rank", "key", "path", "picture", "label", "group"]
         names = [["dog", "pet"] if key == "key1" else ["", ""] for key in picks]
         assert rows == [[str(rank), key, path_of(key), "", *names[rank]] for rank, key in enumerate(picks)]
+
+
+def test_a_template_that_nobody_touched_follows_a_label_that_was_corrected():
+    for label in ("dog", "cat"):
+        labelled(f"key,label\nkey1,{label}\n")
+        refusal(*FROM_FILE)
+        assert [row[4] for row in template()[1:]] == ["", label, ""]
 
 
 def test_a_person_labels_the_last_picks_coarsely():
