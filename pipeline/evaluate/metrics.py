@@ -125,7 +125,7 @@ def gather(
 def of_audit(audit: Labels, guessed: PseudoLabels | None) -> dict[str, float | int]:
     """The accuracy of the pseudo-labels on random images that a person labelled to measure, with its exact interval.
 
-    The images are drawn from those that were neither picked nor labelled by then, and stand for these alone.
+    The images are drawn from those that were neither picks nor of an earlier round then, and stand for these alone.
     `n_audit_asked` counts those too that have no label; were these all predicted wrongly, or all rightly, the share
     would be `audit_top1_if_wrong`, or `audit_top1_if_right`. Both are absent where all have a label.
     """

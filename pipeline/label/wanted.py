@@ -52,7 +52,10 @@ def with_answers(labels: Labels, written: Labels, answers: Labels, wanted: Wante
     if not known:
         return labels
     if len(answered) == len(images):
-        log.info("label: all images have an answer, yet a person is asked; label.source: answers takes them")
+        log.info(
+            "label: all images have an answer, yet a person is asked; with label.source: answers in the run's "
+            "params.yaml the same command takes them"
+        )
         return labels
     log.info("label: %d images have an answer, and it is their label", len(known))
     return joined(labels, Labels(answers.levels, {key: answers.rows[key] for key in known}), levels=labels.levels)

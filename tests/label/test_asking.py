@@ -138,7 +138,7 @@ def test_picks_that_have_an_answer_are_not_asked_for_where_others_have_none(answ
     assert labels(*FROM_FILE)[0] == f"key,label\n{written}"
     looked_up = written.count(",") - 1
     assert (f"label: {looked_up} images have an answer, and it is their label" in caplog.messages) == (looked_up > 0)
-    assert any("label.source: answers takes them" in said for said in caplog.messages) == (len(answered) == 6)
+    assert any("with label.source: answers in the run" in said for said in caplog.messages) == (len(answered) == 6)
 
 
 def test_a_template_filled_in_from_the_file_follows_the_picks_and_keeps_coarser_levels():
