@@ -78,7 +78,7 @@ def keep_round(
     if marked:
         Skipped.read(out).and_(marked, next_number(out)).write(out)
     with whole_folder(file.parent) as part:  # last: if anything fails, the round is not kept, and one may try again
-        new.write(part / file.name)
+        new.write(part / file.name, by_key=False)  # in the order of picks: classes keep their keys on the page
         if measured:
             write_json(part / METRICS, measured)
     return file, len(new.rows)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -36,9 +37,13 @@ def test_it_keeps_the_round_and_the_next_picks_are_others_that_the_model_is_unsu
     labels, metrics = Labels.read(run / "label/labels.csv"), json.loads((run / "evaluate/metrics.json").read_text())
     about = json.loads((run / "train/model.json").read_text())
     (run / "train/model.json").write_text(json.dumps({**about, "discovered": ["nine"]}))
+    picked = [*reversed(Selection.read(run / "select/picks.csv").keys)]
+    Selection(picked, np.arange(len(picked), 0.0, -1)).write(run / "select/picks.csv")
     said = call("--budget", "5").output.splitlines()
     assert json.loads((run / "rounds/outputs/head.json").read_text()) == {"discovered": ["nine"]}
-    assert Labels.read(run / "rounds/00/labels.csv").rows == labels.rows
+    kept = Labels.read(run / "rounds/00/labels.csv").rows
+    assert kept == labels.rows
+    assert [*kept] == picked != sorted(picked)
     assert said[0].startswith(f"round 0: {len(labels.rows)} labels are kept in data/rounds/00/labels.csv; ")
     assert f"{metrics['top1']:.1%} of {metrics['n_test_answered']} test images are right" in said[0]
     assert said[1:3] == ["  select.method was auto and is uherding now", "  select.budget was 40 and is 5 now"]

@@ -71,9 +71,10 @@ class Labels:
                         raise ArtifactError(f"{where}: key {key}: expected one class above {name!r}, got {both}")
         return Labels(self.levels, rows)
 
-    def write(self, file: Path) -> None:
-        """Writes `key,label[,coarser levels]`, sorted by key."""
-        write_csv(file, ("key", *self.levels), [(key, *names) for key, names in sorted(self.rows.items())])
+    def write(self, file: Path, *, by_key: bool = True) -> None:
+        """Writes `key,label[,coarser levels]`, sorted by key or in the order of the rows."""
+        rows = sorted(self.rows.items()) if by_key else self.rows.items()
+        write_csv(file, ("key", *self.levels), [(key, *names) for key, names in rows])
 
     @classmethod
     def read(cls, file: Path) -> "Labels":

@@ -2,6 +2,7 @@
 const views = { one: () => showCard(at), all: showAll, classes: showClasses, many: showMany, unlike: showUnlike };
 let view = "one";
 function show(name) {
+  if (name !== view) scrollTo(0, 0);
   view = name;
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== name;
   for (const tab of document.querySelectorAll("nav button"))

@@ -43,4 +43,5 @@ function showMany() {
   confirmMany = () => confirm.click();
   nextMany = () => other.click();
   ticks[0].box.focus({ preventScroll: true });
+  scrollTo(0, 0); // Enter confirms what the question above them asks
 }

@@ -46,7 +46,11 @@ def test_a_guess_follows_what_was_labelled_a_moment_ago(browser):
 def test_all_that_are_ticked_get_the_class_with_one_key(browser):
     with opened(browser, make()) as page:
         person = Person(page)
+        person.press("c")
+        page.evaluate("scrollTo(0, 1e6)")
+        assert page.evaluate("scrollY") > 0
         person.press("g")
+        assert page.evaluate("scrollY") == 0
         shown = page.locator("#many .tick")
         number, name = shown.count(), page.locator("#many b").inner_text()
         assert number > 2
@@ -54,7 +58,9 @@ def test_all_that_are_ticked_get_the_class_with_one_key(browser):
         person.press("Space")  # the first one is not of the class
         assert page.locator("#many .go").inner_text().startswith(f"{number - 1} of {number} are {name}")
         page.evaluate("clock.seen -= 10000")
+        page.evaluate("scrollTo(0, 1e6)")
         person.press("Enter")
+        assert page.evaluate("scrollY") == 0
         assert page.locator("#many b").inner_text() != name
         assert count(page).endswith(f"{number - 1} confirmed beside them")
         page.reload()
