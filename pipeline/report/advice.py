@@ -28,6 +28,7 @@ CURE: Mapping[str, str] = {  # by the reason that evaluate gives
 PREDICT = "python -m stages.predict --images some/folder --out predictions.csv"
 MORE = 40  # images of the next round
 LABEL = "python -m stages.label --serve"
+STOPS = " It ends in an error that says what to label, until you have labelled them."
 NEXT = f"python -m stages.next_round --budget {MORE} && dvc repro"
 
 
@@ -64,7 +65,7 @@ def steps(
     marked = sum(why in MARKED for why in missing.values())
     if marked:
         picks = "1 pick is" if marked == 1 else f"{marked} picks are"
-        words = f"{picks} skipped, of no class or not usable: ask for others in their place."
+        words = f"{picks} skipped, of no class or not usable: ask for others in their place.{STOPS}"
         found.append(Step(words, "python -m stages.replace_picks && dvc repro"))
     if kind in ("bound", "estimate") and "n_audit" not in metrics:
         words = (
@@ -88,6 +89,6 @@ def steps(
         words += (
             f" With {MORE} more about {percent(metrics[f'forecast_{MORE}_top1'], 0)} would be right, by an estimate."
         )
-    found.append(Step(words, "dvc repro" if kept else NEXT))
+    found.append(Step(words if kind == "test" else words + STOPS, "dvc repro" if kept else NEXT))
     found.append(Step("Good enough: label new images with the trained model.", PREDICT))
     return found

@@ -53,6 +53,12 @@ def test_images_that_look_like_no_class_are_named_before_more_are_labelled():
         assert advice.LABEL not in [step.command for step in found]
 
 
+@pytest.mark.parametrize("kind", ["test", "bound"])
+def test_a_person_is_told_that_the_chain_stops_for_labels(kind):
+    found = {step.command: step.why for step in advice.steps(kind, {"n_labels": 20}, {}, False, [])}
+    assert found[advice.NEXT].endswith(advice.STOPS) == (kind == "bound")
+
+
 def test_new_classes_are_named_with_the_next_images():
     values = {"n_labels": 40, "forecast_40_top1": 0.9, "n_new_classes": 1}
     first = advice.steps("test", values, {}, False, ["cat"])[0]
