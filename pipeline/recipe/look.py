@@ -33,7 +33,7 @@ class Pictures:
             except BadImage:  # ingest will name it
                 continue
         if not facts:
-            raise SourceError(f"{folder}: expected images, found {len(files)} files and none that can be read")
+            raise SourceError(f"{folder}: expected pictures, found {len(files)} files, of which none is one")
         grey = all(one.grey for one in facts.values())
         return cls(len(files), [*facts], grey, median_low(max(one.size) for one in facts.values()))
 
