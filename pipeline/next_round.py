@@ -42,8 +42,8 @@ def next_round(file: Path, data: Path, budget: int, method: str) -> Iterator[str
     ingest, select, model = data / "ingest", data / "select", data / "train"
     kept, count = keep_round(ingest, select, labels, model, metrics, rounds, data / "previous", block, machine)
     write_params(file, params)
-    measured = read_json(metrics)
-    yield f"round {number}: {count} labels are kept in {kept}; {headline(measured)}"
+    measured, method_now = read_json(metrics), read_json(model / "model.json")["method"]
+    yield f"round {number}: {count} labels are kept in {kept}; {headline(measured, method_now)}"
     for key, value in (("select.method", method), ("select.budget", budget)):
         if before.lookup(key) != value:
             yield f"  {key} was {before.lookup(key)} and is {value} now"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.base.files import read_json
 from pipeline.base.params import Params
 from pipeline.evaluate.headline import headline
 from pipeline.evaluate.run import evaluate
@@ -20,7 +21,8 @@ from stages.cli import DATA, command, path_option
 @path_option("--out", DATA / "evaluate")
 def main(params: Params, **paths: Path) -> None:
     values = evaluate(params, **paths)
-    click.echo(f"{headline(values)}; all metrics: {paths['out'] / 'metrics.json'}")
+    method = read_json(paths["model"] / "model.json")["method"]
+    click.echo(f"{headline(values, method)}; all metrics: {paths['out'] / 'metrics.json'}")
 
 
 if __name__ == "__main__":

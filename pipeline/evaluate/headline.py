@@ -6,6 +6,7 @@ from typing import Literal
 
 from pipeline.graph.estimate import FEW
 
+PROPAGATE = "propagate"  # as `pipeline.train.methods` has it, which takes seconds to load
 FEW_ANSWERS = 30  # of a test or an audit, below which an estimate says more: the interval is 35 points wide
 
 Kind = Literal["test", "audit", "bound", "estimate"]
@@ -44,11 +45,13 @@ class Figure:
         return cls(kind, *(metrics[f"{name}{end}"] for end in ("", "_low", "_high")))
 
 
-def headline(metrics: Mapping[str, float]) -> str:
-    """The figure in one line, with its 95 % interval."""
-    figure = Figure.of(metrics)
+def headline(metrics: Mapping[str, float], method: str) -> str:
+    """The figure in one line, with its 95 % interval; an estimate is of propagation, whatever `method` has trained."""
+    figure, other = Figure.of(metrics), ""
+    if figure.kind in ("bound", "estimate") and method != PROPAGATE:
+        other = f"{method} is not measured; with the labels spread over the graph "
     if figure.kind == "bound":
-        return f"probably at least {figure.share:.0%} of the images are right, by an estimate"
+        return f"{other}probably at least {figure.share:.0%} of the images are right, by an estimate"
     answered, asked = metrics.get("n_audit", 0), metrics.get("n_audit_asked", 0)
     about = {
         "test": f"of {metrics.get('n_test_answered')} test images are right",
@@ -56,4 +59,4 @@ def headline(metrics: Mapping[str, float]) -> str:
         + f", {asked} asked" * (asked > answered),
         "estimate": "of the images are right, by an estimate from the labels",
     }[figure.kind]
-    return f"{figure.share:.1%} {about} (95 %: {figure.low:.1%} to {figure.high:.1%})"
+    return f"{other}{figure.share:.1%} {about} (95 %: {figure.low:.1%} to {figure.high:.1%})"

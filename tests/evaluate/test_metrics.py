@@ -199,5 +199,10 @@ ESTIMATED = {
     ],
 )  # fmt: skip
 def test_the_headline_is_measured_where_it_can_be(values, says):
-    assert headline(values) == says
+    assert headline(values, "propagate") == says
+    other = headline(values, "linear")
+    assert other == (
+        f"linear is not measured; with the labels spread over the graph {says}" if "estimate" in says else says
+    )
     assert RIGHT.search(says)  # the label page shows it
+    assert RIGHT.search(other)

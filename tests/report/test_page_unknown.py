@@ -21,7 +21,7 @@ def test_without_answers_the_page_says_what_is_not_known_and_why(data):
     command(evaluate)
     text = Outline(page()).text
     for words in (
-        "With 30 labels spread over the graph, probably at least",
+        "supervised is not measured; with 30 labels spread over the graph, probably at least",
         "No test image has an answer.",
         "50 (forecast)",
         "These metrics are absent, not zero.",
@@ -48,7 +48,7 @@ def test_with_answers_for_a_few_test_images_the_estimate_is_the_headline(data):
     (data / "ingest/answers.csv").write_text("".join([lines[0], *mine]))
     command(evaluate)
     text = Outline(page()).text
-    assert "With 30 labels spread over the graph, probably at least" in text
+    assert "supervised is not measured; with 30 labels spread over the graph, probably at least" in text
     assert re.search("Only 6 test images have an answer; [0-9.]+.% of them are right, which says little.", text)
 
 
