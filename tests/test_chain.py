@@ -134,7 +134,8 @@ def test_a_second_round_adds_to_the_first(chain, tmp_path):
     labels.write_text(first)
     said = run(folder, sys.executable, "-m", "stages.keep_round")
     assert said == "data/rounds/00/labels.csv: 20 labels; `dvc repro` goes on with the next round\n"
-    assert (rounds / "00/labels.csv").read_text() == first
+    kept = (rounds / "00/labels.csv").read_text().splitlines()  # in the order of the picks
+    assert (kept[0], sorted(kept[1:])) == (first.splitlines()[0], sorted(first.splitlines()[1:]))
     outputs = {path: sha256(path) for path in (rounds / "outputs").iterdir()}
     params = folder / "params.yaml"
     params.write_text(params.read_text().replace("method: auto", "method: margin"))
