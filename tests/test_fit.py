@@ -12,7 +12,8 @@ from pipeline.fit import Method, Step, fit, forecast
 from pipeline.nn.device import Device
 from pipeline.parallel import dist
 from pipeline.parallel.heap import keep_freed_memory
-from tests.digits import METHODS, OPTIM, SEMISUP_NAMES, learner, stopping
+from tests.digits import METHODS, SEMISUP_NAMES, learner, stopping
+from tests.method_values import OPTIM
 from tests.pretrain.family import trained
 from tests.refusals import refusal_of
 

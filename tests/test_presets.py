@@ -13,8 +13,8 @@ from pipeline.pretrain.recipe import Recipe
 from pipeline.train.methods import METHODS as SEMISUP
 from pipeline.train.methods import PROPAGATE
 from pipeline.train.task import TrainParams
-from tests.digits import MASKED
 from tests.imports import ROOT
+from tests.method_values import MASKED
 
 SLIDES = ROOT / "presets/pathology/slides.yaml"
 PRESETS = sorted((ROOT / "presets").glob("*/*.yaml"))

@@ -12,7 +12,7 @@ from pipeline.pretrain.methods import METHODS
 from pipeline.shards.reader import load
 from stages.pretrain import main as pretrain
 from tests.commands import call, refusal
-from tests.digits import MASKED
+from tests.method_values import MASKED
 
 
 def test_pretrain_none_is_the_fresh_network(run):

@@ -7,7 +7,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.nn.device import Device
-from tests.digits import CONTRASTIVE, METHODS, OPTIM, learner
+from tests.digits import METHODS, learner
+from tests.method_values import CONTRASTIVE, OPTIM
 from tests.pretrain.family import trained
 
 MOST = 500  # operations that compute, of a step with its views; on a GPU each is a kernel that Python has to start

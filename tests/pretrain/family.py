@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pipeline.fit import fit
 from pipeline.nn.device import Device
 from pipeline.parallel import dist
-from tests.digits import OPTIM
+from tests.method_values import OPTIM
 
 CPU = Device(torch.device("cpu"), bf16=False)
 

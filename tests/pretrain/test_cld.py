@@ -15,7 +15,8 @@ from pipeline.nn.primitives import soft_ce
 from pipeline.pretrain.cld import Cld, CldParams, cld_loss, grouped
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.method import SelfSupervised
-from tests.digits import OPTIM, self_supervised, stopping
+from tests.digits import self_supervised, stopping
+from tests.method_values import OPTIM
 from tests.oracles import cld
 from tests.pretrain.family import seeded_loss, trained, unit
 from tests.refusals import refusal_of

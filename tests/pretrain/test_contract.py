@@ -24,8 +24,9 @@ from pipeline.nn.vit import VisionTransformer
 from pipeline.pretrain.feed import Feed
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.recipe import Recipe
-from tests.digits import MASKED, digits, larger, stopping, tinted
+from tests.digits import digits, larger, stopping, tinted
 from tests.imports import ROOT
+from tests.method_values import MASKED
 from tests.pretrain.family import CPU, trained
 from tests.refusals import refusal_of
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from pipeline.pretrain.methods.dino import dino_targets
-from tests.digits import OPTIM, self_supervised
+from tests.digits import self_supervised
+from tests.method_values import OPTIM
 from tests.oracles import dino
 from tests.pretrain.family import trained
 

@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from pipeline.pretrain.method import CollapseWarning
-from tests.digits import OPTIM, self_supervised
+from tests.digits import self_supervised
+from tests.method_values import OPTIM
 from tests.pretrain.family import trained
 
 FALLS = {  # changes, images, images a step, steps, and the share that the loss falls to; MoCo's, DINO's rise at first

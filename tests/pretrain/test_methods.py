@@ -13,13 +13,14 @@ from pipeline.pretrain.cld import Cld, CldParams
 from pipeline.pretrain.methods import METHODS
 from pipeline.pretrain.multi_task import MultiTask
 from tests import digits
-from tests.digits import OPTIM, self_supervised
+from tests.digits import self_supervised
+from tests.method_values import OPTIM, PARAMS
 from tests.pretrain.family import on_two_ranks, seeded_loss
 from tests.refusals import refusal_of
 
 CLD = CldParams(weight=0.5, dim=8, hidden_dim=16, temperature=0.2, clusters=4, iterations=3)
 WEIGHTS = {"rotation": 0.5, "jigsaw": 2.0, "context": 0.25}  # of tasks beside a method
-TASKS = {name: METHODS[name].Params(**digits.PARAMS[name]) for name in WEIGHTS}
+TASKS = {name: METHODS[name].Params(**PARAMS[name]) for name in WEIGHTS}
 CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "moco, v1": ("moco", {"symmetric": False, "hidden_dim": 0, "bn_groups": 1}),
     "npid, softmax": ("npid", {"negatives": 0, "head_norm": True}),
@@ -234,7 +235,7 @@ def test_a_queue_is_no_longer_than_there_are_images(case):
 def test_values_out_of_range_are_refused(name, field, value):
     """Negative numbers and what is no number: tests/pretrain/test_contract.py."""
     with pytest.raises(ValidationError, match=field):
-        METHODS[name].Params(**{**digits.PARAMS[name], field: value})
+        METHODS[name].Params(**{**PARAMS[name], field: value})
 
 
 def test_exemplar_is_for_sets_of_which_each_step_can_move_all_classes():

@@ -28,7 +28,7 @@ from pipeline.shards.order import Order
 from pipeline.shards.reader import load
 from pipeline.views.chance import Chance
 from pipeline.views.kinds import LocalCrops
-from tests.digits import CONTRASTIVE, NO_LOCAL
+from tests.method_values import CONTRASTIVE, NO_LOCAL
 from tests.refusals import refusal_of
 from tests.shards.watch import open_files, workers
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from pipeline.nn.optim import OptimParams
 from pipeline.pretrain.methods.swav import sinkhorn, swav_codes
 from pipeline.pretrain.prototypes import swapped_loss
-from tests.digits import OPTIM, self_supervised
+from tests.digits import self_supervised
+from tests.method_values import OPTIM
 from tests.oracles import swav
 from tests.pretrain.family import trained, unit
 

@@ -6,7 +6,8 @@ from pipeline.fit import fit
 from pipeline.nn.device import Device
 from pipeline.train.methods import METHODS
 from pipeline.train.pixels import Resident
-from tests.digits import OPTIM, SEMISUP_PARAMS, backbone, digits, task
+from tests.digits import backbone, digits, task
+from tests.method_values import OPTIM, SEMISUP_PARAMS
 
 CPU = Device(torch.device("cpu"), bf16=False)
 PIXELS = digits()[0][:300]

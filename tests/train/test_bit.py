@@ -5,7 +5,8 @@ import torch
 
 from pipeline.base.errors import ParamsError
 from pipeline.train.methods.bit import BitParams, by_rule, rule
-from tests.digits import OPTIM, chosen, digits, semi, task
+from tests.digits import chosen, digits, semi, task
+from tests.method_values import OPTIM
 from tests.oracles.algebra import cross_entropy
 from tests.refusals import refusal_of
 from tests.train.helpers import IMAGES, trained

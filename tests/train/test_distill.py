@@ -10,7 +10,8 @@ from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Levels
 from pipeline.train.methods.distill import distill_loss
-from tests.digits import WEAK, backbone, digits, semi, task
+from tests.digits import backbone, digits, semi, task
+from tests.method_values import WEAK
 from tests.oracles import distill as oracle
 from tests.train.helpers import HOWS, IMAGES, PIXELS, logits, trained
 

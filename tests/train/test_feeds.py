@@ -10,7 +10,8 @@ from pipeline.base.errors import ParamsError
 from pipeline.parallel import dist
 from pipeline.train.batch import SemiFeed
 from pipeline.views.chance import UNIT, Chance
-from tests.digits import STRONG, WEAK, semi, task
+from tests.digits import semi, task
+from tests.method_values import STRONG, WEAK
 from tests.train.helpers import IMAGES
 
 

@@ -29,7 +29,8 @@ from pipeline.vectors.geometry import unit
 from stages.train import main as train
 from tests.clouds import SEARCH
 from tests.commands import call, refusal
-from tests.digits import OPTIM, digits, semi, task
+from tests.digits import digits, semi, task
+from tests.method_values import OPTIM
 from tests.train.helpers import CPU, IMAGES, PIXELS, confident, logits, state_of, unlabelled_loss
 
 GUESSING = ["cmsf", "fixmatch", "flexmatch", "freematch", "hiermatch", "mixmatch", "nncsl", "paws", "softmatch"]

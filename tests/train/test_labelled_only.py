@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from pipeline.base.errors import ParamsError
 from pipeline.train.methods.finetune import Finetune, FinetuneParams
 from pipeline.train.methods.linear import Linear, LinearParams
-from tests.digits import OPTIM, task
+from tests.digits import task
+from tests.method_values import OPTIM
 from tests.train.helpers import IMAGES, changed, pretrained, state_of, trained
 
 

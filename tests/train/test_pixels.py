@@ -14,7 +14,8 @@ from pipeline.parallel import dist
 from pipeline.shards.reader import Reader, load
 from pipeline.train.pixels import Resident, for_all_images, images_by_step
 from pipeline.train.streamed import Streamed, training_images
-from tests.digits import OPTIM, learner
+from tests.digits import learner
+from tests.method_values import OPTIM
 from tests.shards.watch import open_files, workers
 from tests.train.helpers import CPU
 

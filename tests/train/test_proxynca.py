@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from pipeline.nn.heads import cosine_logits
 from pipeline.nn.mlp import built, described
-from tests.digits import OPTIM, semi
+from tests.digits import semi
+from tests.method_values import OPTIM
 from tests.oracles import proxynca as oracle
 
 

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from pipeline.nn.heads import cosine_logits
 from pipeline.train.batch import SemiBatch
 from pipeline.train.methods.trex import CropBatch, projections
-from tests.digits import NO_LOCAL, semi, task
+from tests.digits import semi, task
+from tests.method_values import NO_LOCAL
 from tests.oracles import trex as oracle
 from tests.train.helpers import IMAGES, PIXELS, changed, state_of, trained
 

@@ -9,7 +9,7 @@ import torch
 from pipeline.base.errors import ParamsError
 from pipeline.views import augment, matrices
 from pipeline.views.chance import UNIT
-from tests.digits import CONTRASTIVE
+from tests.method_values import CONTRASTIVE
 from tests.views.samples import NEUTRAL, chance, each, raw
 
 

@@ -12,7 +12,7 @@ from pipeline.base.errors import ParamsError
 from pipeline.views import augment, matrices
 from pipeline.views.chance import UNIT
 from pipeline.views.kinds import ContrastiveView, LocalCrops, StrongView, WeakView
-from tests.digits import CONTRASTIVE, STRONG, WEAK
+from tests.method_values import CONTRASTIVE, STRONG, WEAK
 from tests.views.samples import NEUTRAL, chance, each, raw
 
 
