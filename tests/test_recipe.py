@@ -36,7 +36,7 @@ def test_images_are_told_from_a_sample_of_their_headers(tmp_path, monkeypatch):
     assert pictures(tmp_path).grey is False
     monkeypatch.setattr(look, "MOST", 5)
     assert (pictures(tmp_path).count, len(pictures(tmp_path).sample)) == (11, 5)
-    with pytest.raises(SourceError, match="expected pictures, found 1 files, of which none is one"):
+    with pytest.raises(SourceError, match="expected pictures, found none among 1 files"):
         (tmp_path / "none").mkdir()
         (tmp_path / "none/x.png").write_bytes(b"")
         pictures(tmp_path / "none")

@@ -199,7 +199,7 @@ def test_a_changed_shard_is_named(run):
 
 def test_a_missing_backbone_is_named(run):
     (run / "pretrain/backbone.safetensors").unlink()
-    message = "data/pretrain/backbone.safetensors: expected a safetensors file, found none; a run has it, in its folder"
+    message = "data/pretrain/backbone.safetensors: expected a safetensors file, found none; go to the folder of a run"
     assert refusal(call(embed)) == message
     assert refusal(call(train)) == message
 

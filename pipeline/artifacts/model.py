@@ -38,6 +38,6 @@ def read_tensors(file: Path) -> dict[str, ndarray]:
     try:
         return safetensors.numpy.load_file(file)
     except FileNotFoundError as error:
-        raise ArtifactError(f"{file}: expected a safetensors file, found none; a run has it, in its folder") from error
+        raise ArtifactError(f"{file}: expected a safetensors file, found none; go to the folder of a run") from error
     except SafetensorError as error:
         raise ArtifactError(f"{file}: expected a safetensors file, got: {first_line(error)}") from error

@@ -33,7 +33,7 @@ class Pictures:
             except BadImage:  # ingest will name it
                 continue
         if not facts:
-            raise SourceError(f"{folder}: expected pictures, found {len(files)} files, of which none is one")
+            raise SourceError(f"{folder}: expected pictures, found none among {len(files)} files")
         grey = all(one.grey for one in facts.values())
         return cls(len(files), [*facts], grey, median_low(max(one.size) for one in facts.values()))
 

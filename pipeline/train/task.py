@@ -3,7 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
+from jaxtyping import Int64
 from pydantic import Field, field_validator
+from torch import Tensor
 
 from pipeline.base.params import Block
 from pipeline.nn.optim import OptimParams
@@ -59,6 +62,13 @@ class Task:
     seed: int
     graph: GraphTargets | None = None  # where `common.graph`
     base: BaseRun | None = None  # for a method that learns from another run's images too
+
+    @property
+    def known(self) -> Int64[Tensor, " n"]:
+        """The finest class of each image; -1 where it has none."""
+        known = torch.full((self.num_images,), -1)
+        known[self.targets.rows] = self.targets.labels[:, 0]
+        return known
 
     def finest(self) -> "Task":
         """The same at the finest level alone."""

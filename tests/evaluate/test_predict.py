@@ -145,6 +145,6 @@ def test_a_folder_without_an_image_and_a_missing_model_are_one_line_and_write_no
         says = predict(digits_run, tmp_path / folder, "--max-bad", "9", code=1)
         assert says[-1] == f"Error: {tmp_path / folder}: {message}"
     says = predict(tmp_path, images, code=1)
-    missing = "expected a safetensors file, found none; a run has it, in its folder"
+    missing = "expected a safetensors file, found none; go to the folder of a run"
     assert says == [f"Error: {tmp_path}/train/model.safetensors: {missing}"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "empty", "images"]

@@ -103,7 +103,7 @@ def test_names_that_matplotlib_would_set_as_formulas_or_cannot_draw(data):
     ("missing", "message"),
     [
         ("label/labels.csv", "expected a file, found none"),
-        ("train/model.safetensors", "expected a safetensors file, found none; a run has it, in its folder"),
+        ("train/model.safetensors", "expected a safetensors file, found none; go to the folder of a run"),
         ("embed/train/vectors.npy", "expected a .npy file, found none"),
     ],
 )

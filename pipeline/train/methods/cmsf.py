@@ -92,9 +92,7 @@ class CmsfSemi(EmaMethod[SemiBatch, CmsfSemiParams]):
         self.queue.require_rows(params.neighbours, "train.cmsf.neighbours")
         self.queue_label = Queue(len(self.queue), 1, chance)
         self.queue_label.rows.fill_(-1)
-        known = torch.full((task.num_images,), -1)
-        known[task.targets.rows] = task.targets.labels[:, 0]
-        self.register_buffer("known", known, persistent=False)
+        self.register_buffer("known", task.known, persistent=False)
         self._waiting: list[tuple[Tensor, Tensor]] = []
 
     def feed(self, images: Pixels) -> Callable[[int], SemiBatch]:

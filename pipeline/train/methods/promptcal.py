@@ -58,9 +58,7 @@ class PromptCal(Discovery[PromptCalParams]):
         chance = torch.Generator().manual_seed(rng.number(task.seed, "train", "queue"))
         self.queue = Queue(min(params.queue_size, task.num_images), params.dim, chance)
         self.queue_label = Ring(torch.full((len(self.queue),), -1))
-        known = torch.full((task.num_images,), -1)
-        known[task.targets.rows] = task.targets.labels[:, 0]
-        self.register_buffer("known", known, persistent=False)
+        self.register_buffer("known", task.known, persistent=False)
         self._waiting: list[tuple[Tensor, Tensor]] = []  # supports, then the others
 
     def loss(self, batch: PawsBatch) -> Step:
