@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.artifacts.shards import Manifest, Shard
+from pipeline.artifacts.shards import Index, Manifest, Shard
 from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.base.machine import Machine
 from pipeline.nn.classifier import Classifier
@@ -46,7 +46,7 @@ def base_run(folder: str | None, like: Manifest, machine: Machine, device: torch
             f"made of them, found no {model[0] if folder else 'folder, as it is empty'}"
         )
     given = Inputs.read(data / "ingest", data / "label/labels.csv")
-    manifest, targets = within(given.manifest, Path(folder)), given.targets.finest()
+    (manifest, index), targets = within(given.manifest, given.index, Path(folder)), given.targets.finest()
     sizes = [" x ".join(map(str, (of.channels, *of.size))) for of in (like, manifest)]
     if sizes[0] != sizes[1]:
         raise ArtifactError(
@@ -59,14 +59,16 @@ def base_run(folder: str | None, like: Manifest, machine: Machine, device: torch
             f"{len(learnt.classes)}"
         )
     resident = machine.resident_mb, machine.window_shards
-    with training_images(manifest, given.index, targets.rows, *resident, device, machine.reading) as images:
+    with training_images(manifest, index, targets.rows, *resident, device, machine.reading) as images:
         yield BaseRun(Path(folder), targets, images, learnt, (*given.files, *model))
 
 
-def within(manifest: Manifest, folder: Path) -> Manifest:
-    """The manifest of a run, whose paths begin in the run's folder, as seen from here."""
+def within(manifest: Manifest, index: Index, folder: Path) -> tuple[Manifest, Index]:
+    """Those of a run, whose paths of shards begin in the run's folder, as seen from here."""
 
     def moved(shard: Shard) -> Shard:
         return shard if shard.remote else replace(shard, path=str(folder / shard.path))
 
-    return replace(manifest, splits={name: [*map(moved, shards)] for name, shards in manifest.splits.items()})
+    splits = {name: [*map(moved, shards)] for name, shards in manifest.splits.items()}
+    of = {shard.path: moved(shard).path for shards in manifest.splits.values() for shard in shards}
+    return replace(manifest, splits=splits), replace(index, shard=[of.get(path, path) for path in index.shard])

@@ -6,11 +6,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.artifacts.shards import Manifest, Shard
+from pipeline.artifacts.shards import Index, Manifest, Shard
 from pipeline.base.errors import ArtifactError
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Levels
@@ -104,12 +105,27 @@ def test_batches_of_the_other_domain_are_its_labelled_images():
 
 def test_local_shards_are_found_from_here():
     shards = [Shard("data/shards/a.tar", 1, "", 1), Shard("https://h/b.tar", 1, "0" * 64, 1), Shard("/c.tar", 1, "", 1)]
-    moved = within(Manifest("folder", 1, (8, 8), {"train": shards}, []), Path("../other"))
-    assert [shard.path for shard in moved.splits["train"]] == [
-        "../other/data/shards/a.tar",
-        "https://h/b.tar",
-        "/c.tar",
-    ]
+    nothing = np.zeros(3, np.int64)
+    index = Index(["k0", "k1", "k2"], ["train"] * 3, [shard.path for shard in shards], nothing, nothing)
+    moved, found = within(Manifest("folder", 1, (8, 8), {"train": shards}, []), index, Path("../other"))
+    paths = ["../other/data/shards/a.tar", "https://h/b.tar", "/c.tar"]
+    assert [shard.path for shard in moved.splits["train"]] == [*found.shard] == paths
+
+
+@pytest.mark.usefixtures("run")
+def test_the_images_of_a_run_in_another_folder_are_learnt():
+    """Its manifest and its index name shards by paths that begin in its own folder, as `ingest` writes them."""
+    shutil.copytree("data", "other/data")
+    ingest = Path("other/data/ingest")
+    manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet")
+    names = {path: f"data/{Path(path).name}" for path in {*index.shard}}
+    for path, name in names.items():
+        shutil.copy(path, Path("other") / name)
+    splits = {k: [replace(shard, path=names[shard.path]) for shard in v] for k, v in manifest.splits.items()}
+    replace(manifest, splits=splits).write(ingest / "manifest.json")
+    replace(index, shard=[names[path] for path in index.shard]).write(ingest / "index.parquet")
+    result = call(train, "train.method=dynamic", "train.dynamic.base=other", out="data/out")
+    assert result.exit_code == 0, result.output
 
 
 def test_a_model_of_another_network_is_refused():
