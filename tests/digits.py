@@ -130,7 +130,7 @@ def base_run(channels: int) -> BaseRun:
 
 
 def self_supervised(name: str, channels: int = 1, batch_size: int = 8, num_images: int = 300, **changes: Any):
-    """A self-supervised method with fresh weights and its feed, on the first digits."""
+    """A self-supervised method with fresh weights and its feed, on the first digits; three channels are tinted."""
     if name == "simreg":
         changes = {"teacher": larger(channels), **changes}
     params = SELFSUP[name].Params(**{**PARAMS[name], **changes})
@@ -138,7 +138,7 @@ def self_supervised(name: str, channels: int = 1, batch_size: int = 8, num_image
     net = split() if name in COLOUR else (transformer if name in MASKED else backbone)(channels=channels)
     method = SELFSUP[name](net, params, num_images, torch.Generator().manual_seed(0))
     pixels = digits()[0][:num_images].expand(-1, channels, -1, -1)
-    pixels = tinted(pixels[:, :1]) if name in COLOUR else pixels
+    pixels = tinted(pixels[:, :1]) if channels == 3 else pixels
     local = LOCAL if method.takes_local else NO_LOCAL
     return method, SelfsupFeed(pixels, [CONTRASTIVE] * method.num_views, local, batch_size, seed=0)
 

@@ -108,6 +108,22 @@ class Backbone(nn.Module):
             for hook in hooks:
                 hook.remove()
 
+    def maps(self, images: Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b d s t"]:
+        """What is pooled in the end: the mean of these maps is the feature. Raises ParamsError where it is not."""
+        given: list[Tensor] = []
+        pools = [module for module in self.body.modules() if isinstance(module, nn.AdaptiveAvgPool2d)]
+        hooks = [pool.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0])) for pool in pools[-1:]]
+        try:
+            self.body(self.normalised(images))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if not given or given[0].shape[1] != self.dim:
+            raise ParamsError(
+                f"pretrain.backbone: expected one whose features are means of its last maps, got {self.about['name']}"
+            )
+        return given[0]
+
     def normalised(self, images: Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The images as the body takes them."""
         images = images.float() / 255 if images.dtype == torch.uint8 else images

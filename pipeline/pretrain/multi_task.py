@@ -12,13 +12,21 @@ from torch import nn
 from pipeline.base.params import Block
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone
+from pipeline.pretrain.colorization import Colorization
 from pipeline.pretrain.feed import Views
 from pipeline.pretrain.method import AddOn, MethodParams, SelfSupervised
 from pipeline.pretrain.methods.context import Context
+from pipeline.pretrain.methods.exemplar import Exemplar
 from pipeline.pretrain.methods.jigsaw import Jigsaw
 from pipeline.pretrain.methods.rotation import Rotation
 
-TASKS: dict[str, type[SelfSupervised]] = {"rotation": Rotation, "jigsaw": Jigsaw, "context": Context}
+TASKS: dict[str, type[SelfSupervised]] = {
+    "rotation": Rotation,
+    "jigsaw": Jigsaw,
+    "context": Context,
+    "exemplar": Exemplar,
+    "colorization": Colorization,
+}
 
 
 class MultiTaskParams(Block):
@@ -27,6 +35,8 @@ class MultiTaskParams(Block):
     rotation: float = Field(ge=0)
     jigsaw: float = Field(ge=0)
     context: float = Field(ge=0)
+    exemplar: float = Field(ge=0)
+    colorization: float = Field(ge=0)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -35,10 +45,11 @@ class MultiTaskParams(Block):
 
 
 class MultiTask(AddOn):
-    """A method with tasks beside it: its loss + the sum of weight * a task's own loss on the first view.
+    """A method with tasks beside it: its loss + the sum of weight * a task's own loss.
 
-    Departures: all tasks take each batch, where the paper's take turns; their heads stand on the same features, where
-    the paper's choose layers by a lasso; images keep their colours, which the paper takes away from all tasks.
+    Tasks learn from the first view, exemplar from both. Departures: all tasks take each batch, where the paper's take
+    turns; their heads stand on the same features, where the paper's choose layers by a lasso; colorization alone sees
+    pictures without colours, where the paper takes colours away from all tasks.
     """
 
     def __init__(
@@ -55,8 +66,10 @@ class MultiTask(AddOn):
         self.tasks = nn.ModuleDict()
         for name in weights:
             task = TASKS[name](backbone, blocks[name], num_images, chance)
-            del task.backbone
-            vars(task)["backbone"] = backbone  # no module of the task's, as the base's holds it: it is saved once
+            for module in list(task.modules()):
+                if module is not backbone and getattr(module, "backbone", None) is backbone:
+                    del module.backbone
+                    vars(module)["backbone"] = backbone  # not a part of it, as the base's holds it: it is saved once
             self.tasks[name] = task
 
     def loss(self, views: Views) -> Step:

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, field_validator
 from pipeline.base.params import Block
 from pipeline.nn.optim import OptimParams
 from pipeline.pretrain.cld import CldParams
+from pipeline.pretrain.colorization import ColorizationParams
 from pipeline.pretrain.multi_task import MultiTaskParams
 from pipeline.views.kinds import ContrastiveView, LocalCrops
 
@@ -25,6 +26,7 @@ class PretrainParams(Block):
     sync_bn: bool  # batch norm over the batches of all processes
     cld: CldParams
     multi_task: MultiTaskParams
+    colorization: ColorizationParams  # one of its tasks, which is no method of its own
     optim: OptimParams
 
     @property

@@ -70,6 +70,25 @@ def test_the_last_two_stages_before_the_features_give_a_mean_of_their_maps(name)
     assert [mean.shape for mean in means] == ([] if none else [(2, net.dim // 4), (2, net.dim // 2)])
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["small_resnet", "wide_resnet10_1", "resnet18", "test_resnet", "vit_tiny", "split_resnet", "mobilenetv3_small_050"],
+)
+def test_the_features_are_the_mean_of_the_last_maps_or_there_are_none(name):
+    """MobileNet has a layer behind the pooling."""
+    of_timm = name not in OPTIONS
+    if of_timm:
+        pytest.importorskip("timm")
+    kind = "timm" if of_timm else name
+    net = build({"name": kind, "options": {"model": name} if of_timm else OPTIONS[name], "channels": 3}).eval()
+    images = torch.rand(2, 3, 24, 24)
+    if name in ("vit_tiny", "split_resnet", "mobilenetv3_small_050"):
+        says = f"pretrain.backbone: expected one whose features are means of its last maps, got {kind}"
+        assert refusal_of(net.maps, images, kind=ParamsError) == says
+    else:
+        torch.testing.assert_close(net.maps(images).mean(dim=(2, 3)), net(images))
+
+
 def test_stages_are_the_maps_in_which_a_resolution_ends():
     """Blocks within a group, and maps of other channels than the stage says, are none."""
     net = fresh("wide_resnet28_2", BACKBONES["wide_resnet28_2"](), torch.randint(0, 256, (4, 1, 8, 8)).byte()).eval()

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pipeline.base.errors import ParamsError
 from pipeline.pretrain.cld import Cld, CldParams
 from pipeline.pretrain.methods import METHODS
-from pipeline.pretrain.multi_task import MultiTask
+from pipeline.pretrain.multi_task import TASKS, MultiTask
 from tests import digits
 from tests.digits import self_supervised
 from tests.method_values import OPTIM, PARAMS
@@ -19,8 +19,8 @@ from tests.pretrain.family import on_two_ranks, seeded_loss
 from tests.refusals import refusal_of
 
 CLD = CldParams(weight=0.5, dim=8, hidden_dim=16, temperature=0.2, clusters=4, iterations=3)
-WEIGHTS = {"rotation": 0.5, "jigsaw": 2.0, "context": 0.25}  # of tasks beside a method
-TASKS = {name: METHODS[name].Params(**PARAMS[name]) for name in WEIGHTS}
+WEIGHTS = {"rotation": 0.5, "jigsaw": 2.0, "context": 0.25, "exemplar": 0.75, "colorization": 1.5}  # beside a method
+BLOCKS = {name: TASKS[name].Params(**{"colorization": {"colour_bins": 6}, **PARAMS}[name]) for name in WEIGHTS}
 CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "moco, v1": ("moco", {"symmetric": False, "hidden_dim": 0, "bn_groups": 1}),
     "npid, softmax": ("npid", {"negatives": 0, "head_norm": True}),
@@ -53,13 +53,13 @@ TAUGHT = ["ascl", "byol", "cmsf", "dino", "ifnd", "interclr", "mira", "mochi", "
 def made(case, **options):
     """A method and its feed."""
     name, changes = CASES[case]
-    method, feed = self_supervised(name, **changes, **options)
+    method, feed = self_supervised(name, channels=3 if case == "multi_task" else 1, **changes, **options)
     chance = torch.Generator().manual_seed(0)
     if case == "cld":
         return Cld(method, CLD, chance), feed
     if case == "multi_task":
         backbone = next(net for net in method.modules() if hasattr(net, "about"))
-        return MultiTask(method, backbone, WEIGHTS, TASKS, 300, chance), feed
+        return MultiTask(method, backbone, WEIGHTS, BLOCKS, 300, chance), feed
     return method, feed
 
 
@@ -131,6 +131,7 @@ def test_tasks_are_learnt_beside_the_method_each_by_its_weight():
         expected = expected + weight * term
     assert torch.equal(found.loss, expected)
     assert method.projector is method.base.projector
+    assert sum("conv1" in name for name, _ in method.named_parameters()) == 6  # of student and teacher: none twice
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -239,7 +240,7 @@ def test_values_out_of_range_are_refused(name, field, value):
 
 
 def test_exemplar_is_for_sets_of_which_each_step_can_move_all_classes():
-    says = "pretrain.method: expected at most 100000 training images for exemplar, got 100001; npid remembers"
+    says = "pretrain.exemplar: expected at most 100000 training images, got 100001; npid remembers"
     assert refusal_of(lambda: self_supervised("exemplar", num_images=100_001), kind=ParamsError).startswith(says)
 
 

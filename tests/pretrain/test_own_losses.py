@@ -237,7 +237,7 @@ def of_split_brain(method, views):
         for i, row, column in itertools.product(range(8), range(found.shape[2]), range(found.shape[3])):
             cell = planes[i, :, row * step : (row + 1) * step, column * step : (column + 1) * step]
             light, *colours = cell.flatten(1).mean(dim=1).tolist()
-            far = [math.dist(colours, centre) for centre in method.centres.tolist()]
+            far = [math.dist(colours, centre) for centre in method.colours.centres.tolist()]
             right = far.index(min(far)) if name == "lightness" else min(int(light / 2 * 5), 4)
             terms.append(cross_entropy(logits[i, :, row, column].tolist(), right))
     return method.backbone(views.first), 2 * sum(terms) / len(terms)

@@ -1,5 +1,6 @@
 """Lightness and colours: Lab in loops, the loss at each place of a map, who sees what, and bins that stay."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,8 +10,10 @@ import torch
 from pipeline.base.errors import ParamsError
 from pipeline.nn.lab import lab
 from pipeline.nn.split_resnet import SplitResNet
-from pipeline.pretrain.methods.split_brain import SplitBrain, SplitBrainParams, colour_bins, colour_centres
-from tests.digits import self_supervised, split
+from pipeline.pretrain.colorization import Colorization, ColorizationParams
+from pipeline.pretrain.colours import colour_bins, colour_centres
+from pipeline.pretrain.methods.split_brain import SplitBrain, SplitBrainParams
+from tests.digits import backbone, self_supervised, split
 from tests.refusals import refusal_of
 
 
@@ -72,15 +75,33 @@ def test_centres_are_found_once_and_lie_where_colours_do():
     assert all(len(set(row)) == 1 for row in bins.tolist())
     assert len({row[0] for row in bins.tolist()}) == 3
     method, feed = self_supervised("split_brain")
-    assert method.centres.isnan().all()
+    assert method.colours.centres.isnan().all()
     method.loss(feed(0))
-    found = method.centres.clone()
+    found = method.colours.centres.clone()
     method.loss(feed(1))
-    assert torch.equal(method.centres, found)
+    assert torch.equal(method.colours.centres, found)
     other, _ = self_supervised("split_brain")
     other.load_state_dict(method.state_dict())
     other.loss(feed(2))
-    assert torch.equal(other.centres, found)
+    assert torch.equal(other.colours.centres, found)
+
+
+def test_colorization_guesses_the_bin_of_each_place_from_the_lightness_alone():
+    net, (_, feed) = backbone(channels=3), self_supervised("byol", channels=3)
+    task = Colorization(net, ColorizationParams(colour_bins=6), 50, torch.Generator()).eval()
+    views = feed(0)
+    found = task.loss(views).loss.item()
+    planes, centres = lab(views.first), task.colours.centres.tolist()
+    grey = planes[:, :1].repeat(1, 3, 1, 1) / 100
+    logits = task.guess(net.body[:-2](net.normalised(grey)))
+    terms = []
+    for i, row, column in itertools.product(range(8), range(2), range(2)):  # maps of 2 x 2 places, of 4 x 4 pixels
+        cell = planes[i, 1:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+        colour = cell.flatten(1).mean(dim=1).tolist()
+        far = [math.dist(colour, centre) for centre in centres]
+        terms.append(-logits[i, :, row, column].log_softmax(0)[far.index(min(far))].item())
+    assert found == pytest.approx(sum(terms) / 32, rel=1e-5)
+    assert len({tuple(centre) for centre in centres}) == 6
 
 
 def test_what_it_refuses():
@@ -89,3 +110,8 @@ def test_what_it_refuses():
     method, feed = self_supervised("split_brain", colour_bins=100)
     says = refusal_of(method.loss, feed(0), kind=ParamsError)
     assert says == "pretrain.split_brain.colour_bins: expected at most 32, the places of the maps of a batch, got 100"
+    given = backbone(), ColorizationParams(colour_bins=6), 50, torch.Generator()
+    says = refusal_of(Colorization, *given, kind=ParamsError)
+    assert says == (
+        "pretrain.multi_task.colorization: expected 0 without images of 3 channels (ingest.mode: rgb), got images of 1"
+    )

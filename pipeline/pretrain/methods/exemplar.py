@@ -50,8 +50,8 @@ class Exemplar(SelfSupervised[ExemplarParams]):
         super().__init__(backbone, params, num_images, chance)
         if num_images > MOST_IMAGES:
             raise ParamsError(
-                f"pretrain.method: expected at most {MOST_IMAGES} training images for exemplar, got {num_images}; npid "
-                "remembers one vector an image without learning it"
+                f"pretrain.exemplar: expected at most {MOST_IMAGES} training images, got {num_images}; npid remembers "
+                "one vector an image without learning it"
             )
         self.encoder = Encoder(backbone, mlp([backbone.dim, params.hidden_dim, params.dim], norm=True))
         start = unit(torch.randn(num_images, params.dim, generator=chance))
