@@ -9,9 +9,11 @@ from typing import Any
 
 from pipeline.artifacts.embeddings import Embeddings
 from pipeline.artifacts.labels import Labels
-from pipeline.artifacts.model_outputs import OUTPUTS, PREDICTED, ModelOutputs
+from pipeline.artifacts.model_outputs import OUTPUTS, PREDICTED, TESTED, ModelOutputs
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.rounds import METRICS, next_number, round_to_keep
+from pipeline.artifacts.settings import FILE as PARAMS
+from pipeline.artifacts.settings import read_records, settings
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.artifacts.skipped import MARKED, Skipped, read_missing
 from pipeline.base.errors import ArtifactError
@@ -33,15 +35,16 @@ def keep_round(
     metrics: Path,
     out: Path,
     previous: Path,
+    pretrain: Path,
     params: EmbedParams,
     machine: Machine,
 ) -> tuple[Path, int]:
     """Writes the next round below `out`: the file with its labels, and their number.
 
     Picks without a label are left out; one with a mark in its place is not picked again. A copy of `metrics`,
-    where there is such a file, lies beside the labels, for the report to compare rounds. Raises ArtifactError unless
-    the model was trained on these labels and the metrics are of as many. A model that nncsl can go on from is copied to
-    `previous`.
+    where there is such a file, and the params that the round was made with lie beside the labels, for the report to
+    compare rounds. Raises ArtifactError unless the model was trained on these labels and the metrics are of as many. A
+    model that nncsl can go on from is copied to `previous`.
     """
     missing = labels.with_name("missing.csv")
     for needed in (labels, missing, model / "model.json"):
@@ -53,6 +56,7 @@ def keep_round(
             f"{model}: expected a model trained on {labels} as it is now, got another; `dvc repro` first"
         )
     measured = _metrics(metrics, len(finest(Labels.read(labels))))
+    made_with = settings(read_records(pretrain, select, model))
     manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet")
     device = Device.choose(machine.precision)
     net = Classifier.read(model).to(device.device).eval()
@@ -66,9 +70,10 @@ def keep_round(
     weight, bias = (part.detach().numpy() for part in net.head.cpu().linear())
     found = read_json(model / "model.json").get("discovered", [])
     ModelOutputs(features, weight, bias, found).write(out / OUTPUTS)
-    if (model / PREDICTED).is_file():
-        with whole_file(out / OUTPUTS / PREDICTED) as copy:
-            shutil.copyfile(model / PREDICTED, copy)
+    for predicted in (model / PREDICTED, metrics.with_name(TESTED)):
+        if predicted.is_file():
+            with whole_file(out / OUTPUTS / predicted.name) as copy:
+                shutil.copyfile(predicted, copy)
     if isinstance(net.head, Nearest):
         with whole_folder(previous) as part:
             for name in ("model.json", "model.safetensors"):
@@ -79,6 +84,7 @@ def keep_round(
         Skipped.read(out).and_(marked, next_number(out)).write(out)
     with whole_folder(file.parent) as part:  # last: if anything fails, the round is not kept, and one may try again
         new.write(part / file.name, by_key=False)  # in the order of picks: classes keep their keys on the page
+        write_json(part / PARAMS, made_with)
         if measured:
             write_json(part / METRICS, measured)
     return file, len(new.rows)

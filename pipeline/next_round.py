@@ -40,7 +40,8 @@ def next_round(file: Path, data: Path, budget: int, method: str) -> Iterator[str
     number, rounds = next_number(data / "rounds"), data / "rounds"
     block, machine = before.stage("embed", EmbedParams), before.block("machine", Machine)
     ingest, select, model = data / "ingest", data / "select", data / "train"
-    kept, count = keep_round(ingest, select, labels, model, metrics, rounds, data / "previous", block, machine)
+    previous, pretrain = data / "previous", data / "pretrain"
+    kept, count = keep_round(ingest, select, labels, model, metrics, rounds, previous, pretrain, block, machine)
     write_params(file, params)
     measured, method_now = read_json(metrics), read_json(model / "model.json")["method"]
     yield f"round {number}: {count} labels are kept in {kept}; {headline(measured, method_now)}"

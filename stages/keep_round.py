@@ -25,11 +25,10 @@ from stages.cli import DATA, command
 @click.option("--metrics", type=click.Path(path_type=Path), default=DATA / "evaluate/metrics.json", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "rounds", show_default=True)
 @click.option("--previous", type=click.Path(path_type=Path), default=DATA / "previous", show_default=True)
-def main(
-    params: Params, ingest: Path, select: Path, labels: Path, model: Path, metrics: Path, out: Path, previous: Path
-) -> None:
+@click.option("--pretrain", type=click.Path(path_type=Path), default=DATA / "pretrain", show_default=True)
+def main(params: Params, **paths: Path) -> None:
     block, machine = params.stage("embed", EmbedParams), params.block("machine", Machine)
-    file, count = keep_round(ingest, select, labels, model, metrics, out, previous, block, machine)
+    file, count = keep_round(**paths, params=block, machine=machine)
     click.echo(f"{file}: {count} labels; `dvc repro` goes on with the next round")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.files import read_csv, sha256
+from pipeline.report.advice import COMPARE
 from stages.cli import bring_from_home
 from tests.imports import ROOT
 from tests.test_chain import SMALL, stage_lines
@@ -89,7 +90,11 @@ def test_another_value(mine):
     )  # its picks may be the same
     assert stage_lines(run(mine, "dvc repro")) == []
     assert status(mine) == [" M dvc.lock", " M params.yaml"]
-    run(mine, "git checkout params.yaml dvc.lock && dvc checkout")
+    keep, again, compare = COMPARE.splitlines()  # the report names these
+    run(mine, f"{keep} && {keep}")
+    run(mine, f"git checkout params.yaml && {again}")
+    assert re.search(r"^\. beside \.@before: \S+ points", run(mine, compare), re.MULTILINE)
+    run(mine, "git checkout params.yaml dvc.lock && dvc checkout && rm compare.html")
 
 
 @pytest.mark.slow

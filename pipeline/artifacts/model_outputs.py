@@ -1,7 +1,8 @@
 """`data/rounds/outputs`: the last round's model on all training images.
 
-Beside it lies a copy of what was predicted then, `PREDICTED`, for the report to say what changed, and for the label
-page to show the classes that the model found by itself.
+Beside it lie copies of what was predicted then: `PREDICTED`, for the report to say what changed and for the label page
+to show the classes that the model found by itself, and `TESTED` of the test images, for the report to say what is
+better.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from pipeline.base.errors import ArtifactError
 from pipeline.base.files import read_json, whole_folder
 
 OUTPUTS = "outputs"  # the folder below that of the rounds
-PREDICTED = "pseudo_labels.csv"
+PREDICTED, TESTED = "pseudo_labels.csv", "predictions.csv"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class ModelOutputs:
 
     def write(self, folder: Path) -> None:
         """Writes features, keys and layer in place of those that are there, and of what was predicted by these."""
-        with whole_folder(folder, spare=(PREDICTED,)) as part:
+        with whole_folder(folder, spare=(PREDICTED, TESTED)) as part:
             self.features.write(part)
             about = {"discovered": list(self.discovered)}
             Weights({"weight": self.weight, "bias": self.bias}, about).write(part, "head")

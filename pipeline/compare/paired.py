@@ -1,43 +1,7 @@
-"""Two runs on the same images: how many each alone has right, and whether that may be chance."""
-
-from dataclasses import dataclass
-from math import sqrt
-
-from scipy.stats import binomtest
+"""Two runs on the same images: the test images, or those of the audit."""
 
 from pipeline.compare.inputs import Judged, Run
-from pipeline.evaluate.accuracy import Z95
-
-
-@dataclass(frozen=True)
-class Paired:
-    """Of n images `gained` are right in the second run only, `lost` in the first only.
-
-    `p` is that of the exact test of McNemar (1947), two-sided. `low` and `high` are the ends of the 95 % interval of
-    the difference (Agresti and Min 2005: half an image more in each of the four cells).
-    """
-
-    kind: str
-    n: int
-    gained: int
-    lost: int
-
-    @property
-    def difference(self) -> float:
-        """Accuracy of the second less that of the first, in [-1, 1]."""
-        return (self.gained - self.lost) / self.n
-
-    @property
-    def p(self) -> float:
-        apart = self.gained + self.lost
-        return float(binomtest(self.gained, apart).pvalue) if apart else 1.0
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        gained, lost, n = self.gained + 0.5, self.lost + 0.5, self.n + 2
-        centre = (gained - lost) / n
-        half = Z95 * sqrt((gained + lost) / n - centre**2) / sqrt(n)
-        return max(-1.0, centre - half), min(1.0, centre + half)
+from pipeline.evaluate.paired import Paired
 
 
 def paired(first: Run, second: Run) -> Paired | str:
@@ -52,7 +16,7 @@ def paired(first: Run, second: Run) -> Paired | str:
                     (one.prediction[key] == answer, other.prediction[key] == answer)
                     for key, answer in one.answer.items()
                 ]
-                return Paired(kind, len(right), right.count((False, True)), right.count((True, False)))
+                return Paired.of(kind, right)
             why = reason if why.startswith("no image") else why
     return why
 

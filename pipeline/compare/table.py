@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.compare.inputs import Run
-from pipeline.compare.paired import Paired, paired
+from pipeline.compare.paired import paired
 from pipeline.evaluate.headline import Figure, told_from
+from pipeline.evaluate.paired import Paired
 from pipeline.graph.estimate import FEW
 
 MEASURED = {

@@ -71,7 +71,14 @@ def run(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
                     )
                 recipe.finish(backbone, pixels, device)
             if folder is not None:
-                about = {"backbone": backbone.about, "method": common.method, "size": list(manifest.size)}
+                named = {common.method: recipe.block, "none": recipe.weights, **recipe.tasks}
+                own = {name: block.model_dump() for name, block in named.items() if block is not None}
+                about = {
+                    "backbone": backbone.about,
+                    "method": common.method,
+                    "params": {**common.model_dump(), **own} if method else own,  # no common value counts without one
+                    "size": list(manifest.size),
+                }
                 Weights(to_arrays(backbone), about).write(folder, "backbone")
                 head = flat(method.projector if method is not None else nn.Sequential())
                 Weights(to_arrays(head), {"layers": described(head)}).write(folder, "head")

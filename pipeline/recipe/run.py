@@ -5,13 +5,14 @@ Where git is installed the run is a repository of its own.
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from pipeline.artifacts.settings import flat
 from pipeline.base.errors import ParamsError
 from pipeline.base.params import Params
 from pipeline.ingest.files import Found, look_below
@@ -90,14 +91,6 @@ def state(found: Found) -> str:
     lines = [f"{file} {file.lstat().st_size} {file.lstat().st_mtime_ns}" for file in files]
     digest = hashlib.sha256("\n".join(map(repr, lines)).encode()).hexdigest()
     return f"{digest} of what lies elsewhere\n"
-
-
-def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """The values by dotted key."""
-    values: dict[str, Any] = {}
-    for key, value in tree.items():
-        values |= flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
-    return values
 
 
 def duration(seconds: float) -> str:

@@ -29,6 +29,7 @@ PREDICT = "python -m stages.predict --images some/folder --out predictions.csv"
 MORE = 40  # images of the next round
 LABEL = "python -m stages.label --serve"
 STOPS = " It ends in an error that says what to label, until you have labelled them."
+COMPARE = "dvc exp save -f -n before\ndvc repro  # with the other values\npython -m stages.compare .@before ."
 NEXT = f"python -m stages.next_round --budget {MORE} && dvc repro"
 
 
@@ -55,11 +56,18 @@ class Step:
 
 
 def steps(
-    kind: Kind, metrics: Mapping[str, float], missing: Mapping[str, str], kept: bool, unreached: Collection[str]
+    kind: Kind,
+    metrics: Mapping[str, float],
+    missing: Mapping[str, str],
+    kept: bool,
+    unreached: Collection[str],
+    *,
+    git: bool,
 ) -> list[Step]:
     """What to type next in the run's folder, the most useful first.
 
-    `missing` says why picks have no label, `kept` whether the labels are those of finished rounds alone.
+    `missing` says why picks have no label, `kept` whether the labels are those of finished rounds alone, `git` whether
+    the folder is a repository, where DVC keeps a run under a name.
     """
     found = []
     marked = sum(why in MARKED for why in missing.values())
@@ -90,5 +98,8 @@ def steps(
             f" With {MORE} more about {percent(metrics[f'forecast_{MORE}_top1'], 0)} would be right, by an estimate."
         )
     found.append(Step(words if kind == "test" else words + STOPS, "dvc repro" if kept else NEXT))
+    if git:
+        words = "Other values: keep this run as “before”, change params.yaml, run again, and compare the two."
+        found.append(Step(words, COMPARE))
     found.append(Step("Good enough: label new images with the trained model.", PREDICT))
     return found

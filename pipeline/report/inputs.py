@@ -14,12 +14,14 @@ from pipeline.artifacts.labels import Classes, Labels, Sources
 from pipeline.artifacts.model_outputs import OUTPUTS, PREDICTED
 from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.predictions import Predictions, PseudoLabels
+from pipeline.artifacts.settings import read_records, settings
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.artifacts.skipped import read_missing
 from pipeline.base.files import number, read_csv, read_json
 from pipeline.evaluate.metrics import finest
 from pipeline.report.changes import Changes
 from pipeline.report.rounds import NOW, Round, compared
+from pipeline.report.since import Since
 from pipeline.report.times import Time, read_times
 
 Curve = Mapping[str, Float[ndarray, " s"]]
@@ -45,6 +47,7 @@ class Run:
     class_shares: Mapping[str, tuple[float, float]]  # of the training images, as propagation assumed and found them
     rounds: Sequence[Round]  # none before one is finished
     changes: Changes | None  # since the last of these; None where it has kept no predictions, or no label is new
+    since: Since | None  # what else is not as it was in the last of the rounds
     missing: Mapping[str, str]  # why picks have no label
     times: Sequence[Time]
 
@@ -64,7 +67,7 @@ class Run:
         metrics = read_json(data / "evaluate/metrics.json")
         rounds = compared(data / "rounds", finest(labels), metrics)
         is_new = bool(rounds) and rounds[-1].name == NOW and kept.is_file()
-        records = {"pretrain": "backbone.json", "select": "record.json", "train": "model.json"}
+        records = read_records(data / "pretrain", data / "select", data / "train")
         return cls(
             manifest=Manifest.read(data / "ingest/manifest.json"),
             index=Index.read(data / "ingest/index.parquet"),
@@ -77,7 +80,7 @@ class Run:
             metrics=metrics,
             draws=[number(draws, row[1]) for row in read_csv(draws, ("draw", "top1"))[1]],
             curves={stage: read_rows(file) for stage, file in curves.items() if file.is_file()},
-            about={stage: read_json(data / stage / name) for stage, name in records.items()},
+            about=records,
             pseudo_labels=guessed,
             class_shares={
                 row[0]: (number(shares, row[1]), number(shares, row[2]))
@@ -85,6 +88,9 @@ class Run:
             },
             rounds=rounds,
             changes=Changes.between(PseudoLabels.read(kept), guessed) if guessed and is_new else None,
+            since=Since.find(
+                data / "rounds", rounds, len(finest(labels)), settings(records), predictions, finest(audit), guessed
+            ),
             missing=read_missing(data / "label/missing.csv"),
             times=read_times(data / "logs"),
         )

@@ -114,6 +114,7 @@ def train(
                     "unreached": targets.unlabelled_classes,
                     "discovered": [name for name in model.classes if name not in targets.classes],
                     "labels_sha256": sha256(given.labels),
+                    "params": {**common.model_dump(), **chosen.values},
                 }
                 model.write(folder, facts)
                 write_rows(folder / "curve.csv", rows)

@@ -39,37 +39,41 @@ def test_every_metric_has_words_and_every_reason_a_cure():
 )
 def test_what_to_type_next_follows_what_is_known(kind, labels, missing, kept, unreached, commands, says):
     values = {"n_labels": labels, "forecast_40_top1": 0.9}
-    found = advice.steps(kind, values, missing, kept, unreached)
+    found = advice.steps(kind, values, missing, kept, unreached, git=False)
     assert [step.command for step in found] == commands
     assert says in found[0].why
 
 
 def test_images_that_look_like_no_class_are_named_before_more_are_labelled():
     values = {"n_labels": 40, "forecast_40_top1": 0.9, "n_unlike": 1234, "n_audit": 50}
-    first = advice.steps("audit", values, {}, False, [])[0]
+    first = advice.steps("audit", values, {}, False, [], git=False)[0]
     assert (first.command, "1,234 images look like none" in first.why) == (advice.LABEL, True)
     for kind, unlike in (("audit", 0), ("test", 1234)):
-        found = advice.steps(kind, {**values, "n_unlike": unlike}, {}, False, [])
+        found = advice.steps(kind, {**values, "n_unlike": unlike}, {}, False, [], git=False)
         assert advice.LABEL not in [step.command for step in found]
 
 
 @pytest.mark.parametrize("kind", ["test", "bound"])
 def test_a_person_is_told_that_the_chain_stops_for_labels(kind):
-    found = {step.command: step.why for step in advice.steps(kind, {"n_labels": 20}, {}, False, [])}
+    found = {step.command: step.why for step in advice.steps(kind, {"n_labels": 20}, {}, False, [], git=False)}
     assert found[advice.NEXT].endswith(advice.STOPS) == (kind == "bound")
 
 
 def test_new_classes_are_named_with_the_next_images():
     values = {"n_labels": 40, "forecast_40_top1": 0.9, "n_new_classes": 1}
-    first = advice.steps("test", values, {}, False, ["cat"])[0]
+    first = advice.steps("test", values, {}, False, ["cat"], git=False)[0]
     assert first.command == advice.NEXT
     assert first.why.startswith("1 new class is without a name.")
-    assert advice.steps("test", {**values, "n_new_classes": 3}, {}, False, [])[0].why.startswith("3 new classes are")
+    assert (
+        advice.steps("test", {**values, "n_new_classes": 3}, {}, False, [], git=False)[0].why[:17]
+        == "3 new classes are"
+    )
 
 
 def test_an_audit_is_not_asked_for_twice_and_the_first_line_leads_to_the_run(tmp_path):
     audited = {"n_labels": 20, "n_audit": 12}
-    assert [step.command for step in advice.steps("bound", audited, {}, False, [])] == [advice.NEXT, advice.PREDICT]
+    found = advice.steps("bound", audited, {}, False, [], git=True)
+    assert [step.command for step in found] == [advice.NEXT, advice.COMPARE, advice.PREDICT]
     assert "audit" not in advice.cures(audited)[metrics.TEST]
     assert "label.audit: 50" in advice.cures({})[metrics.TEST]
     environment = tmp_path / ".venv"

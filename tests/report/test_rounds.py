@@ -1,6 +1,7 @@
 """Rounds side by side: what `keep_round` keeps of the metrics, and what the page makes of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,15 @@ from click.testing import CliRunner
 
 from pipeline.artifacts.labels import Labels
 from pipeline.artifacts.picks import Selection
-from pipeline.artifacts.predictions import PseudoLabels, Ranking
+from pipeline.artifacts.predictions import Predictions, PseudoLabels, Ranking
 from pipeline.artifacts.shards import Index
 from pipeline.base.errors import ArtifactError
+from pipeline.base.files import read_json, write_json
 from pipeline.report.rounds import compared
 from stages.evaluate import main as evaluate
 from stages.keep_round import main as keep_round
 from stages.report import main as report
-from tests.browser import opened
+from tests.browser import PHONE, opened, scrolls_sideways
 from tests.commands import refusal
 from tests.digits_tree import relabel
 
@@ -40,7 +42,7 @@ def test_a_round_keeps_its_metrics_and_the_page_compares_them(run):
     Selection(list(first), picks.scores[:20]).write(run / "select/picks.csv")
     assert call(keep_round).exit_code == 0
     assert json.loads((run / "rounds/00/metrics.json").read_text()) == measured
-    assert {path.name for path in (run / "rounds/00").iterdir()} == {"labels.csv", "metrics.json"}
+    assert {path.name for path in (run / "rounds/00").iterdir()} == {"labels.csv", "metrics.json", "params.json"}
     picks.write(run / "select/picks.csv")
     evaluated(run, rows)
     before, now = compared(run / "rounds", {key: names[0] for key, names in rows.items()}, measured)
@@ -73,7 +75,7 @@ def test_metrics_of_other_labels_are_not_kept_and_a_round_may_have_none(run):
     assert not (run / "rounds").exists()
     (run / "evaluate/metrics.json").unlink()
     assert call(keep_round).exit_code == 0
-    assert {path.name for path in (run / "rounds/00").iterdir()} == {"labels.csv"}
+    assert {path.name for path in (run / "rounds/00").iterdir()} == {"labels.csv", "params.json"}
     label = {key: names[0] for key, names in rows.items()}
     assert [(one.name, one.labels, one.figure) for one in compared(run / "rounds", label, values)] == [
         ("round 0", len(rows), None)
@@ -81,6 +83,85 @@ def test_metrics_of_other_labels_are_not_kept_and_a_round_may_have_none(run):
     (run / "rounds/00/metrics.json").write_text('{"top1": 0.5}')
     with pytest.raises(ArtifactError, match=r"00/metrics\.json: expected the metrics of a round"):
         compared(run / "rounds", label, values)
+
+
+def select_by(run: Path, **values):
+    file = run / "select/record.json"
+    write_json(file, {**read_json(file), **values})
+
+
+def test_what_else_is_not_as_it_was_in_the_last_round_stands_on_the_page(run, browser):
+    """In round 0 other values, half the labels, and a model that called one image in four of the test nine."""
+    rows, picks = dict(Labels.read(run / "label/labels.csv").rows), Selection.read(run / "select/picks.csv")
+    first = dict(list(rows.items())[:20])
+    evaluated(run, first)
+    tested = Predictions.read(run / "evaluate/predictions.csv")
+    names = [["nine"] if at % 4 == 0 else [name] for at, name in enumerate(tested.predictions)]
+    before = replace(tested, ranking=replace(tested.ranking, names=names))
+    before.write(run / "evaluate/predictions.csv")
+    Selection(list(first), picks.scores[:20]).write(run / "select/picks.csv")
+    select_by(run, seed=3, select={"budget": 20, "max_cost": 0.0}, params={"restarts": 8})
+    assert call(keep_round).exit_code == 0
+    assert call(report, "report.map=none").exit_code == 0
+    assert "What changed" not in (run / "report/index.html").read_text()
+    picks.write(run / "select/picks.csv")
+    select_by(run, seed=0, method="<b>uherding</b>", select={"budget": 10, "max_cost": 0.0}, params={"steps": 8})
+    evaluated(run, rows)
+    now = Predictions.read(run / "evaluate/predictions.csv")
+    assert call(report, "report.map=none").exit_code == 0
+
+    right = [sum(map(str.__eq__, one.answers, one.predictions)) for one in (before, now)]
+    n = len(now.keys)
+    with opened(browser, (run / "report/index.html").absolute().as_uri(), PHONE) as page:
+        said = " ".join(page.locator("section[aria-labelledby=changed] p").all_inner_texts()).replace("\u202f", " ")
+        assert not scrolls_sideways(page)
+    assert f"{len(rows)} labels, 20 then." in said
+    assert "seed was 3 and is 0 now; select.budget was 20 and is 10 now; " in said
+    assert "select.method was kmeans and is <b>uherding</b> now." in said
+    assert "max_cost" not in said
+    assert "restarts" not in said  # a value of another method's block
+    shares = [f"{100 * count / n:.1f} %" for count in right]
+    assert f"Of the same {n} test images {shares[0]} were right then and {shares[1]} are now: " in said
+    assert f": {100 * (right[1] - right[0]) / n:+.1f} points" in said
+
+    Predictions(
+        now.keys[1:], now.answers[1:], replace(now.ranking, names=now.ranking.names[1:], p=now.ranking.p[1:])
+    ).write(run / "rounds/outputs/predictions.csv")
+    (run / "rounds/00/params.json").unlink()
+    assert call(report, "report.map=none").exit_code == 0
+    page = (run / "report/index.html").read_text()
+    assert "Accuracy is not compared: no image has an answer" in page
+    assert "Which params that round was made with is not kept." in page
+
+
+def test_after_a_round_other_values_with_the_same_labels_are_told_and_the_audit_is_compared(run):
+    rows = dict(Labels.read(run / "label/labels.csv").rows)
+    keys = [key for key in Index.read(run / "ingest/index.parquet", "train").key if key not in rows]
+
+    def found(name):
+        ranking = Ranking([[name]] * len(keys), np.full((len(keys), 1), 0.9))
+        PseudoLabels(keys, ranking).write(run / "train/pseudo_labels.csv")
+
+    found("one")
+    evaluated(run, rows)
+    (run / "evaluate/predictions.csv").unlink()  # the round has kept none
+    assert call(keep_round).exit_code == 0
+    about = read_json(run / "train/model.json")
+    write_json(run / "train/model.json", {**about, "params": {"steps": 9}})
+    found("two")
+    answers = ["one", "two", "two", "three"]
+    Labels(["label"], {key: [name] for key, name in zip(keys, answers, strict=False)}).write(run / "label/audit.csv")
+    assert call(evaluate, "evaluate.random_draws=2").exit_code == 0
+    assert call(report, "report.map=none").exit_code == 0
+    assert "What changed" not in (run / "report/index.html").read_text()  # a key that the round knew nothing of
+    params = read_json(run / "rounds/00/params.json")
+    write_json(run / "rounds/00/params.json", {**params, "train.steps": 7})
+    assert call(report, "report.map=none").exit_code == 0
+    page = (run / "report/index.html").read_text()
+    assert "What changed since round 0" in page
+    assert "<code>train.steps</code> was 7 and is 9 now." in page
+    assert "Of the same 4 images of the audit 25.0\u202f% were right then and 50.0\u202f% are now: +25.0 points" in page
+    assert "2 are right now alone, 1 were then alone" in page
 
 
 def test_what_is_predicted_otherwise_than_in_the_last_round_is_shown(run, browser):

@@ -50,6 +50,7 @@ def run(block: PropagateParams, given: Inputs, backbone: Path, embed: Path, grap
         confidence, right = known.of_left_out()
         facts = {
             "method": "propagate",
+            "params": {"propagate": block.model_dump()},
             "left_out": {"confidence": confidence.round(6).tolist(), "right": right.tolist()},
             "unreached": targets.unlabelled_classes,
             "labels_sha256": sha256(given.labels),
