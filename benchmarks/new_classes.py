@@ -48,6 +48,7 @@ HOME = Path(__file__).parent.parent
 TRAINED = ("gcd", "promptcal")
 ARMS = ("k-means", "semi", *TRAINED)
 BATCH = ("per_class=4", "num_unlabelled=64")
+VIEW = "train.view.crop_min=0.4"
 PARTS = ("all", "old", "new")
 
 
@@ -184,7 +185,7 @@ def main(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     optim = f"train.optim.learning_rate={rate}", "train.optim.schedule=cosine"
     batches = [f"train.{arm}.{item}" for arm in TRAINED for item in BATCH]
-    params = Params.read(HOME / "params.yaml", [f"train.steps={steps}", *optim, *batches])
+    params = Params.read(HOME / "params.yaml", [f"train.steps={steps}", VIEW, *optim, *batches])
     bench = Bench(run.resolve(), images, params)
     values = digest_of(len(bench.y), bench.params.tree["train"], bench.features.double().sum().item())
     work = Work[Draw, Case](

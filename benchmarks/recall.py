@@ -19,12 +19,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from benchmarks.in_memory import learnt
+from benchmarks.in_memory import PARAMS, learnt
 from benchmarks.pretraining import Images
 from pipeline.base import rng
+from pipeline.base.params import Params
 from pipeline.nn.classifier import Classifier
 from pipeline.nn.heads import Cosine
 from pipeline.nn.primitives import unit
+from pipeline.views.kinds import ContrastiveView
 
 LEARNT, NUM_CLASSES, TRAIN = 6, 10, 6000
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -58,6 +60,7 @@ def main(seeds: int, steps: int, batch_size: int, cases: Iterable[str], data: Pa
     images = Images.read(data, validation=True)
     x, y = images.x[:TRAIN], torch.from_numpy(images.y[:TRAIN])
     click.echo("| | Recall@1 of new classes, % | each seed |\n|---|---|---|")
+    view = Params.read(PARAMS, ["train.view.crop_min=0.4"]).block("train.view", ContrastiveView)
     found: dict[str, list[float]] = {}
     for seed in range(seeds):
         old = torch.from_numpy(rng.stream(seed, "new classes").permutation(NUM_CLASSES)[:LEARNT].copy())
@@ -67,7 +70,7 @@ def main(seeds: int, steps: int, batch_size: int, cases: Iterable[str], data: Pa
         found.setdefault("pixels", []).append(100 * recall_at_1(pixels.flatten(1).float(), classes))
         for case in cases:
             name, values = CASES[case]
-            options = {"steps": steps, "batch_size": batch_size, "stem_stride": 2}
+            options = {"steps": steps, "batch_size": batch_size, "stem_stride": 2, "view": view}
             names = [str(c) for c in range(NUM_CLASSES)]
             model = learnt(name, values, x[rows], torch.arange(len(rows)), y[rows], names, seed=seed, **options)
             for part, z in vectors(model, pixels).items():

@@ -196,7 +196,7 @@ def task(batch_size: int = 8, labels: Sequence[Sequence[int]] | None = None, **c
         "method": "fixmatch", "start": "pretrained", "frozen": 0.0, "head": "random", "targets": "own",
         "targets_share": 1.0, "steps": 12, "batch_size": batch_size, "sampling": "images", "batch_norm": "joint",
         "sync_bn": True, "ema_momentum": 0.9, "align_momentum": 0.9, "warm_averages": True,
-        "weak": WEAK, "strong": STRONG, "optim": OPTIM,
+        "weak": WEAK, "strong": STRONG, "view": CONTRASTIVE, "optim": OPTIM,
     }  # fmt: skip
     return Task(targets, 300, (8, 8), TrainParams(**{**common, **changes}), 0)
 

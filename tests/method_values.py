@@ -86,7 +86,7 @@ PARAMS = {
     "exemplar": {"dim": 8, "hidden_dim": 16, "temperature": 0.1},
 }  # fmt: skip
 MASKED = {"mae", "maskfeat"}  # methods for vision transformers
-_FEED = {"per_class": 2, "classes": 10, "num_unlabelled": 8, "view": CONTRASTIVE, "dim": 8, "hidden_dim": 16}
+_FEED = {"per_class": 2, "classes": 10, "num_unlabelled": 8, "dim": 8, "hidden_dim": 16}
 _PAWS = {
     **_FEED, "predictor_dim": 4, "temperature": 0.1, "smoothing": 0.1, "sharpen": 0.25, "me_max": 1.0, "local": LOCAL,
 }  # fmt: skip
@@ -116,8 +116,7 @@ SEMISUP_PARAMS = {
     },
     "proxynca": {"dim": 8, "scale": 3.0, "proxy_rate": 2.0},
     "trex": {
-        "dim": 8, "hidden_dim": 16, "hidden_layers": 1, "temperature": 0.1, "queue_size": 30, "view": CONTRASTIVE,
-        "local": LOCAL,
+        "dim": 8, "hidden_dim": 16, "hidden_layers": 1, "temperature": 0.1, "queue_size": 30, "local": LOCAL,
     },
     "supervised": {},
     "finetune": {"head_share": 0.5, "backbone_scale": 0.5, "head_layer": 0},

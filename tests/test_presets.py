@@ -88,9 +88,9 @@ MATCHES = [f"{cifar}/{name}" for cifar in ("cifar10", "cifar100") for name in ("
 SOURCES = [
     *((name, "train.warm_averages", False) for name in MATCHES),
     ("cifar100/freematch", "train.freematch.fairness", 0.001),
-    ("cifar10/paws", "train.paws.view.grey_prob", 0.0),
-    ("cifar10/paws", "train.paws.view.solarize_prob", 0.2),
-    ("cifar10/paws", "train.paws.view.equalize_prob", 0.2),
+    ("cifar10/paws", "train.view.grey_prob", 0.0),
+    ("cifar10/paws", "train.view.solarize_prob", 0.2),
+    ("cifar10/paws", "train.view.equalize_prob", 0.2),
     ("imagenet/paws", "train.steps", round(100 * 1_281_167 / 4096)),
     ("imagenet/pirl", "pretrain.view.crop_min", 0.08),
     ("imagenet/pirl", "pretrain.view.jitter_prob", 1.0),

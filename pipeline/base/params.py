@@ -33,6 +33,7 @@ RENAMED = (  # what a key was called, and what it is called now
     (r"train\.(?:\w+\.)+align_keep", "train.align_momentum"),
     (r"train\.(?:\w+\.)+keep", "train.ema_momentum"),
     (r"train\.hiermatch\.(fixmatch|mixmatch)", r"train.\1"),
+    (r"train\.(paws|nncsl|gcd|promptcal|trex)\.view", "train.view"),
 )
 
 

@@ -125,7 +125,7 @@ class BySupports(EmaMethod[PawsBatch, P]):
     Departures from PAWS: classes are those that have a label, for the smoothing and for the me-max term alike, so an
     image is never drawn to a class without one. A class with few labels gives some of them several times. In place of
     fine-tuning afterwards, a linear layer learns from the supports' features all along; a share of its gradient goes
-    on into them, in PAWS none. `train.batch_size`, `train.sampling` and the views of `train` have no effect.
+    on into them, in PAWS none. `train.batch_size`, `train.sampling`, `train.weak` and `train.strong` have no effect.
     """
 
     guesses = True

@@ -62,8 +62,8 @@ class Discovery(TrainMethod[PawsBatch, P]):
     The result's classes are those that have a label, in their order, then `new 1`, `new 2` and so on, the largest
     first. A class that is known by name and has no label is none of them. Departures: labelled images have a part of
     the batch of their own, so NT-Xent sees them as often as any image; the projector has two layers and batch norm; the
-    result is the moving average of the weights. `train.head`, `train.batch_size`, `train.sampling`, `train.batch_norm`
-    and the views of `train` have no effect.
+    result is the moving average of the weights. `train.head`, `train.batch_size`, `train.sampling`, `train.batch_norm`,
+    `train.weak` and `train.strong` have no effect.
     """
 
     def __init__(self, backbone: Backbone, task: Task, params: P) -> None:

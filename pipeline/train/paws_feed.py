@@ -15,7 +15,7 @@ from pipeline.train.by_class import supports
 from pipeline.train.pixels import Pixels, images_by_step
 from pipeline.train.task import Task
 from pipeline.views.chance import Chance
-from pipeline.views.kinds import ContrastiveView, LocalCrops
+from pipeline.views.kinds import LocalCrops
 
 
 class PawsFeedParams(Block):
@@ -24,7 +24,6 @@ class PawsFeedParams(Block):
     per_class: int = Field(ge=1)  # labelled images of each class in a batch, some of them several times if need be
     classes: int = Field(ge=1)  # classes in a batch, at most
     num_unlabelled: int = Field(ge=2)  # images in a batch, drawn from all
-    view: ContrastiveView
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class PawsFeed:
     def __call__(self, step: int) -> PawsBatch:
         """The batch of a step, on the device of the images; all views are drawn independently."""
         rows, (classes, place), pixels = self._images(step)
-        view = self._params.view
+        view = self._task.common.view
         labelled_pixels, unlabelled = pixels.tensor_split([len(place)])
         chance = Chance(rng.number(self._task.seed, "train", "views", step)).over(*self._labelled)
         labelled = torch.cat([view(labelled_pixels, chance) for _ in range(2)])

@@ -14,7 +14,7 @@ from pipeline.train.base_run import BaseRun
 from pipeline.train.graph_targets import GraphTargets
 from pipeline.train.passes import Passes
 from pipeline.train.targets import Targets
-from pipeline.views.kinds import StrongView, WeakView
+from pipeline.views.kinds import ContrastiveView, StrongView, WeakView
 
 
 class TrainParams(Block):
@@ -36,6 +36,7 @@ class TrainParams(Block):
     warm_averages: bool  # of predictions, behind alignment and thresholds: never longer than the steps so far
     weak: WeakView
     strong: StrongView
+    view: ContrastiveView  # of methods that compare views of an image
     optim: OptimParams
 
     @field_validator("frozen")

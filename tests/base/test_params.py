@@ -76,6 +76,8 @@ def test_the_empty_text_stays_one(tmp_path):
                                        "got the old one"),
         (("pretrain.moco.keep_start=0.9",), "params.yaml: pretrain.moco.keep_start: expected its new name, "
                                             "pretrain.moco.momentum_start, got the old one"),
+        (("train.paws.view.flip=0.5",), "params.yaml: train.paws.view: expected its new name, train.view, "
+                                          "got the old one"),
         (("seed=-1",), "params.yaml: seed: expected a whole number of at least 0, got -1"),
         (("seed=true",), "params.yaml: seed: expected a whole number of at least 0, got True"),
         (("seed",), "--set seed: expected dotted.key=value"),

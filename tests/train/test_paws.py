@@ -151,7 +151,7 @@ def test_entries_of_targets_below_the_minimum_do_not_count():
 
 def test_a_step_is_given_what_was_asked_for():
     """Image i has the colour i all over, which no crop changes."""
-    method, _ = learner(UNEVEN, view=NEUTRAL, per_class=4)
+    method, _ = learner(UNEVEN, {"view": NEUTRAL}, per_class=4)
     batch = method.feed(Resident(torch.arange(250, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)))(3)
     assert batch.classes.tolist() == [1, 3, 5]
     assert batch.label.tolist() == [*[1] * 4, *[3] * 4, *[5] * 4] * 2

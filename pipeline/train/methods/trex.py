@@ -28,7 +28,7 @@ from pipeline.train.losses import labelled_ce
 from pipeline.train.pixels import Pixels
 from pipeline.train.task import Task
 from pipeline.views.chance import Chance
-from pipeline.views.kinds import ContrastiveView, LocalCrops
+from pipeline.views.kinds import LocalCrops
 
 
 class TrexParams(Block):
@@ -39,7 +39,6 @@ class TrexParams(Block):
     hidden_layers: int = Field(ge=0)  # of the projector
     temperature: float = Field(gt=0)
     queue_size: int = Field(ge=0)  # projections that class vectors are the means of; 0: class vectors are learnt
-    view: ContrastiveView
     local: LocalCrops
 
 
@@ -60,8 +59,9 @@ class CropBatch:
 class CropFeed(SemiFeed):
     """Crops of the labelled images in the order of `SemiFeed`."""
 
-    def __init__(self, images: Pixels, task: Task, view: ContrastiveView, local: LocalCrops) -> None:
+    def __init__(self, images: Pixels, task: Task, local: LocalCrops) -> None:
         super().__init__(images, task)
+        view = task.common.view
         self._large, self._small, self._count = view, local.view(view), local.count
         self._size = local.size(task.size, "train.trex.local") if local.count else task.size
 
@@ -84,7 +84,8 @@ class Trex(ByCosine[CropBatch, TrexParams]):
     of all its labelled images' projections.
     Departures: the average's momentum is warmed up, and it is the result, in the authors' code the network itself is;
     the queue begins with random unit vectors, theirs with longer ones, both of random classes; small views do not move
-    the running statistics of the backbone; the linear layer beside is ours. The views of `train` have no effect.
+    the running statistics of the backbone; the linear layer beside is ours.
+    `train.weak` and `train.strong` have no effect.
     """
 
     Params = TrexParams
@@ -110,7 +111,7 @@ class Trex(ByCosine[CropBatch, TrexParams]):
         return self.cosine(dim, layers, params.temperature)
 
     def feed(self, images: Pixels) -> Callable[[int], CropBatch]:
-        return CropFeed(images, self.task, self.params.view, self.params.local).crops
+        return CropFeed(images, self.task, self.params.local).crops
 
     def loss(self, batch: CropBatch) -> Step:
         """Mean cross-entropy on all crops; the linear layer's on the large ones beside it touches that layer only."""
