@@ -92,7 +92,8 @@ def test_a_run_is_laid_out_by_what_was_chosen_and_what_was_asked_for(tmp_path, m
 def test_laid_out_again_a_run_keeps_what_a_person_set(tmp_path, monkeypatch):
     monkeypatch.setattr(times, "START", "pass")
     monkeypatch.setattr(times, "SECONDS", 0)
-    save(tmp_path / "images", 12)
+    save(tmp_path / "images/a", 6)
+    save(tmp_path / "images/b", 6)
     run = tmp_path / "run"
 
     def again(*words):
@@ -101,14 +102,18 @@ def test_laid_out_again_a_run_keeps_what_a_person_set(tmp_path, monkeypatch):
         params = Params.read(run / "params.yaml")
         return done.stdout, [params.lookup(key) for key in ("label.audit", "select.budget", "select.method")]
 
-    assert again("--budget", "5")[1] == [0, 5, "auto"]
+    said, values = again("--budget", "5")
+    assert values == [0, 5, "auto"]
+    assert "  label.source: file, so a person labels, and the classes that all images have measure the result; " in said
+    assert "label.source" in again("--set", "label.source=answers")[0]
+    assert "label.source" not in again()[0]
     sets = [word for item in ("label.audit=3", "select.method=uherding") for word in ("--set", item)]
     assert again(*sets)[1] == [3, 5, "uherding"]
     assert again("--budget", "4")[1] == [3, 4, "uherding"]
     assert again("--set", "label.audit=0", "--set", "select.method=kcenter")[1] == [0, 4, "kcenter"]
-    save(tmp_path / "images", 13)
+    save(tmp_path / "images/a", 7)
     assert again(*sets)[1] == [3, 4, "uherding"]
-    save(tmp_path / "images", 14)
+    save(tmp_path / "images/a", 8)
     said, values = again()
     assert values == [3, 4, "auto"]
     assert "select.method was 'uherding' and is 'auto' now" in said
@@ -116,17 +121,20 @@ def test_laid_out_again_a_run_keeps_what_a_person_set(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "columns", "says"),
     [
-        (["--budget", "12"], "--budget: expected fewer than the 12 images of "),
+        (["--budget", "12"], "path,label", "--budget: expected fewer than the 12 images of "),
         (
             ["--budget", "5", "--set", "ingest.sise=3"],
+            "path,label",
             "--set ingest.sise=3: sise: expected a key of params.yaml, found none of that ",
         ),
+        (["--budget", "5"], "file,kind", "/answers.csv: expected the columns path and label, got file,kind"),
     ],
 )
-def test_what_cannot_be_is_refused_and_lays_out_nothing(tmp_path, words, says):
+def test_what_cannot_be_is_refused_and_lays_out_nothing(tmp_path, words, columns, says):
     save(tmp_path / "images", 12)
+    (tmp_path / "images/answers.csv").write_text(f"{columns}\nL000.png,a\n")
     done = CliRunner().invoke(main, [str(tmp_path / "run"), "--images", str(tmp_path / "images"), *words])
     assert done.exit_code == 1
     assert says in done.stderr

@@ -16,6 +16,7 @@ from pipeline.artifacts.settings import flat
 from pipeline.base.errors import ParamsError
 from pipeline.base.params import Params
 from pipeline.ingest.files import Found, look_below
+from pipeline.ingest.sources.folder import Folder
 from pipeline.new_run import HOME, new_run
 from pipeline.recipe.choose import choose
 from pipeline.recipe.look import Pictures
@@ -24,7 +25,7 @@ from pipeline.select.methods import SELECTORS
 
 NOTE = "elsewhere.txt"
 BUDGET = 60  # labels of the first round
-KEPT = ("label.audit", "select.budget", "select.method")  # an audit that is lost would be trained on
+KEPT = ("label.audit", "label.source", "select.budget", "select.method")  # an audit that is lost would be trained on
 PRESET, ADAPTED = HOME / "presets/photos/packaged.yaml", "PRESET=presets/photos/adapted.yaml"
 
 
@@ -34,9 +35,11 @@ def lay_out(
     """Lays out `folder`, by the rule and the `presets` over it, and gives the lines to show.
 
     Where there is a run, it keeps what a person sets from round to round; `budget` and `sets` go before that.
-    Raises ParamsError for more labels than there are images, and for what `new_run` refuses.
+    Raises ParamsError for more labels than there are images, and for what `new_run` refuses; SourceError for what
+    ingest would refuse of the names of files and folders, and of the tables of answers.
     """
     found = look_below(images)
+    has_answer = [item.answer is not None for item in Folder(path=str(images)).listing().items]
     pictures, now = Pictures.look(images, found), state(found)
     before: dict[str, Any] = {}
     with suppress(ParamsError):  # there are none yet, or they are no YAML any more
@@ -74,6 +77,11 @@ def lay_out(
     steps = f"{pretrain['steps']} steps" if pretrain["method"] != "none" else f"weights {pretrain['none']['weights']}"
     yield f"  pretrain.method: {pretrain['method']}, {steps}"
     yield f"  train.method: {params.lookup('train.method')}"
+    if all(has_answer) and params.lookup("label.source") == "file":
+        yield (
+            "  label.source: file, so a person labels, and the classes that all images have measure the result; with "
+            f"answers, in {folder}/params.yaml, they are the labels too"
+        )
     times = seconds(pictures, params)
     for stages, end in ((BEFORE, "the page that asks for labels"), (AFTER, "the result, once they are there")):
         each = ", ".join(f"{stage} {times[stage]:.0f} s" for stage in stages)
