@@ -57,6 +57,7 @@ images: RUN = runs/images
 images: pictures-there budget-number $(READY)  ## your own pictures: IMAGES=/a/folder BUDGET=60 asks for 60 labels; then `make images` goes on with them
 	@test -z "$(IMAGES)" || python -m stages.images "$(RUN)" --images "$(IMAGES)" \
 		$(if $(BUDGET),--budget $(BUDGET)) $(if $(PRESET),--preset "$(PRESET)")
+	@echo "paths are relative to $(RUN)"
 	$(GO_ON)
 
 label: RUN = runs/images
