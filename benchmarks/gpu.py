@@ -71,7 +71,7 @@ def pretraining(pixels: Tensor, device: Device, batch_size: int, *, compiled: bo
     """MoCo, which counts two views for each image."""
     recipe = Recipe.read(Params.read(Path("params.yaml"), (f"pretrain.batch_size={batch_size}",)))
     net, floor = network(pixels), network(pixels).to(device.device)
-    method = recipe.learner(net, len(pixels), (pixels.shape[2], pixels.shape[3]), device)
+    method = recipe.learner(net, len(pixels), (pixels.shape[2], pixels.shape[3]), device, pixels)
     reduce_cost(method, compiled=compiled, recompute=False)
     feed = Feed(pixels, recipe.common.views, recipe.common.local, batch_size, 0)
     limit = bare(floor, passes(method, feed(0)), device)

@@ -9,10 +9,10 @@ from torch import Tensor
 from pipeline.nn.contrast import nt_xent
 from pipeline.nn.device import Device
 from pipeline.nn.primitives import unit
+from pipeline.pretrain.bootstrap import byol_loss
 from pipeline.pretrain.instance_bank import softmax_loss
 from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
-from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.dino import dino_targets
 from pipeline.pretrain.methods.exemplar import exemplar_loss
@@ -101,6 +101,7 @@ def loss_of(name: str, p: Any, batch: int, queue: int, device: Device) -> Callab
         ),
         "simclr": lambda: nt_xent(unit(q[0]), unit(q[1]), p.temperature),
         "byol": lambda: byol_loss(*q),
+        "orl": lambda: sum(byol_loss(*q) for _ in range(3)),
         "ncc": ncc,
         "simsiam": lambda: simsiam_loss(*q),
         "swav": swav,

@@ -100,7 +100,7 @@ def train(params: Params, images: Images, views: int, folder: Path) -> None:
     """Saves a trained backbone, and beside it the facts of its training."""
     recipe, device = Recipe.read(params), Device.choose("fp32")
     backbone = recipe.backbone(images.x)
-    learner = recipe.learner(backbone, len(images.x), (28, 28), device)
+    learner = recipe.learner(backbone, len(images.x), (28, 28), device, images.x)
     batch_size = recipe.common.batch_size
     steps = views // (len(recipe.views) * batch_size)
     started, cpu = time.perf_counter(), time.process_time()

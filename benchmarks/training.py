@@ -158,7 +158,7 @@ def self_supervised(name: str, pixels: Tensor, device: Device) -> list[Figure]:
 def without_labels(name: str, pixels: Tensor, device: Device) -> tuple[nn.Module, Callable[[int], Any], OptimParams]:
     """A method of `pretrain`, its batches and its optimiser."""
     recipe = Recipe.read(Params.read(Path("params.yaml"), (f"pretrain.method={name}", *SETS)))
-    method = recipe.learner(network(pixels.cpu()), len(pixels), (SIDE, SIDE), device)
+    method = recipe.learner(network(pixels.cpu()), len(pixels), (SIDE, SIDE), device, pixels)
     feed = Views(pixels, recipe.views, recipe.common.local, BATCH, 0)
     return method, feed, recipe.common.optim
 

@@ -139,8 +139,9 @@ def self_supervised(name: str, channels: int = 1, batch_size: int = 8, num_image
     method = SELFSUP[name](net, params, num_images, torch.Generator().manual_seed(0))
     pixels = digits()[0][:num_images].expand(-1, channels, -1, -1)
     pixels = tinted(pixels[:, :1]) if channels == 3 else pixels
-    local = LOCAL if method.takes_local else NO_LOCAL
-    return method, SelfsupFeed(pixels, [CONTRASTIVE] * method.num_views, local, batch_size, seed=0)
+    local, views = LOCAL if method.takes_local else NO_LOCAL, [CONTRASTIVE] * method.num_views
+    method.see(pixels, views)
+    return method, SelfsupFeed(pixels, views, local, batch_size, seed=0)
 
 
 def chosen(name: str, channels: int = 1, **changes: Any) -> Chosen:

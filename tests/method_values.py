@@ -45,6 +45,10 @@ PARAMS = {
     "ascl": {**_MOCO, "target_temperature": 0.1, "neighbours": 2.0},
     "simclr": {"dim": 8, "hidden_dim": 16, "head_layers": 2, "temperature": 0.5},
     "byol": {"dim": 8, "hidden_dim": 16, "momentum_start": 0.9, "momentum_end": 1.0},
+    "orl": {
+        "dim": 8, "hidden_dim": 16, "start": 0.0, "neighbours": 3, "boxes": 6, "least_side": 0.4, "kept": 0.5,
+        "crop": 0.5, "within": 0.5, "across": 0.25, "momentum_start": 0.9, "momentum_end": 1.0,
+    },
     "simreg": {},
     "ncc": {
         "dim": 8, "hidden_dim": 16, "clusters": 5, "iterations": 5, "weight": 0.5, "temperature": 0.5, "noise": 0.01,

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from pipeline.base.errors import ParamsError
-from pipeline.nn.memory import Bank
+from pipeline.nn.memory import Bank, epoch_ends
 from pipeline.nn.primitives import in_float32, unit
 from pipeline.parallel import dist
 
@@ -79,13 +79,8 @@ class Clusters(nn.Module):
     def update(self, images: Int64[Tensor, " b"], rows: Float[Tensor, "b d"], step: int) -> None:
         """Puts the images' unit vectors in the bank and, where an epoch ends with this step, finds the clusters."""
         self.bank.update(images, rows, momentum=0.0)
-        if self.due(step, len(images) * dist.world()):
+        if epoch_ends(step, len(images) * dist.world(), self.labels.shape[1]):
             self.find(self.bank.rows)
-
-    def due(self, step: int, batch_size: int) -> bool:
-        """Whether an epoch ends with this step, counted from 1, of so many images of all processes."""
-        images = self.labels.shape[1]
-        return step * batch_size // images > (step - 1) * batch_size // images
 
     @torch.no_grad()
     def find(self, rows: Float[Tensor, "n d"]) -> None:

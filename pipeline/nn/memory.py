@@ -75,6 +75,11 @@ class Queue(Ring):
             raise ParamsError(f"{name}: expected at most {len(self)}, queue_size cut to the images, got {count}")
 
 
+def epoch_ends(step: int, batch_size: int, images: int) -> bool:
+    """Whether all images were seen once more with this step, counted from 1, of so many of all processes."""
+    return step * batch_size // images > (step - 1) * batch_size // images
+
+
 class Bank(nn.Module):
     """One unit vector for each training image, found by its row number."""
 

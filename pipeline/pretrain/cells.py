@@ -3,11 +3,11 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pipeline.base.errors import ParamsError
+from pipeline.pretrain.boxes import crops
 
 LEAST_CELL = 4  # pixels on a side
 
@@ -35,16 +35,9 @@ def crops_of_cells(
     come out at one size, that of a crop rounded to whole pixels; where it was whole, and the place too, the pixels are
     the image's own. The parameters may lie on the CPU, wherever the images are.
     """
-    b, p = order.shape
-    grid = math.isqrt(p)
+    grid = math.isqrt(order.shape[1])
     size = [max(1, round(side / grid * share)) for side in images.shape[2:]]
     left = (order % grid + across * (1 - share)) / grid  # in shares of the image
     top = (order // grid + down * (1 - share)) / grid
-    half = torch.full_like(left, share / grid)  # of a crop's side, where the image's side is 2
-    zero = torch.zeros_like(left)
-    rows = [half, zero, 2 * left + half - 1, zero, half, 2 * top + half - 1]
-    matrix = torch.stack(rows, -1).reshape(-1, 2, 3).to(images)
-    places = F.affine_grid(matrix, [b * p, 1, *size], align_corners=False).reshape(b, p * size[0], size[1], 2)
-    # The pieces of an image below one another: one picture to sample, and no copy of the image for each.
-    out = F.grid_sample(images, places, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return out.unflatten(2, (p, size[0])).movedim(2, 1)
+    side = torch.full_like(left, share / grid)
+    return crops(images, torch.stack([left, top, side, side], -1), (size[0], size[1]))

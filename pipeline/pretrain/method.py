@@ -1,17 +1,20 @@
 """What every self-supervised method is: a class around a backbone, made of its params block, that learns from views."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar, cast
 
 import torch
-from torch import nn
+from jaxtyping import UInt8
+from torch import Tensor, nn
 
 from pipeline.base.params import Block
 from pipeline.fit import Method
 from pipeline.nn.architecture import Architecture
 from pipeline.nn.backbones import Backbone
 from pipeline.pretrain.feed import Views
+from pipeline.views.kinds import ContrastiveView
 
 COLLAPSED = 0.1  # feature_std below which projections count as collapsed
 EARLY = 0.1  # share of the steps in which a network with random weights may still map all images to nearly one point
@@ -58,6 +61,9 @@ class SelfSupervised(Method[Views], Generic[P]):
         """The head that makes projections of the backbone's features; without layers if there is none. It is kept."""
         return cast(nn.Sequential, self.get_submodule(self.head_at)) if self.head_at else nn.Sequential()
 
+    def see(self, images: UInt8[Tensor, "n c h w"] | None, views: Sequence[ContrastiveView]) -> None:
+        """Shows a method all training images and its views, for what batches do not have; no images if streamed."""
+
 
 class AddOn(Method[Views]):
     """Terms beside a method's own loss; what is kept of it in the end is the method's."""
@@ -73,6 +79,9 @@ class AddOn(Method[Views]):
 
     def after_step(self, step: int, num_steps: int) -> None:
         self.base.after_step(step, num_steps)
+
+    def see(self, images: UInt8[Tensor, "n c h w"] | None, views: Sequence[ContrastiveView]) -> None:
+        self.base.see(images, views)
 
 
 class CollapseWarning:

@@ -92,11 +92,17 @@ class Recipe:
         return fresh(self.common.backbone, self.options, pixels)
 
     def learner(
-        self, backbone: Backbone, num_images: int, size: tuple[int, int], device: Device
+        self,
+        backbone: Backbone,
+        num_images: int,
+        size: tuple[int, int],
+        device: Device,
+        images: UInt8[Tensor, "n c h w"] | None,
     ) -> SelfSupervised | AddOn:
         """The method around the backbone, which it trains in place on images of a size; not for method none.
 
-        Raises ParamsError where the values do not fit each other, the images, or the number of processes.
+        It is shown the images themselves, where they are in memory. Raises ParamsError where the values do not fit each
+        other, the images, or the number of processes.
         """
         if self.common.batch_size > num_images:
             raise ParamsError(
@@ -115,7 +121,9 @@ class Recipe:
         learner: SelfSupervised | AddOn = Cld(method, self.common.cld, chance) if self.common.cld.weight > 0 else method
         if self.tasks:
             learner = MultiTask(learner, backbone, self.common.multi_task.weights, self.tasks, num_images, chance)
-        return synchronised(learner, "pretrain").to(device.device) if self.common.sync_bn else learner.to(device.device)
+        learner = synchronised(learner, "pretrain") if self.common.sync_bn else learner
+        learner.to(device.device).see(images, self.views)
+        return learner
 
     @property
     def views(self) -> tuple[ContrastiveView, ...]:

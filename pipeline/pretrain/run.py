@@ -48,7 +48,9 @@ def run(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
             if recipe.weights.weights == "file":
                 files.append(Path(recipe.weights.file))
         if not isinstance(recipe.block, NoneParams):
-            method = recipe.learner(backbone, manifest.count("train"), manifest.size, device)
+            method = recipe.learner(
+                backbone, manifest.count("train"), manifest.size, device, None if streamed else pixels
+            )
             reduce_cost(method, compiled=machine.compile, recompute=machine.recompute)
         used = common, recipe.block, recipe.weights, *recipe.tasks.values()
         blocks = [block.model_dump() for block in used if block is not None]

@@ -29,7 +29,7 @@ from pipeline.views.matrices import (
     stain_matrix,
 )
 
-LEAST_SIDE = 2  # pixels of a local crop
+LEAST_SIDE = 2  # pixels of a small view
 LOG_ASPECT = (math.log(3 / 4), math.log(4 / 3))  # of a crop's width to its height; Szegedy et al. 2015
 BLUR_SIGMA = (0.1, 2)  # pixels, least and most; SimCLR, appendix A
 SOLARIZE = np.float32(0.5)  # threshold; BYOL, appendix B
@@ -168,13 +168,21 @@ class LocalCrops(Block):
 
         Raises ParamsError below 2 pixels; `block` is where in params.yaml these values stand.
         """
-        small = round(size[0] * self.side), round(size[1] * self.side)
-        if min(small) < LEAST_SIDE:
-            raise ParamsError(
-                f"{block}.side: expected at least {LEAST_SIDE / min(size):.3f} for images of "
-                f"{size[0]} x {size[1]}, {LEAST_SIDE} pixels, got {self.side}"
-            )
-        return small
+        return part_of(size, self.side, f"{block}.side")
+
+
+def part_of(size: tuple[int, int], share: float, name: str) -> tuple[int, int]:
+    """The sides in pixels of a part of an image, which are this share of the image's.
+
+    Raises ParamsError below 2 pixels; `name` is the share's in params.yaml.
+    """
+    small = round(size[0] * share), round(size[1] * share)
+    if min(small) < LEAST_SIDE:
+        raise ParamsError(
+            f"{name}: expected at least {LEAST_SIDE / min(size):.3f} for images of {size[0]} x {size[1]}, {LEAST_SIDE} "
+            f"pixels, got {share}"
+        )
+    return small
 
 
 class WeakView(Block):

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from pipeline.base.errors import ParamsError
 from pipeline.nn import clusters as module
 from pipeline.nn.clusters import Clusters, spherical_kmeans
+from pipeline.nn.memory import epoch_ends
 from tests.pretrain.family import on_two_ranks, unit
 from tests.refusals import refusal_of
 
@@ -62,8 +63,7 @@ def test_large_sets_are_learnt_from_a_sample_and_assigned_in_blocks(monkeypatch)
 
 @pytest.mark.parametrize(("images", "batch", "expected"), [(10, 5, [2, 4]), (10, 4, [3, 5]), (5, 12, [1, 2, 3, 4, 5])])
 def test_an_epoch_ends_when_all_images_were_seen_once_more(images, batch, expected):
-    clusters = Clusters(images, 2, [2], 1, "", torch.Generator())
-    assert [step for step in range(1, 6) if clusters.due(step, batch)] == expected
+    assert [step for step in range(1, 6) if epoch_ends(step, batch, images)] == expected
 
 
 def test_clusterings_are_kept_side_by_side():

@@ -11,10 +11,10 @@ from pipeline.nn.contrast import nt_xent
 from pipeline.nn.memory import nearest_rows
 from pipeline.nn.primitives import soft_ce
 from pipeline.nn.turns import rotation_loss
+from pipeline.pretrain.bootstrap import byol_loss
 from pipeline.pretrain.instance_bank import nce_loss, softmax_loss
 from pipeline.pretrain.methods.ascl import ascl_loss
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
-from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.cmsf import cmsf_loss
 from pipeline.pretrain.methods.dino import dino_targets
 from pipeline.pretrain.methods.exemplar import exemplar_loss

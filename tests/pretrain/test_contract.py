@@ -33,7 +33,8 @@ from tests.refusals import refusal_of
 IMAGES, SIDE, BATCH, STEPS = 24, 32, 8, 3
 LARGEST, FEWER = 12, {"bn_groups": 4, "clusters": 4}  # of the whole numbers in a block: widths, queues, prototypes
 PRESETS = {f"{file.parent.name}/{file.stem}": file for file in sorted((ROOT / "presets").glob("*/*.yaml"))}
-CELLS = {"pirl": {"patch": 1.0}, "jigsaw": {"patch": 1.0}, "context": {"patch": 0.75}}  # of sides that 8 divides
+# Of sides that 8 divides, or 16.
+CELLS = {"pirl": {"patch": 1.0}, "jigsaw": {"patch": 1.0}, "context": {"patch": 0.75}, "orl": {"crop": 0.5}}
 TOO_SMALL = {("context", "timm_vit")}  # a third of the side has no patch of 16 pixels
 ALONE = {**dict.fromkeys(MASKED, "vit"), "split_brain": "split"}  # the net of methods that take no other
 NETS = {  # options of each kind of backbone, and what a method must then be told for it
@@ -108,7 +109,7 @@ def made(recipe, frozen=0.0):
     images = pixels(recipe.common.backbone)
     backbone = recipe.backbone(images)
     backbone.freeze(frozen)
-    method = recipe.learner(backbone, IMAGES, (SIDE, SIDE), CPU)
+    method = recipe.learner(backbone, IMAGES, (SIDE, SIDE), CPU, images)
     common = recipe.common
     return backbone, method, Feed(images, recipe.views, common.local, common.batch_size, recipe.seed)
 
@@ -205,7 +206,7 @@ def test_a_value_that_is_none_is_refused_by_its_name(method, field):
     ("method", "changes"),
     [
         *((name, {"local": {"count": 2, "side": 0.4}}) for name, method in METHODS.items() if method.takes_local),
-        *((name, {name: {"patch": 0.6}}) for name in CELLS),
+        *((name, {name: dict.fromkeys(values, 0.6)}) for name, values in CELLS.items()),
     ],
 )
 @pytest.mark.parametrize("net", ["vit", "timm_vit"])

@@ -7,10 +7,10 @@ import torch
 
 from pipeline.nn.contrast import nt_xent, sup_con
 from pipeline.nn.turns import rotation_loss
+from pipeline.pretrain.bootstrap import byol_loss
 from pipeline.pretrain.instance_bank import nce_loss, softmax_loss
 from pipeline.pretrain.masked import hidden_error
 from pipeline.pretrain.methods.barlow_twins import barlow_twins_loss
-from pipeline.pretrain.methods.byol import byol_loss
 from pipeline.pretrain.methods.dino import dino_targets
 from pipeline.pretrain.methods.exemplar import exemplar_loss
 from pipeline.pretrain.methods.mae import mae_loss

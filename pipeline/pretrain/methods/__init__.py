@@ -19,6 +19,7 @@ from pipeline.pretrain.methods.moco import Moco
 from pipeline.pretrain.methods.msf import Msf
 from pipeline.pretrain.methods.ncc import Ncc
 from pipeline.pretrain.methods.npid import Npid
+from pipeline.pretrain.methods.orl import Orl
 from pipeline.pretrain.methods.pirl import Pirl
 from pipeline.pretrain.methods.rotation import Rotation
 from pipeline.pretrain.methods.simclr import Simclr
@@ -49,6 +50,7 @@ METHODS: dict[str, type[SelfSupervised]] = {
     "msf": Msf,
     "ncc": Ncc,
     "npid": Npid,
+    "orl": Orl,
     "pirl": Pirl,
     "rotation": Rotation,
     "simclr": Simclr,
