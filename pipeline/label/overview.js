@@ -1,8 +1,8 @@
 // All images, and the same by class, to check what was given.
 function button(card) {
   const name = labelOf(card), odd = isOdd(card);
-  const about = [card.rank, card.audit ? "audit" : "", card.how === "guess" ? "guess taken" : ""].filter(Boolean).join(" · ");
-  const parts = [image(card, "Image " + card.rank), make("b", {}, name || "no label")];
+  const about = ["rank " + (card.rank - 1), card.audit ? "audit" : "", card.how === "guess" ? "guess taken" : ""].filter(Boolean).join(" · ");
+  const parts = [image(card, ""), make("b", {}, name || "no label")];
   if (odd) parts.push(make("span", { class: "warning" }, "⚠ looks like " + card.guess[0]));
   const one = make("button", { type: "button", class: "card" + (odd ? " odd" : "") }, ...parts, make("small", {}, about));
   one.addEventListener("click", () => { show("one"); showCard(cards.indexOf(card)); });

@@ -38,8 +38,8 @@ function element(name, text, className) {
 // The lines that say what is known of an image: words, and the class of their style.
 function linesOf(i) {
   const lines = [];
-  if (images.label[i] >= 0) lines.push([data.classes[images.label[i]], "class"], [images.rank[i] ? `label, pick ${images.rank[i]}` : "label", "confidence"]);
-  else if (images.rank[i]) lines.push([`pick ${images.rank[i]}, no label`, "confidence"]);
+  if (images.label[i] >= 0) lines.push([data.classes[images.label[i]], "class"], [images.rank[i] ? `label, pick of rank ${images.rank[i] - 1}` : "label", "confidence"]);
+  else if (images.rank[i]) lines.push([`pick of rank ${images.rank[i] - 1}, no label`, "confidence"]);
   if (images.prediction[i] >= 0) {
     const name = data.classes[images.prediction[i]];
     if (images.label[i] < 0) lines.push([name, images.answer[i] < 0 ? "class" : isWrong(i) ? "class bad" : "class good"]);

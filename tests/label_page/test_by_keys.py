@@ -95,8 +95,11 @@ def test_undo_marks_and_moving_about(browser):
         assert page.locator("#whole img").get_attribute("alt") == "Image 5, whole"
         person.press("1", "Escape")  # no label while the picture is large
         assert count(page) == "2 of 6 labelled, 2 without a class, 2 left"
+        person.press("o")
+        numbers = page.locator("#all small").all_inner_texts()
         rows = saved(page)
     assert [row["label"] for row in rows] == ["zero", "[skip]", "[none]", "one", "", ""]
+    assert [f"rank {row['rank']}" for row in rows] == numbers
 
 
 @pytest.mark.parametrize(

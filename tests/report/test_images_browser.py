@@ -1,11 +1,14 @@
 """Map and gallery in a real browser: what they show, list and filter; names stay text."""
 
+import re
 from math import cos, pi, sin
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from pipeline.base.files import read_csv
 from stages.evaluate import main as evaluate
 from stages.predict import main as predict
 from stages.report import main as report
@@ -47,6 +50,15 @@ def outside(page):
     width, height = page.evaluate("[canvas.clientWidth, canvas.clientHeight]")
     places = page.evaluate("Array.from({ length: images.count }, (_, i) => plot.getScreenPosition(i))")
     return sum(not (0 <= x <= width and 0 <= y <= height) for x, y in places)
+
+
+def test_a_pick_has_the_rank_that_its_file_has(browser, pages):
+    file = Path(pages.removeprefix("file://")).parent / "select/picks.csv"
+    with opened(browser, f"{pages}/gallery.html") as page:
+        page.select_option("#which", "labelled")
+        said = page.locator("li").all_inner_texts()
+    ranks = [int(found[1]) for text in said if (found := re.search(r"^label, pick of rank (\d+)$", text, re.MULTILINE))]
+    assert sorted(ranks) == [int(rank) for rank, *_ in read_csv(file, ("rank",))[1]]
 
 
 def test_points_are_shown_listed_and_coloured(browser, pages):

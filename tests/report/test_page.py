@@ -15,6 +15,7 @@ from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.predictions import Predictions
 from pipeline.artifacts.shards import Index, Manifest, Shard
 from pipeline.base.errors import ArtifactError
+from pipeline.base.files import read_csv
 from pipeline.report import tables
 from pipeline.report.inputs import Run
 from pipeline.report.page import PICTURE_SIDE, Shown
@@ -74,7 +75,11 @@ def test_picks_by_rank_mistakes_by_confidence_and_right_ones_from_end_to_end(dat
     shown = Shown.choose(run, 8)
     assert shown.picks == list(run.picks.keys[:8])
     uris = pictures(run.manifest, run.index, shown.keys(), PICTURE_SIDE)
-    assert [image["src"] for image in Outline(page()).images[:8]] == [uris[key].uri for key in shown.picks]
+    images = Outline(page()).images[:8]
+    assert [image["src"] for image in images] == [uris[key].uri for key in shown.picks]
+    label = {key: names[0] for key, names in run.labels.rows.items()}
+    rows = read_csv(data / "select/picks.csv", ("rank", "key"))[1][:8]
+    assert [image["alt"] for image in images] == [f"pick of rank {rank}, {label[key]}" for rank, key, *_ in rows]
     wrong = [c for a, b, c in pairs(run) if a != b]
     right = [c for a, b, c in pairs(run) if a == b]
     assert [one.confidence for one in shown.mistakes] == sorted(wrong, reverse=True)[:4]
@@ -172,5 +177,5 @@ def test_coarser_levels_have_a_table_and_coarse_picks_their_name(data):
     more = {"coarse_top1": 0.912, "coarse_consistency": 0.834, "nearest_top1": 0.756, "nearest_ece": 0.0421}
     (data / "evaluate/metrics.json").write_text(json.dumps({**values, **more}))
     text = Outline(page()).text
-    for words in ("Level by level", "91.2 %", "83.4 %", "75.6 %", "0.042", f"1 {rows[first][1]} coarse 2 "):
+    for words in ("Level by level", "91.2 %", "83.4 %", "75.6 %", "0.042", f"0 {rows[first][1]} coarse 1 "):
         assert words in text
