@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Guesses:
-    """A class and how probable it is, by key: of the images asked for, and of the surest others, class by class.
+    """A class and how probable it is, by key: of the images asked for or labelled, and of the surest others by class.
 
     `unlike` are groups of images that look like no class with a label: how many they are, and the most typical ones.
     """

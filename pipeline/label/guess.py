@@ -34,7 +34,7 @@ def guess(
 ) -> Guesses:
     """Spreads the labels of the finest level over all images, whose keys these are; no guesses from a single class.
 
-    A pick with a label has the guess that the other labels give, so that a slip can be seen; beyond as many labels as
+    An image with a label has the guess that the other labels give, so that a slip can be seen; beyond as many labels as
     are left out one by one it has none. The images `never` shown have no guess and are not among the others. Images
     like no class are those of the `new` classes that a model found, the most typical first, as long as none of the
     first has a label; where there are none of these, those that the labels do not reach.
@@ -46,11 +46,11 @@ def guess(
         return Guesses()
     number = {name: at for at, name in enumerate(classes)}
     rows = np.array(sorted(row_of[key] for key in named))
-    of = np.array([number[named[keys[row]]] for row in rows])
+    given = np.array([number[named[keys[row]]] for row in rows])
     shares = read_shares(params.prior, classes)
     told = np.array([keys[row] not in confirmed for row in rows.tolist()], bool)
     affinity = Affinity.of(neighbours, device)
-    result = propagate(x, affinity, rows, of, len(classes), params, shares, told)
+    result = propagate(x, affinity, rows, given, len(classes), params, shares, told)
     numbers, p = (part[:, 0] for part in result.best(x))
     found = {keys[row]: pair for row, pair in _left_out(result, rows, classes).items()}
     asked = [key for key in picks if key not in never and key not in named]
@@ -58,7 +58,7 @@ def guess(
     others = np.ones(len(keys), bool)
     others[[row_of[key] for key in {*named, *picks, *never} if key in row_of]] = False
     groups = _open(new, row_of, {*picks, *never}, {*named})
-    groups = groups or unseen(x, neighbours, affinity, rows, of, told, numbers, params.alpha).groups
+    groups = groups or unseen(x, neighbours, affinity, rows, given, told, numbers, params.alpha).groups
     unlike = [(int(others[group].sum()), [keys[row] for row in group[others[group]][:A_CLASS]]) for group in groups]
     for group in groups:
         others[group] = False
@@ -68,8 +68,8 @@ def guess(
         own = np.flatnonzero(others & (numbers == at) & (p >= LEAST))
         best = own[np.argsort(-p[own], kind="stable")[:most]]
         surest |= {keys[row]: (name, float(p[row])) for row in best}
-    of_picks = {key: found[key] for key in picks if key in found and key not in never}
-    return Guesses(of_picks, surest, [pair for pair in unlike[: IN_ALL // A_CLASS] if pair[1]])
+    of = {key: pair for key, pair in found.items() if key not in never}
+    return Guesses(of, surest, [pair for pair in unlike[: IN_ALL // A_CLASS] if pair[1]])
 
 
 def _open(

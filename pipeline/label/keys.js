@@ -10,9 +10,9 @@ function show(name) {
   views[name]();
 }
 function tellCount() {
-  const given = cards.map(labelOf), marked = given.filter(isMark).length, left = given.filter((name) => !name).length;
+  const given = asked.map(labelOf), marked = given.filter(isMark).length, left = given.filter((name) => !name).length;
   const confirmed = all.filter((item) => item.how === "confirmed").length;
-  $("count").textContent = (left ? given.length - left - marked + " of " + cards.length : "All") + " labelled"
+  $("count").textContent = (left ? given.length - left - marked + " of " + asked.length : "All") + " labelled"
     + (marked ? ", " + marked + " without a class" : "") + (left ? ", " + left + " left" : "")
     + (confirmed ? ", " + confirmed + " confirmed beside them" : "") + (left ? "" : ": press " + $("save").textContent);
   const strangers = openGroups();
@@ -66,7 +66,7 @@ listeners.push(tellCount);
 
 function start() {
   tellCount();
-  const first = cards.findIndex((card) => !labelOf(card));
+  const first = asked.findIndex((card) => !labelOf(card));
   at = Math.max(first, 0);
   show("one");
 }

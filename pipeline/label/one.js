@@ -12,12 +12,13 @@ function assignKeys(wanted) {
   return keys;
 }
 
+const nameOf = (card) => (card.rank ? "Image " + card.rank : "Image of an earlier round");
 function showCard(place) {
   at = Math.max(0, Math.min(place, cards.length - 1));
-  const card = cards[at];
+  const card = cards[at], where = card.rank ? card.rank + " of " + asked.length : "of an earlier round";
   const old = document.querySelector("#picture img");
-  old.replaceWith(image(card, "Image " + card.rank));
-  $("name").textContent = [card.rank + " of " + cards.length, card.audit ? "audit" : "", card.path].filter(Boolean).join(" · ");
+  old.replaceWith(image(card, nameOf(card)));
+  $("name").textContent = [where, card.audit ? "audit" : "", card.path].filter(Boolean).join(" · ");
   $("refused").textContent = "";
   showStrip($("beside"), card.beside.map(besideOf));
   showStrip($("next"), following(at, 6).map((next) => make("li", {}, image(next, "Image " + next.rank))));
@@ -66,16 +67,17 @@ function besideOf(key) {
   const told = name && !isMark(name) && !item?.audit ? name : "";
   return make("li", {}, item?.uri ? image(item, "") : image({ uri: data.small[key], tiny: cards[at].tiny }, ""), told);
 }
-// The next images without a label, in their order; those before this one come last.
+// The next images asked for without a label, in their order; those before this one come last.
 function following(place, most) {
   const found = [];
-  for (let step = 1; step < cards.length && found.length < most; step++) {
-    const card = cards[(place + step) % cards.length];
-    if (!labelOf(card)) found.push(card);
+  for (let step = 1; step <= asked.length && found.length < most; step++) {
+    const card = asked[(Math.min(place, asked.length - 1) + step) % asked.length];
+    if (card !== cards[place] && !labelOf(card)) found.push(card);
   }
   return found;
 }
 function goOn() {
+  if (!cards[at].rank) return show("classes"); // one of an earlier round was corrected, and that is where it stands
   const next = following(at, 1)[0];
   if (next) return showCard(cards.indexOf(next));
   showCard(at);
@@ -138,7 +140,7 @@ function takeBack() {
   else show(view);
 }
 function zoom() {
-  const card = cards[at], whole = $("whole"), picture = image(card, "Image " + card.rank + ", whole");
+  const card = cards[at], whole = $("whole"), picture = image(card, nameOf(card) + ", whole");
   if (served) picture.src = "picture?" + new URLSearchParams({ key: card.key });
   whole.querySelector("img").replaceWith(picture);
   whole.showModal();

@@ -1,7 +1,7 @@
 // All images, and the same by class, to check what was given.
 function button(card) {
   const name = labelOf(card), odd = isOdd(card);
-  const about = ["rank " + (card.rank - 1), card.audit ? "audit" : "", card.how === "guess" ? "guess taken" : ""].filter(Boolean).join(" · ");
+  const about = [card.rank ? "rank " + (card.rank - 1) : "earlier round", card.audit ? "audit" : "", card.how === "guess" ? "guess taken" : ""].filter(Boolean).join(" · ");
   const parts = [image(card, ""), make("b", {}, name || "no label")];
   if (odd) parts.push(make("span", { class: "warning" }, "⚠ looks like " + card.guess[0]));
   const one = make("button", { type: "button", class: "card" + (odd ? " odd" : "") }, ...parts, make("small", {}, about));
@@ -10,7 +10,7 @@ function button(card) {
 }
 const listOf = (items) => make("ol", { class: "cards" }, ...items.map(button));
 function showAll() {
-  $("all").replaceChildren(listOf(cards));
+  $("all").replaceChildren(listOf(asked));
 }
 function showClasses() {
   const groups = new Map();
@@ -24,7 +24,7 @@ function showClasses() {
   const parts = [make("p", { class: odd.length ? "warning" : null },
     odd.length ? odd.length + (odd.length > 1 ? " labels" : " label") + " to look at again: the other labels say something else" : none)];
   for (const name of names) {
-    const items = groups.get(name), own = items.filter((item) => item.rank), rest = items.length - own.length;
+    const items = groups.get(name), own = items.filter((item) => item.levels), rest = items.length - own.length;
     const single = items.length === 1 && classesOf(data.levels[0]).includes(name);
     own.sort((one, other) => isOdd(other) - isOdd(one));
     parts.push(make("h2", {}, name + ": " + items.length + (rest ? ", of which " + rest + " are no picks" : "")));

@@ -19,6 +19,7 @@ from pipeline.shards.pictures import Picture, pictures
 
 SIDES = (512, 320, 224, 128)  # pixels of a picture's longer side: the largest at which the page is small enough
 SMALL, TINY = 96, 64  # the same of images that are confirmed many at once, and of those beside a pick
+EARLIER = 1000  # images of earlier rounds, at most: 3 MB
 BYTES, SAMPLE = 10_000_000, 20  # of all large pictures, and how many tell how large they will be; small ones take 5 MB
 
 
@@ -76,12 +77,14 @@ def asking(
     spent: Mapping[str, Effort],
     unticked: Mapping[str, str],
     around: Around,
+    earlier: Labels,
 ) -> str:
     """A page that needs no other file and asks for a label of each image, in place of which a mark may stand.
 
     Where some picks are labelled at a coarser level only, the others are asked for that level too. All labels of the
     person's file are in the page, and so in what it saves, whether it shows their images or not; so are the images that
-    were unticked for a class.
+    were unticked for a class. Those of `earlier` rounds are shown too, to be corrected: what such a round says is in
+    what the page saves only where somebody says otherwise, or the file says it already.
     """
     keys = [key for key, _ in wanted.asked]
     asked, large = filled.levels[: wanted.depth], album.large(keys)
@@ -109,7 +112,10 @@ def asking(
     sure = [{**written(key, small[key]), "guess": pair} for key, pair in around.guesses.surest.items()]
     groups = around.guesses.unlike
     typical = album.at({key for _, group in groups for key in group}, SMALL)
-    there = {*keys, *small, *typical}
+    old = [key for key, names in earlier.rows.items() if any(names) and key not in {*keys}][-EARLIER:]
+    pictured = album.at(old, SMALL)
+    past = [_of_round(written(key, pictured[key]), earlier, filled) for key in old]
+    there = {*keys, *small, *typical, *old}
     beside = {key for row in around.beside for key in row}
     marks = {"skip": SKIP, "none": NONE, "unusable": UNUSABLE}
     rows = filled.rows.values()
@@ -120,6 +126,7 @@ def asking(
         "classes": {level: classes.then(level, named[level]) for level in asked},
         "marks": marks,
         "cards": cards,
+        "earlier": [{**one, "levels": asked, "guess": around.guesses.of.get(one["key"]), "beside": []} for one in past],
         "sure": sure,
         "unlike": [{"count": count, "items": [written(key, typical[key]) for key in group]} for count, group in groups],
         "others": [written(key, None) for key in {**filled.rows, **unticked} if key not in there],
@@ -127,6 +134,14 @@ def asking(
         "known": {key: around.known[key] for key in sorted(beside) if key in around.known},
     }
     return _render("page.html", data=data, count=len(cards), audit=len(wanted.audit))
+
+
+def _of_round(about: Mapping[str, Any], earlier: Labels, filled: Labels) -> dict[str, Any]:
+    """What is written of an image of an earlier round or, where that is neither mark nor name, what the round says."""
+    names, values = dict(zip(earlier.levels, earlier.rows[about["key"]], strict=True)), about["values"]
+    if not {*MARKS} & {*values.values()}:
+        values = {level: name or names.get(level, "") for level, name in values.items()}
+    return {**about, "values": values, "kept": None if about["key"] in filled.rows else values}
 
 
 def _render(name: str, **values: Any) -> str:

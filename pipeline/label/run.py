@@ -127,7 +127,7 @@ def label(
         unticked = read_not(Path(source.path))
         never = {*wanted.audit, *got.marked, *skipped.keys, *({*unticked} - {*picks})}
         around = look_around(index, picks, everything, never, confirmed)
-        page = asking(wanted, album, known, filled, spent, unticked, around)
+        page = asking(wanted, album, known, filled, spent, unticked, around, earlier)
         log_unlike(around.guesses, out / "page.html")
     else:
         page = shown(got.wanted, album, filled)

@@ -1,7 +1,8 @@
 // What is known of each image, what the browser keeps of it, and the file that is saved.
 const data = JSON.parse(document.getElementById("data").textContent);
 const marks = Object.values(data.marks);
-const cards = data.cards, many = data.sure, unlike = data.unlike;
+const asked = data.cards, many = data.sure, unlike = data.unlike;
+const cards = [...asked, ...data.earlier]; // those of earlier rounds are not asked for, but may be corrected
 const all = [...cards, ...many, ...unlike.flatMap(({ items }) => items), ...data.others];
 const of = new Map(all.map((item) => [item.key, item]));
 const IDLE = 60_000; // milliseconds: a longer rest is not counted
@@ -98,7 +99,10 @@ const cell = (item, column) => {
   if (column === "seconds") return item.how && item.seconds !== null ? Number(item.seconds).toFixed(1) : "";
   return String(item[column] ?? "");
 };
-const table = () => [data.columns, ...all.filter((item) => item.rank || item.not || Object.values(item.values).some((name) => name))
+// What a round says and the file does not is in the round alone, until somebody says otherwise.
+const isOfRound = (item) => item.kept && Object.entries(item.kept).every(([wanted, name]) => item.values[wanted] === name);
+const isSaid = (item) => item.rank || item.not || (Object.values(item.values).some((name) => name) && !isOfRound(item));
+const table = () => [data.columns, ...all.filter(isSaid)
   .map((item) => data.columns.map((column) => cell(item, column)))].map((cells) => cells.map(quote).join(",") + "\n").join("");
 function save() {
   const link = make("a", { href: URL.createObjectURL(new Blob([table()], { type: "text/csv" })), download: "labels.csv" });

@@ -165,6 +165,20 @@ def test_a_label_in_the_file_has_the_guess_of_the_others():
     assert {card["key"]: card["guess"][0] for card in cards} == {"key1": "cat", "key3": "dog", "key4": "dog"}
 
 
+def test_so_has_a_label_of_an_earlier_round_and_what_the_file_says_of_it_comes_first():
+    nothing_known()
+    Path("data/rounds/00").mkdir(parents=True)
+    Path("data/rounds/00/labels.csv").write_text("key,label\nkey2,cat\nkey0,dog\nkey5,dog\nkey1,dog\n")
+    asked("key,label\nkey0,cat\nkey5,[skip]\nkey1,dog\nkey3,dog\nkey4,dog\n")
+    found = {card["key"]: card for card in on_page()["earlier"]}
+    assert [*found] == ["key2", "key0", "key5"]  # key1 is a pick
+    assert [card["values"]["label"] for card in found.values()] == ["cat", "cat", "[skip]"]
+    assert [card["kept"] for card in found.values()] == [{"label": "cat"}, None, None]
+    assert [found[key]["guess"][0] for key in ("key2", "key0")] == ["dog", "dog"]  # key1 is nearest to both
+    assert found["key5"]["guess"] is None
+    assert on_page()["others"] == []
+
+
 def test_the_audit_has_no_guess_and_no_label_of_it_is_shown_beside_an_image():
     nothing_known()
     both = (*FROM_FILE, "--set", "label.audit=2")
