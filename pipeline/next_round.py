@@ -12,6 +12,7 @@ from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.base.files import read_json
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
+from pipeline.base.typed import Typed
 from pipeline.embed.run import EmbedParams
 from pipeline.evaluate.headline import Figure, headline, told_from
 from pipeline.graph.estimate import Estimate, forecast
@@ -20,7 +21,7 @@ from pipeline.new_run import edited, write_params
 from pipeline.select.methods import SELECTORS
 
 
-def next_round(file: Path, data: Path, budget: int, method: str) -> Iterator[str]:
+def next_round(file: Path, data: Path, budget: int, method: str, typed: Typed) -> Iterator[str]:
     """Keeps the round in `data/rounds`, writes budget and method of the next one into the params; says what it does.
 
     Raises ArtifactError where the round has no labels, or they are not trained on and measured yet, and ParamsError for
@@ -30,10 +31,10 @@ def next_round(file: Path, data: Path, budget: int, method: str) -> Iterator[str
     before = Params.read(file)
     labels, metrics = data / "label/labels.csv", data / "evaluate/metrics.json"
     if not labels.is_file():
-        first = "`make label`" if (data / "label/page.html").is_file() else "`dvc repro`"
-        raise ArtifactError(f"{labels}: expected the labels of this round, found none; {first} first")
+        first = typed.label if (data / "label/page.html").is_file() else typed.again
+        raise ArtifactError(f"{labels}: expected the labels of this round, found none; `{first}` first")
     if not metrics.is_file():
-        raise ArtifactError(f"{metrics}: expected what a finished `dvc repro` leaves, found none; run it first")
+        raise ArtifactError(f"{metrics}: expected what a finished `{typed.again}` leaves, found none; run it first")
     left = _left(data, int(before.lookup("label.audit")))
     if budget > left:
         raise ParamsError(f"--budget: expected at most {left}, the images that are left to choose from, got {budget}")
@@ -48,7 +49,7 @@ def next_round(file: Path, data: Path, budget: int, method: str) -> Iterator[str
     for key, value in (("select.method", method), ("select.budget", budget)):
         if before.lookup(key) != value:
             yield f"  {key} was {before.lookup(key)} and is {value} now"
-    chooses = f"round {number + 1}: `dvc repro` chooses {budget} images"
+    chooses = f"round {number + 1}: `{typed.again}` chooses {budget} images"
     kind = Figure.of(measured).kind
     if kind == "bound":
         yield chooses

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.base.typed import here
 from pipeline.next_round import next_round
 from pipeline.select.methods import SELECTORS
 from stages.cli import DATA, one_line_errors, path_option
@@ -20,7 +21,7 @@ from stages.cli import DATA, one_line_errors, path_option
 @path_option("--data", DATA)
 def main(budget: int, method: str, params: Path, data: Path) -> None:
     with one_line_errors():
-        for line in next_round(params, data, budget, method):
+        for line in next_round(params, data, budget, method, here()):
             click.echo(line)
 
 

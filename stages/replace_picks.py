@@ -10,6 +10,7 @@ import click
 
 from pipeline.base.errors import ParamsError
 from pipeline.base.params import Params
+from pipeline.base.typed import here
 from pipeline.replace_picks import replace_picks
 from stages.cli import DATA, command, path_option
 
@@ -22,7 +23,8 @@ def main(params: Params, missing: Path, out: Path) -> None:
     if labelled != str(out):
         raise ParamsError(f"{params.where}: select.labelled: expected {out}, for select to read it, got {labelled}")
     file, count = replace_picks(missing, out)
-    click.echo(f"{file}: {count} more picks are to be replaced; `dvc repro` picks others")
+    again = here().again
+    click.echo(f"{file}: {count} more picks are to be replaced; `{again}` picks others")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.files import read_csv, sha256
-from pipeline.report.advice import COMPARE
+from pipeline.base.typed import IN_FOLDER
 from stages.cli import bring_from_home
 from tests.imports import ROOT
 from tests.test_chain import SMALL, stage_lines
@@ -90,7 +90,7 @@ def test_another_value(mine):
     )  # its picks may be the same
     assert stage_lines(run(mine, "dvc repro")) == []
     assert status(mine) == [" M dvc.lock", " M params.yaml"]
-    keep, again, compare = COMPARE.splitlines()  # the report names these
+    keep, again, compare = IN_FOLDER.compare.splitlines()  # the report names these
     run(mine, f"{keep} && {keep}")
     run(mine, f"git checkout params.yaml && {again}")
     assert re.search(r"^\. beside \.@before: \S+ points", run(mine, compare), re.MULTILINE)

@@ -62,7 +62,7 @@ def test_it_keeps_the_round_and_the_next_picks_are_others_that_the_model_is_unsu
     (run / "label/labels.csv").unlink()
     assert "expected the labels of this round, found none; `dvc repro` first" in refusal(call())
     (run / "label/page.html").touch()
-    assert "found none; `make label` first" in refusal(call())
+    assert "found none; `python -m stages.label --serve` first" in refusal(call())
 
 
 def test_a_model_by_supports_is_kept_and_nncsl_goes_on_from_it(run, caplog):

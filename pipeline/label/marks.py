@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pipeline.artifacts.labels import Labels, Sources
 from pipeline.artifacts.skipped import NO_CLASS, NOT_USABLE, SKIPPED
 from pipeline.base.errors import first_names
+from pipeline.base.typed import here
 
 log = logging.getLogger(__name__)
 
@@ -63,4 +64,4 @@ def log_missing(why: Mapping[str, str], num_picks: int, file: str, sources: Sour
         log.info("label: not usable: %s", first_names(unusable))
     marked = count[SKIPPED] + count[NO_CLASS] + count[NOT_USABLE]
     if marked:
-        log.info("label: `python -m stages.replace_picks` asks for others in place of %d", marked)
+        log.info("label: `%s` asks for others in place of %d", here().replace, marked)

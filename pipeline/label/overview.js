@@ -20,7 +20,7 @@ function showClasses() {
   }
   const names = [...groups.keys()].sort((one, other) => groups.get(other).length - groups.get(one).length);
   const odd = cards.filter(isOdd), checked = cards.some((card) => card.guess && labelOf(card));
-  const none = checked ? "No label is at odds with the others." : "Labels are held against each other once the page is made with them: after Finish, or dvc repro, reload it.";
+  const none = checked ? "No label is at odds with the others." : "Labels are held against each other once the page is made with them: after " + (served ? "Finish" : "the chain has run with them") + ", reload it.";
   const parts = [make("p", { class: odd.length ? "warning" : null },
     odd.length ? odd.length + (odd.length > 1 ? " labels" : " label") + " to look at again: the other labels say something else" : none)];
   for (const name of names) {

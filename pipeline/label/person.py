@@ -13,6 +13,7 @@ from pipeline.base.errors import ArtifactError, SourceError
 from pipeline.base.files import read_csv, sha256, write_csv
 from pipeline.base.params import Block
 from pipeline.base.tables import Table
+from pipeline.base.typed import here
 from pipeline.label.marks import MARK_NAMES
 from pipeline.label.pictures import keys_now
 from pipeline.label.spelling import one_spelling
@@ -168,9 +169,7 @@ def refuse_missing(
     coarse = sum(level > 0 for level in wanted.levels)
     least = f" (for the last {coarse} at least one in the column {filled.levels[1]})" if coarse else ""
     marked = sum(why.get(key) in MARKED for key in wanted.keys)
-    others = (
-        f"; `python -m stages.replace_picks` asks for others in place of the {marked} marked ones" if marked else ""
-    )
+    others = f"; `{here().replace}` asks for others in place of the {marked} marked ones" if marked else ""
     audit = f" and of the {len(wanted.audit)} images of the audit" if wanted.audit else ""
     lacking = [key for key, said in why.items() if not (each and said)]
     found = f"got none for {len(lacking)} of them, such as {lacking[0]}" if file.is_file() else "found no file"

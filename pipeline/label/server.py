@@ -8,7 +8,6 @@ import json
 import os
 import re
 import secrets
-import shlex
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from pipeline.artifacts.picks import Selection
 from pipeline.artifacts.shards import Index, Manifest
 from pipeline.base.errors import ArtifactError, ParamsError, PipelineError
 from pipeline.base.machine import Reading
+from pipeline.base.typed import here
 from pipeline.label.chain import Chain
 from pipeline.label.label_file import LabelFile
 from pipeline.label.person import FileParams, levels_to_ask
@@ -92,7 +92,8 @@ class Pages:
         """Those of a run. Raises ArtifactError where its label stage has not made a page yet."""
         page = label / "page.html"
         if not page.is_file():
-            raise ArtifactError(f"{page}: expected the page that `dvc repro` makes, found none; run it first")
+            again = here().again
+            raise ArtifactError(f"{page}: expected the page that `{again}` makes, found none; run it first")
         files = ingest / "sources.csv", ingest / "index.parquet", select / "picks.csv"
         chain = Chain(lambda line: say(f"{line}; the report: {report / INDEX}" if chain.state == "done" else line))
         pages = cls(
@@ -261,11 +262,9 @@ async def _answers(address: str) -> bool:
 
 
 def _again() -> str:
-    """How the server of the run in this folder is started again: by make in the checkout; a run has no Makefile."""
-    checkout, run = Path(__file__).parents[2], Path.cwd()
-    if not (checkout / "Makefile").is_file():
-        return f"in the folder {run}: `python -m stages.label --serve`"
-    return f"by `make label RUN={shlex.quote(str(run.relative_to(checkout) if run.is_relative_to(checkout) else run))}`"
+    """How the server of the run in this folder is started again."""
+    typed = here()
+    return f"by `{typed.label}`" if typed.by_make else f"in the folder {Path.cwd()}: `{typed.label}`"
 
 
 def application(pages: Pages, token: str) -> web.Application:

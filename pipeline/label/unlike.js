@@ -6,7 +6,7 @@ function showUnlike() {
   const groups = openGroups();
   const words = groups.length
     ? "About " + inAll(groups) + " images look like none of your classes" + (groups.length > 1 ? ", in " + groups.length + " groups" : "") + ". What are they? Untick those that are of another class than the first: they stay without a label."
-    : "You have looked at all of these. Finish, or dvc repro, looks for more.";
+    : "You have looked at all of these. " + (served ? "Finish looks for more." : "The chain looks for more when it runs with these labels.");
   $("unlike").replaceChildren(make("p", {}, words), ...groups.map(showGroup));
 }
 function showGroup({ count, items }, place) {

@@ -1,12 +1,10 @@
 """What to do about what is not known, and what to type next."""
 
-import os
-import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.artifacts.skipped import MARKED
+from pipeline.base.typed import MORE, Typed
 from pipeline.evaluate import metrics as of
 from pipeline.evaluate.headline import Kind, told_from
 from pipeline.graph.estimate import FEW
@@ -14,7 +12,7 @@ from pipeline.report.plots import percent
 
 AUDIT = 50  # images that are worth asking for: the interval of an accuracy of 80 % is then 23 points wide
 NOT_ASKED = "images that you confirm or label later are not asked about"
-MEASURE = f"set label.audit: {AUDIT} in params.yaml, dvc repro, and label these {AUDIT} random images too ({NOT_ASKED})"
+MEASURE = f"set label.audit: {AUDIT} in %s, %s, and label these {AUDIT} random images too ({NOT_ASKED})"
 ANSWER = "put the classes that you know into answers.csv beside the images, or keep a folder for each class"
 CURE: Mapping[str, str] = {  # by the reason that evaluate gives
     of.TEST: f"{MEASURE}; or {ANSWER}",
@@ -25,26 +23,12 @@ CURE: Mapping[str, str] = {  # by the reason that evaluate gives
     of.NOT_HELD_OUT: "set ingest.test_fraction: 0.2 in params.yaml to hold out a fifth; fewer images are left then",
     of.UNANSWERED: f"{MEASURE}; or {ANSWER}",
 }
-PREDICT = "python -m stages.predict --images some/folder --out predictions.csv"
-MORE = 40  # images of the next round
-LABEL = "python -m stages.label --serve"
-STOPS = " It ends in an error that says what to label, until you have labelled them."
-COMPARE = "dvc exp save -f -n before\ndvc repro  # with the other values\npython -m stages.compare .@before ."
-NEXT = f"python -m stages.next_round --budget {MORE} && dvc repro"
 
 
-def cures(metrics: Mapping[str, float]) -> Mapping[str, str]:
+def cures(metrics: Mapping[str, float], typed: Typed) -> Mapping[str, str]:
     """`CURE`, without the advice to measure by an audit where there is one."""
-    return {**CURE, of.TEST: ANSWER, of.UNANSWERED: ANSWER} if "n_audit" in metrics else CURE
-
-
-def begin(run: Path, environment: Path) -> str:
-    """What to type first in the folder that holds the environment; "" where the run lies elsewhere, or none is made."""
-    folder = Path(os.path.relpath(run, environment.parent))
-    if ".." in folder.parts or not (environment / "bin/activate").is_file():
-        return ""
-    activate = f"source {shlex.quote(os.path.relpath(environment / 'bin/activate', run))}"
-    return activate if folder == Path() else f"cd {shlex.quote(str(folder))} && {activate}"
+    found = {**CURE, of.TEST: ANSWER, of.UNANSWERED: ANSWER} if "n_audit" in metrics else CURE
+    return {why: words.replace(MEASURE, MEASURE % (typed.params, typed.again)) for why, words in found.items()}
 
 
 @dataclass(frozen=True)
@@ -61,10 +45,11 @@ def steps(
     missing: Mapping[str, str],
     kept: bool,
     unreached: Collection[str],
+    typed: Typed,
     *,
     git: bool,
 ) -> list[Step]:
-    """What to type next in the run's folder, the most useful first.
+    """What to type next, the most useful first.
 
     `missing` says why picks have no label, `kept` whether the labels are those of finished rounds alone, `git` whether
     the folder is a repository, where DVC keeps a run under a name.
@@ -73,16 +58,15 @@ def steps(
     marked = sum(why in MARKED for why in missing.values())
     if marked:
         picks = "1 pick is" if marked == 1 else f"{marked} picks are"
-        words = f"{picks} skipped, of no class or not usable: ask for others in their place.{STOPS}"
-        found.append(Step(words, "python -m stages.replace_picks && dvc repro"))
+        words = f"{picks} skipped, of no class or not usable: ask for others in their place.{typed.stops}"
+        found.append(Step(words, typed.replace))
     if kind in ("bound", "estimate") and "n_audit" not in metrics:
-        words = (
-            f"The accuracy is not measured. Put audit: {AUDIT} into the block label of params.yaml ({NOT_ASKED}), then:"
-        )
-        found.append(Step(words, "dvc repro"))
+        where = f"the block label of {typed.params}"
+        words = f"The accuracy is not measured. Put audit: {AUDIT} into {where} ({NOT_ASKED}), then:"
+        found.append(Step(words, typed.again))
     if kind != "test" and metrics.get("n_unlike"):
         words = f"About {metrics['n_unlike']:,} images look like none of your classes: name them under “Like no class”."
-        found.append(Step(words, LABEL))
+        found.append(Step(words, typed.label))
     words = "More labels: keep these, and choose the next images to label."
     new = metrics.get("n_new_classes")
     if new:
@@ -97,9 +81,9 @@ def steps(
         words += (
             f" With {MORE} more about {percent(metrics[f'forecast_{MORE}_top1'], 0)} would be right, by an estimate."
         )
-    found.append(Step(words if kind == "test" else words + STOPS, "dvc repro" if kept else NEXT))
+    found.append(Step(words if kind == "test" else words + typed.stops, typed.again if kept else typed.more))
     if git:
-        words = "Other values: keep this run as “before”, change params.yaml, run again, and compare the two."
-        found.append(Step(words, COMPARE))
-    found.append(Step("Good enough: label new images with the trained model.", PREDICT))
+        words = f"Other values: keep this run as “before”, change {typed.params}, run again, and compare the two."
+        found.append(Step(words, typed.compare))
+    found.append(Step("Good enough: label new images with the trained model.", typed.predict))
     return found

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.base.typed import begin, here
 from pipeline.evaluate import accuracy
 from pipeline.evaluate.headline import kind_of, told_from
 from pipeline.evaluate.metrics import absent, finest
@@ -72,6 +73,7 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int, l
     label, kind, known, drawn = finest(run.labels), kind_of(run.metrics), absent(run.metrics), charts(run)
     answered, levels = any(run.guesses.answers), tables.readouts(run.metrics)
     kept = bool(run.rounds) and run.rounds[-1].name != NOW
+    typed = here()
     sections = {
         "absent": ("What is not known", known),
         "expect": ("What to expect", True),
@@ -105,8 +107,9 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int, l
             any_label={key: next((name for name in names if name), "") for key, names in run.labels.rows.items()},
             readouts=levels,
             absent=known,
-            cure=advice.cures(run.metrics),
-            begin=advice.begin(Path.cwd(), Path(sys.prefix)),
+            cure=advice.cures(run.metrics, typed),
+            begin=begin(Path.cwd(), Path(sys.prefix)),
+            typed=typed,
             curve_words=names.CURVES,
             steps=advice.steps(
                 kind,
@@ -114,6 +117,7 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int, l
                 run.missing,
                 kept,
                 run.about["train"].get("unreached", []),
+                typed,
                 git=Path(".git").exists(),
             ),
             sections=[(name, words) for name, (words, there) in sections.items() if there],

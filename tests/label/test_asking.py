@@ -97,7 +97,11 @@ def test_a_template_with_somebodys_work_is_never_overwritten(text, why):
 def test_labels_for_a_part_of_the_picks_are_filled_in_on_page_and_template(text, found, filled, caplog):
     labelled(text)
     caplog.set_level("INFO")
-    others = "; `python -m stages.replace_picks` asks for others in place of the 1 marked ones" if "[" in text else ""
+    others = (
+        "; `python -m stages.replace_picks && dvc repro` asks for others in place of the 1 marked ones"
+        if "[" in text
+        else ""
+    )
     assert refusal(*FROM_FILE) == MISSING.format(f"got none for {found}") + others
     assert caplog.messages[-1] == "label: to go on, label 1 more image"
     assert FILE.read_text() == text

@@ -132,7 +132,7 @@ def test_an_open_page_goes_on_when_the_server_is_started_again(browser):
         wait_until(lambda: count(page))
         assert not page.locator("#here").is_visible()
     Person(page).press("1")
-    wait_until(lambda: "start it again by `make label RUN=/" in page.inner_text("#unsaved"), 20)
+    wait_until(lambda: "start it again in the folder /" in page.inner_text("#unsaved"), 20)
     with page.expect_download() as download:
         page.click("#here")
     assert keys[0] in Path(download.value.path()).read_text()
