@@ -19,6 +19,8 @@ from pipeline.base.errors import ArtifactError, ParamsError
 from pipeline.base.files import whole_file
 from pipeline.nn.classifier import Classifier
 
+log = logging.getLogger(__name__)
+
 KINDS = (".onnx", ".pt2")
 CHECKED = 7  # images that are classified by both
 LARGEST_ERROR = 1e-4  # of a probability
@@ -47,6 +49,7 @@ def export(model: Classifier, file: Path) -> float:
     shape = (model.channels, *model.size)
     pixels = rng.stream(0, "export").integers(0, 256, (CHECKED, *shape), dtype=np.uint8)
     images = torch.from_numpy(pixels)
+    log.info("export: tracing the network (1 of 3); with the packaged network all takes some 40 s")
     with _quiet(), torch.no_grad():
         program = torch.export.export(net, (images[:2],), dynamic_shapes={"images": {0: Dim.DYNAMIC}})
         wanted = net(images).numpy()
@@ -56,7 +59,9 @@ def export(model: Classifier, file: Path) -> float:
         # Both libraries look at the end of the name.
         named = part.with_name(part.name + file.suffix)
         try:
+            log.info("export: writing %s (2 of 3)", file)
             write(program, named, about)
+            log.info("export: comparing it with the model on %d images (3 of 3)", CHECKED)
             error = float(np.abs(run(named, pixels) - wanted).max())
             if not error <= LARGEST_ERROR:
                 raise ArtifactError(

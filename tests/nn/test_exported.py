@@ -61,9 +61,16 @@ def model(name):
 
 @pytest.mark.parametrize("end", ["onnx", "pt2"])
 @pytest.mark.parametrize("name", MODELS)
-def test_the_file_says_what_the_model_says(name, end, tmp_path):
+def test_the_file_says_what_the_model_says(name, end, tmp_path, caplog):
     net, file = model(name), tmp_path / f"a model.{end}"
+    caplog.set_level("INFO")
     assert export(net, file) < 1e-5  # it is read back and run
+    told = [line.split(" (")[0] for line in caplog.messages]
+    assert told == [
+        "export: tracing the network",
+        f"export: writing {file}",
+        "export: comparing it with the model on 7 images",
+    ]
     assert [entry.name for entry in tmp_path.iterdir()] == [file.name]
 
 
