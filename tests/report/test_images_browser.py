@@ -134,7 +134,7 @@ def test_the_gallery_filters_and_shows_what_is_odd(browser, pages):
         page.locator("#which").select_option("")
         page.locator("#text").fill("img src=x")
         assert count.text_content().startswith("500 images, ")
-        for view, words in (("suspects", "Labels that the graph contradicts"), ("outliers", "are farthest")):
+        for view, words in (("suspects", "press it under “By class” on the label page"), ("outliers", "are farthest")):
             page.locator(f"[data-view={view}]").click()
             assert page.get_by_text(words).is_visible()
             shown = int(page.locator(f"[data-view={view}] small").text_content())
