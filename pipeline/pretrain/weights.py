@@ -100,13 +100,12 @@ def _fill_packaged(backbone: Backbone) -> None:
     if name != "timm":
         raise ParamsError(f"pretrain.none.weights: the packaged ones are for pretrain.backbone timm, got {name}")
     model = backbone.about["options"]["model"]
-    if model != packaged.MODEL:
-        raise ParamsError(
-            f"pretrain.backbones.timm.model: expected {packaged.MODEL} for the packaged weights, got {model!r}"
-        )
+    if model not in packaged.DIGESTS:
+        names = " or ".join(packaged.DIGESTS)
+        raise ParamsError(f"pretrain.backbones.timm.model: expected {names} for the packaged weights, got {model!r}")
     if channels not in (1, len(packaged.MEAN)):
         raise ParamsError(f"pretrain.none.weights: the packaged ones expect 1 or 3 channels, got {channels}")
-    packaged.fill_by_order(backbone.body, channels, packaged.find())
+    packaged.fill_by_order(backbone.body, channels, packaged.find(model))
     _normalise(backbone, packaged.MEAN, packaged.STD)
 
 

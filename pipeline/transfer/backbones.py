@@ -19,7 +19,7 @@ from pipeline.pretrain.weights import TORCHVISION, fill
 from pipeline.transfer.image_sets import ImageSet, named
 
 COLOUR = 3  # channels that weights from elsewhere are for
-KINDS = ("packaged", "random:BACKBONE", "torchvision:BACKBONE", "timm:MODEL", "file:BACKBONE:PATH")
+KINDS = ("packaged[:MODEL]", "random:BACKBONE", "torchvision:BACKBONE", "timm:MODEL", "file:BACKBONE:PATH")
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def _sets(option: str, text: str) -> tuple[tuple[str, ...], int | None]:
     arch, _, file = what.partition(":") if weights == "file" else (what, "", "")
     channels: int | None = COLOUR
     more: tuple[str, ...] = ()
-    if text == "packaged":
-        arch, more = "timm", (f"pretrain.backbones.timm.model={packaged.MODEL}",)
+    if weights == "packaged" and (what or packaged.MODEL) in packaged.DIGESTS:
+        arch, more = "timm", (f"pretrain.backbones.timm.model={what or packaged.MODEL}",)
     elif weights == "timm" and what:
         arch, more = "timm", (f"pretrain.backbones.timm.model={what}",)
     elif weights == "torchvision" and what in TORCHVISION:
@@ -106,7 +106,8 @@ def _sets(option: str, text: str) -> tuple[tuple[str, ...], int | None]:
     elif weights == "file" and arch in BACKBONES and file:
         more = (f"pretrain.none.file={json.dumps(file)}",)
     else:
-        names = {"torchvision": tuple(TORCHVISION), "random": tuple(BACKBONES), "file": tuple(BACKBONES)}
+        names = {"packaged": tuple(packaged.DIGESTS), "torchvision": tuple(TORCHVISION)}
+        names |= dict.fromkeys(("random", "file"), tuple(BACKBONES))
         known = names.get(weights, ())
         of = f"; {weights}: one of {', '.join(known)}{near(arch, known)}" if known else ""
         expected = f"a run, a folder with backbone.safetensors, {', '.join(KINDS)}"
