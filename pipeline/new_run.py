@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from pipeline.base.errors import ParamsError
 from pipeline.base.files import whole_file
-from pipeline.base.params import Params, near, overlay, parse_yaml
+from pipeline.base.params import Params, near, overlay, parse_yaml, refuse_renamed
 from pipeline.check_params import check_params
 
 HOME = Path(__file__).resolve().parent.parent
@@ -71,7 +71,10 @@ def edited(file: Path, presets: Sequence[Path], sets: Sequence[str]) -> dict[str
             raise ParamsError(
                 f"{preset}: expected a preset, found no such file{near(preset, (p.relative_to(HOME) for p in others))}"
             )
-        merge(params, parse_yaml(preset.read_text(encoding="utf-8"), str(preset)), str(preset))
+        values = parse_yaml(preset.read_text(encoding="utf-8"), str(preset))
+        if isinstance(values, dict):
+            refuse_renamed(values, str(preset))
+        merge(params, values, str(preset))
     for item in sets:
         check_key(params, item)
         overlay(params, item)
@@ -114,6 +117,9 @@ def commit(folder: Path) -> None:
 
 def check_key(params: Mapping[str, Any], item: str) -> None:
     """Raises ParamsError for a `dotted.key=value` whose key the params do not have; empty blocks take any."""
+    alone: dict[str, Any] = {}
+    overlay(alone, item)
+    refuse_renamed(alone, f"--set {item}")
     node: Any = params
     for part in item.partition("=")[0].split("."):
         if not isinstance(node, Mapping) or not node:

@@ -64,6 +64,10 @@ def test_a_preset_that_is_not_there_is_refused_with_the_one_meant(tmp_path):
             "select: {buget: 7}",
             "preset.yaml: select: buget: expected a key of params.yaml, found none of that name; is it budget?",
         ),
+        (
+            "train: {paws: {view: {flip: 0.5}}}",
+            "preset.yaml: train.paws.view: expected its new name, train.view, got the old one",
+        ),
         ("select: 7", "preset.yaml: select: expected a block, got 7"),
         ("[", "preset.yaml: line 1: expected YAML, got: expected the node content, but found '<stream end>'"),
     ],
@@ -80,6 +84,7 @@ def test_refusals(content, message, tmp_path):
     [
         ("train.methd=fixmatch", "methd: expected a key of params.yaml, found none of that name; is it method?"),
         ("trian.method=fixmatch", "trian: expected a key of params.yaml, found none of that name; is it train?"),
+        ("train.paws.view.flip=0.5", "train.paws.view: expected its new name, train.view, got the old one"),
         ("select.xyz=1", "xyz: expected a key of params.yaml, found none of that name"),
         ("seed.x=1", "seed is a value, not a block"),
     ],

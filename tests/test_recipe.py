@@ -109,7 +109,13 @@ def test_laid_out_again_a_run_keeps_what_a_person_set(tmp_path, monkeypatch):
     assert "label.source" not in again()[0]
     sets = [word for item in ("label.audit=3", "select.method=uherding") for word in ("--set", item)]
     assert again(*sets)[1] == [3, 5, "uherding"]
-    assert again("--budget", "4")[1] == [3, 4, "uherding"]
+    file = run / "params.yaml"
+    old = file.read_text().replace("{per_class: 8", "{view: {flip: 0.5}, per_class: 8", 1)
+    assert old != file.read_text()
+    file.write_text(old)  # a key of an older version
+    said, values = again("--budget", "4")
+    assert values == [3, 4, "uherding"]
+    assert "  select.budget was 5 and is 4 now\n" in said
     assert again("--set", "label.audit=0", "--set", "select.method=kcenter")[1] == [0, 4, "kcenter"]
     save(tmp_path / "images/a", 7)
     assert again(*sets)[1] == [3, 4, "uherding"]

@@ -49,7 +49,7 @@ def export(model: Classifier, file: Path) -> float:
     shape = (model.channels, *model.size)
     pixels = rng.stream(0, "export").integers(0, 256, (CHECKED, *shape), dtype=np.uint8)
     images = torch.from_numpy(pixels)
-    log.info("export: tracing the network (1 of 3); with the packaged network all takes some 40 s")
+    log.info("export: tracing the network (1 of 3), which may take half a minute")
     with _quiet(), torch.no_grad():
         program = torch.export.export(net, (images[:2],), dynamic_shapes={"images": {0: Dim.DYNAMIC}})
         wanted = net(images).numpy()

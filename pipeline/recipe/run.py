@@ -6,7 +6,6 @@ Where git is installed the run is a repository of its own.
 import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 
 from pipeline.artifacts.settings import flat
 from pipeline.base.errors import ParamsError
-from pipeline.base.params import Params
+from pipeline.base.params import Params, parse_yaml
 from pipeline.ingest.files import Found, look_below
 from pipeline.ingest.sources.folder import Folder
 from pipeline.new_run import HOME, new_run
@@ -41,9 +40,7 @@ def lay_out(
     found = look_below(images)
     has_answer = [item.answer is not None for item in Folder(path=str(images)).listing().items]
     pictures, now = Pictures.look(images, found), state(found)
-    before: dict[str, Any] = {}
-    with suppress(ParamsError):  # there are none yet, or they are no YAML any more
-        before = flat(Params.read(folder / "params.yaml").tree)
+    before = values_before(folder / "params.yaml")
     kept = {key: before[key] for key in KEPT if key in before}
     budget = budget or kept.get("select.budget", BUDGET)
     if budget >= pictures.count:
@@ -64,8 +61,8 @@ def lay_out(
         noted.write_text(now, encoding="utf-8")  # DVC watches it, so that a change elsewhere is ingested
     yield f"{images}: {pictures}"
     for key, value in flat(params.tree).items():
-        if before and before.get(key) != value:
-            yield f"  {key} was {before.get(key)!r} and is {value!r} now"
+        if key in before and before[key] != value:
+            yield f"  {key} was {before[key]!r} and is {value!r} now"
     if outdated and params.lookup("select.method") == "auto":
         yield f"  select.method: auto for this round, as {method} needs outputs for the images as they are now"
     for choice in choices:
@@ -91,6 +88,17 @@ def lay_out(
             yield f"and the steps of {stage}: its log says how long they take, after some of them"
     better = f"more labels, or {ADAPTED}" if pretrain["method"] == "none" else "more labels"
     yield f"shorter: a smaller ingest.size; better: {better} ({folder}/params.yaml has all values)"
+
+
+def values_before(file: Path) -> dict[str, Any]:
+    """The values of a run by dotted key, also of keys that have another name by now; none without such a file."""
+    if not file.is_file():
+        return {}
+    try:
+        tree = parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file))
+    except ParamsError:  # no YAML any more
+        return {}
+    return flat(tree) if isinstance(tree, dict) else {}
 
 
 def state(found: Found) -> str:
