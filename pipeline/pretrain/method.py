@@ -62,7 +62,7 @@ class SelfSupervised(Method[Views], Generic[P]):
         return cast(nn.Sequential, self.get_submodule(self.head_at)) if self.head_at else nn.Sequential()
 
     def see(self, images: UInt8[Tensor, "n c h w"] | None, views: Sequence[ContrastiveView]) -> None:
-        """Shows a method all training images and its views, for what batches do not have; no images if streamed."""
+        """Shows a method all training images, on its device, and its views; no images if streamed."""
 
 
 class AddOn(Method[Views]):

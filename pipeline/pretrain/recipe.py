@@ -101,8 +101,8 @@ class Recipe:
     ) -> SelfSupervised | AddOn:
         """The method around the backbone, which it trains in place on images of a size; not for method none.
 
-        It is shown the images themselves, where they are in memory. Raises ParamsError where the values do not fit each
-        other, the images, or the number of processes.
+        It is shown the images themselves, where they are in memory, on the device. Raises ParamsError where the values
+        do not fit each other, the images, or the number of processes.
         """
         if self.common.batch_size > num_images:
             raise ParamsError(
@@ -153,10 +153,10 @@ class Recipe:
     def feed(
         self, manifest: Manifest, index: Index, pixels: UInt8[Tensor, "n c h w"] | None, device: Device
     ) -> AbstractContextManager[Callable[[int], Views]]:
-        """Batches from pixels in memory or, without them, from the shards."""
+        """Batches from pixels in memory, on the device, or without them from the shards."""
         local, size, views = self.common.local, self.common.batch_size, self.views
         if pixels is not None:
-            return nullcontext(Feed(pixels.to(device.device), views, local, size, self.seed))
+            return nullcontext(Feed(pixels, views, local, size, self.seed))
         feed = StreamedFeed(
             manifest,
             index,

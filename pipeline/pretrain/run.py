@@ -48,6 +48,7 @@ def run(params: Params, ingest: Path, out: Path, save_seconds: float) -> None:
             if recipe.weights.weights == "file":
                 files.append(Path(recipe.weights.file))
         if not isinstance(recipe.block, NoneParams):
+            pixels = pixels if streamed else pixels.to(device.device)  # once, for the method, the batches and the end
             method = recipe.learner(
                 backbone, manifest.count("train"), manifest.size, device, None if streamed else pixels
             )

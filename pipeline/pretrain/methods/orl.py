@@ -69,7 +69,7 @@ class Orl(Bootstrap[OrlParams]):
                 f"machine.resident_mb: expected room for all training images with {self.block}, which crops an image's "
                 "neighbours, got more than it holds"
             )
-        self._images, self._views = images.to(self.pairs.boxes.device), views
+        self._images, self._views = images, views
         self._size = part_of((images.shape[2], images.shape[3]), self.params.crop, f"{self.block}.crop")
         try_size(cast(Backbone, self.student.backbone), self._size)
 
@@ -122,11 +122,13 @@ class Orl(Bootstrap[OrlParams]):
         rows = (torch.arange(each, device=boxes.device) + each * dist.rank()).clamp(max=count - 1)
         training = self.teacher.training
         self.teacher.eval()
-        whole, regions = [], []
-        for part in rows.split(max(1, PASS // len(boxes))):
-            images = self._images[part].float() / 255
-            whole.append(unit(self.teacher(images)[1]))
-            cropped = crops(images, boxes.expand(len(part), -1, -1), self._size)
-            regions.append(unit(self.teacher(cropped.flatten(0, 1))[1]).unflatten(0, (len(part), -1)))
+        # Filled part by part: on COCO a second copy, of parts to be joined, would be 12 GB.
+        whole = boxes.new_empty(each, self.params.dim)
+        regions = boxes.new_empty(each, len(boxes), self.params.dim)
+        for places in torch.arange(each, device=boxes.device).split(max(1, PASS // len(boxes))):
+            images = self._images[rows[places]].float() / 255
+            whole[places] = unit(self.teacher(images)[1])
+            cropped = crops(images, boxes.expand(len(images), -1, -1), self._size)
+            regions[places] = unit(self.teacher(cropped.flatten(0, 1))[1]).unflatten(0, (len(images), -1))
         self.teacher.train(training)
-        self.pairs.find(dist.gather(torch.cat(whole))[:count], dist.gather(torch.cat(regions))[:count])
+        self.pairs.find(dist.gather(whole)[:count], dist.gather(regions)[:count])
