@@ -30,7 +30,6 @@ CASES = {name: (name, {}) for name in sorted(METHODS)} | {
     "ifnd, with clusters": ("ifnd", {"num_images": 32}),
     "interclr, with clusters": ("interclr", {"num_images": 32}),
     "ncc, with clusters": ("ncc", {"num_images": 32}),
-    "orl, with boxes": ("orl", {}),
     "cld": ("moco", {"bn_groups": 1}),
     "multi_task": ("byol", {}),
 }
@@ -43,7 +42,6 @@ DRAWN_BY_PLACE = {
     "ncc",
     "ncc, with clusters",
     "orl",
-    "orl, with boxes",
     "pirl",
     "pirl, NCE",
     "uml",
@@ -57,8 +55,6 @@ def made(case, **options):
     """A method and its feed."""
     name, changes = CASES[case]
     method, feed = self_supervised(name, channels=3 if case == "multi_task" else 1, **changes, **options)
-    if case == "orl, with boxes":
-        method.find_pairs()
     chance = torch.Generator().manual_seed(0)
     if case == "cld":
         return Cld(method, CLD, chance), feed
@@ -147,8 +143,6 @@ def test_gradients_reach_every_weight_but_the_teachers(case):
         if "teacher" in name or (case in ("dino", "mira", "swav") and name.endswith("prototypes")):  # frozen at first
             assert p.grad is None, name
             assert p.requires_grad is ("teacher" not in name)
-        elif case == "orl" and name.startswith(("within", "across")):  # there are no pairs of boxes yet
-            assert p.grad is None
         else:
             assert p.grad is not None, name
             assert p.ndim == 1 or p.grad.abs().sum() > 0, name

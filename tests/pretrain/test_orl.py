@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from pipeline.base.errors import ParamsError
+from pipeline.fit import fit
+from pipeline.nn.device import Device
 from pipeline.pretrain.boxes import TRIES, Pairs, crops, iou, moved, random_boxes
 from pipeline.pretrain.methods import METHODS
 from tests import digits
 from tests.digits import self_supervised
-from tests.method_values import CONTRASTIVE, PARAMS
+from tests.method_values import CONTRASTIVE, OPTIM, PARAMS
 from tests.oracles import byol
 from tests.pretrain.family import on_two_ranks, seeded_loss, unit
 from tests.refusals import refusal_of
@@ -147,17 +149,19 @@ def test_before_its_start_it_is_byol_to_the_byte_and_after_it_not():
         assert torch.equal(*losses) is (step < 5)
 
 
-def test_pairs_are_found_anew_when_an_epoch_ends():
-    method, feed = self_supervised("orl", num_images=40)
-    changes = []
-    for step in range(11):
-        seeded_loss(method, feed(step), step)
-        before = method.pairs.best.clone()
-        with torch.no_grad():
-            method.teacher.head[0].weight.add_(0.5 * torch.randn(method.teacher.head[0].weight.shape))
-        method.after_step(step + 1, 20)
-        changes.append(not torch.equal(before, method.pairs.best))
-    assert [step + 1 for step, changed in enumerate(changes) if changed] == [1, 5, 10]
+def test_pairs_are_found_once_at_the_start_in_the_precision_of_the_steps(tmp_path, caplog):
+    caplog.set_level("INFO")
+    method, feed = self_supervised("orl", num_images=40, start=0.5)
+    passes = []
+    method.teacher.register_forward_hook(
+        lambda net, _, out: passes.append((net.training, method.progress, out[1].dtype))
+    )
+    fit(
+        method, feed, OPTIM, num_steps=4, seed=0, device=Device(torch.device("cpu"), bf16=True), state=tmp_path,
+        save_seconds=1e9,
+    )  # fmt: skip
+    assert {tuple(rest) for training, *rest in passes if not training} == {(0.5, torch.bfloat16)}
+    assert caplog.messages.count(f"orl: finding pairs of {len(method.pairs.boxes)} boxes in 40 images") == 1
 
 
 def test_two_processes_find_the_pairs_that_one_finds(monkeypatch):

@@ -3,6 +3,7 @@
 Xie et al. 2021, "Unsupervised object-level representation learning from scene images".
 """
 
+import logging
 from collections.abc import Sequence
 from typing import cast
 
@@ -15,7 +16,6 @@ from pipeline.base import rng
 from pipeline.base.errors import ParamsError
 from pipeline.fit import Step
 from pipeline.nn.backbones import Backbone, try_size
-from pipeline.nn.memory import epoch_ends
 from pipeline.nn.primitives import feature_std, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.bootstrap import Bootstrap, BootstrapParams
@@ -24,6 +24,7 @@ from pipeline.pretrain.feed import Views
 from pipeline.views.chance import Chance
 from pipeline.views.kinds import ContrastiveView, part_of
 
+log = logging.getLogger(__name__)
 PASS = 2048  # crops in a pass of the teacher, at most
 
 
@@ -43,9 +44,9 @@ class OrlParams(BootstrapParams):
 class Orl(Bootstrap[OrlParams]):
     """The method: BYOL's loss of whole images, of boxes within an image, and of boxes across two, a predictor for each.
 
-    Departures: the paper trains BYOL to its end, finds the pairs once by the features of that network, and begins anew;
-    here the same network goes on, and pairs are found by the teacher's projections, at `start` and after each epoch.
-    Boxes are random, see `Pairs`.
+    Departures: the paper trains BYOL to its end, finds the pairs by the features of that network, and begins anew; here
+    the same network goes on, and at `start` the pairs are found by the teacher's projections. Boxes are random, see
+    `Pairs`.
     """
 
     Params = OrlParams
@@ -57,7 +58,6 @@ class Orl(Bootstrap[OrlParams]):
         self.within, self.across = self.new_predictor(), self.new_predictor()
         boxes = random_boxes(params.boxes, params.least_side, chance)
         self.pairs = Pairs(num_images, params.neighbours, boxes, params.kept, f"{self.block}.neighbours")
-        self._batch_size = 0  # of the last step, for the epoch's end
         self._images = torch.empty(0, dtype=torch.uint8)
         self._views: Sequence[ContrastiveView] = ()
         self._size = (0, 0)  # of crops
@@ -74,14 +74,17 @@ class Orl(Bootstrap[OrlParams]):
         try_size(cast(Backbone, self.student.backbone), self._size)
 
     def loss(self, views: Views) -> Step:
+        """The first at `start` finds the pairs before, which may take longer than an epoch of steps."""
         p = self.params
+        boxed = self.progress >= p.start
+        if boxed and not self.pairs.found:
+            self.find_pairs()
         loss, features, z = self.between(views.first, views.second, self.predictor)
         terms = {"within": loss.new_zeros(()), "across": loss.new_zeros(())}
-        if self.pairs.found:
+        if boxed:
             box, near, mine, theirs = self._regions(views.rows)
             terms["within"], *_ = self.between(box, near, self.within)
             terms["across"], *_ = self.between(mine, theirs, self.across)
-        self._batch_size = len(views.rows) * dist.world()
         total = loss + p.within * terms["within"] + p.across * terms["across"]
         return Step(total, {"feature_std": feature_std(z), **terms}, features)
 
@@ -106,18 +109,11 @@ class Orl(Bootstrap[OrlParams]):
         return found
 
     @torch.no_grad()
-    def after_step(self, step: int, num_steps: int) -> None:
-        """Moves the teacher; at `start`, and then at the end of each epoch, finds the pairs anew."""
-        super().after_step(step, num_steps)
-        size, self._batch_size = self._batch_size, 0
-        due = size > 0 and self.params.start * num_steps <= step < num_steps
-        if due and (not self.pairs.found or epoch_ends(step, size, len(self._images))):
-            self.find_pairs()
-
-    @torch.no_grad()
     def find_pairs(self) -> None:
         """By the teacher, with batch norm's running statistics; each process embeds its part of the images."""
         count, boxes = len(self._images), self.pairs.boxes
+        if dist.rank() == 0:
+            log.info("orl: finding pairs of %d boxes in %d images", len(boxes), count)
         each = -(-count // dist.world())
         rows = (torch.arange(each, device=boxes.device) + each * dist.rank()).clamp(max=count - 1)
         training = self.teacher.training
