@@ -107,5 +107,7 @@ def _train(data, pixels, picks, classes, names, steps):
         (data / stage).mkdir()
         write_rows(data / stage / "curve.csv", curve)
     model.write(data / "train", {"method": "supervised", "unreached": unreached})
-    Weights(to_arrays(backbone), {"backbone": backbone.about, "method": "none"}).write(data / "pretrain", "backbone")
+    Weights(to_arrays(backbone), {"backbone": backbone.about, "method": "none", "size": [8, 8]}).write(
+        data / "pretrain", "backbone"
+    )
     Weights({}, {"layers": []}).write(data / "pretrain", "head")

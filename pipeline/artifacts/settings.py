@@ -23,13 +23,15 @@ def read_records(pretrain: Path, select: Path, train: Path) -> dict[str, dict[st
 
 
 def settings(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The values by dotted key: the seed, and those of these three stages that were in use."""
-    select = records["select"]
+    """The values by dotted key: the seed, those of these three stages that were in use, the network and its images."""
+    select, network, size = records["select"], records["pretrain"]["backbone"], records["pretrain"]["size"]
     values = {stage: dict(record.get("params", {})) for stage, record in records.items()}
     values["select"] = {**select.get("select", {}), str(select.get("method")): values["select"]}
     for stage, record in records.items():
         values[stage]["method"] = record.get("method")
-    return flat({"seed": select.get("seed"), **values})
+    values["pretrain"] |= {"backbone": network["name"], "backbones": {network["name"]: network["options"]}}
+    side = size[0] if size[0] == size[1] else size
+    return flat({"seed": select.get("seed"), "ingest.size": side, **values})
 
 
 def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:

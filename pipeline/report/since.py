@@ -1,5 +1,6 @@
 """What differs from the last round that was kept: its params, its labels, and which of the same images are right."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,11 @@ from pipeline.report.rounds import NOW, Round
 
 
 class Value(NamedTuple):
-    """A key of params.yaml, its value in that round, and now."""
+    """A key of params.yaml, its value in that round, and now, both as they are written there."""
 
     key: str
-    before: Any
-    now: Any
+    before: str
+    now: str
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,12 @@ class Since:
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Value]:
     """A block that only one of them has in use is told by the name of the method."""
-    plain = (Value(key, before[key], value) for key, value in now.items() if key in before)
-    return [one for one in plain if one.before != one.now]
+    differ = (key for key, value in now.items() if key in before and before[key] != value)
+    return [Value(key, _written(before[key]), _written(now[key])) for key in differ]
+
+
+def _written(value: Any) -> str:
+    return value if value and isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _of_test(file: Path, now: Predictions) -> Paired | None:

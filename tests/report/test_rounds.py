@@ -56,6 +56,7 @@ def test_a_round_keeps_its_metrics_and_the_page_compares_them(run):
     assert "Round by round" in page
     assert f'<th scope="row">round 0</th><td class="n">20</td><td class="n">{100 * measured["top1"]:.1f}' in page
     assert "may be too low" not in page
+    assert "No value of pretrain, select or train differs." in page
     for file in (run / "rounds/00/metrics.json", run / "evaluate/metrics.json"):
         known = {name: value for name, value in json.loads(file.read_text()).items() if name != "top1"}
         file.write_text(json.dumps({**known, "n_confirmed": 7}))
@@ -100,12 +101,12 @@ def test_what_else_is_not_as_it_was_in_the_last_round_stands_on_the_page(run, br
     before = replace(tested, ranking=replace(tested.ranking, names=names))
     before.write(run / "evaluate/predictions.csv")
     Selection(list(first), picks.scores[:20]).write(run / "select/picks.csv")
-    select_by(run, seed=3, select={"budget": 20, "max_cost": 0.0}, params={"restarts": 8})
+    select_by(run, seed=3, select={"budget": 20, "max_cost": None}, params={"restarts": 8})
     assert call(keep_round).exit_code == 0
     assert call(report, "report.map=none").exit_code == 0
     assert "What changed" not in (run / "report/index.html").read_text()
     picks.write(run / "select/picks.csv")
-    select_by(run, seed=0, method="<b>uherding</b>", select={"budget": 10, "max_cost": 0.0}, params={"steps": 8})
+    select_by(run, seed=0, method="<b>uherding</b>", select={"budget": 10, "max_cost": True}, params={"steps": 8})
     evaluated(run, rows)
     now = Predictions.read(run / "evaluate/predictions.csv")
     assert call(report, "report.map=none").exit_code == 0
@@ -117,8 +118,8 @@ def test_what_else_is_not_as_it_was_in_the_last_round_stands_on_the_page(run, br
         assert not scrolls_sideways(page)
     assert f"{len(rows)} labels, 20 then." in said
     assert "seed was 3 and is 0 now; select.budget was 20 and is 10 now; " in said
+    assert "select.max_cost was null and is true now; " in said
     assert "select.method was kmeans and is <b>uherding</b> now." in said
-    assert "max_cost" not in said
     assert "restarts" not in said  # a value of another method's block
     shares = [f"{100 * count / n:.1f} %" for count in right]
     assert f"Of the same {n} test images {shares[0]} were right then and {shares[1]} are now: " in said
@@ -156,10 +157,16 @@ def test_after_a_round_other_values_with_the_same_labels_are_told_and_the_audit_
     assert "What changed" not in (run / "report/index.html").read_text()  # a key that the round knew nothing of
     params = read_json(run / "rounds/00/params.json")
     write_json(run / "rounds/00/params.json", {**params, "train.steps": 7})
+    network = read_json(run / "pretrain/backbone.json")
+    options = {**network["backbone"]["options"], "stem_stride": 2}
+    new = {**network, "backbone": {**network["backbone"], "options": options}, "size": [12, 8]}
+    write_json(run / "pretrain/backbone.json", new)
     assert call(report, "report.map=none").exit_code == 0
     page = (run / "report/index.html").read_text()
     assert "What changed since round 0" in page
     assert "<code>train.steps</code> was 7 and is 9 now." in page
+    assert "<code>pretrain.backbones.small_resnet.stem_stride</code> was 1 and is 2 now;" in page
+    assert "<code>ingest.size</code> was 8 and is [12, 8] now;" in page
     assert "Of the same 4 images of the audit 25.0\u202f% were right then and 50.0\u202f% are now: +25.0 points" in page
     assert "2 are right now alone, 1 were then alone" in page
 
