@@ -26,7 +26,7 @@ const anywhere = {
 const ofOne = {
   n: () => $("typed").focus(), "/": () => $("typed").focus(), z: zoom,
   s: () => choose(data.marks.skip, "key"), "-": () => choose(data.marks.none, "key"), x: () => choose(data.marks.unusable, "key"),
-  ArrowLeft: () => showCard(at - 1), ArrowRight: () => showCard(at + 1),
+  ArrowLeft: () => step(-1), ArrowRight: () => step(1),
   Enter: () => {
     const guess = labelOf(cards[at]) || guessOf(cards[at]);
     if (labelOf(cards[at])) goOn();
@@ -57,7 +57,7 @@ $("picture").addEventListener("touchend", (event) => {
   const { clientX, clientY } = event.changedTouches[0], x = clientX - touched.clientX, y = clientY - touched.clientY;
   if (Math.abs(x) < 50 || Math.abs(x) < 2 * Math.abs(y)) return;
   event.preventDefault();
-  showCard(at + (x < 0 ? 1 : -1));
+  step(x < 0 ? 1 : -1);
 });
 for (const tab of document.querySelectorAll("nav button")) tab.addEventListener("click", () => show(tab.dataset.view));
 addEventListener("beforeprint", () => show("all"));

@@ -76,6 +76,11 @@ function following(place, most) {
   }
   return found;
 }
+// The image before or after this one, among the picks or, from one of an earlier round, among those.
+function step(by) {
+  const [first, end] = cards[at].rank ? [0, asked.length] : [asked.length, cards.length];
+  showCard(Math.max(first, Math.min(at + by, end - 1)));
+}
 function goOn() {
   if (!cards[at].rank) return show("classes"); // one of an earlier round was corrected, and that is where it stands
   const next = following(at, 1)[0];
@@ -87,7 +92,8 @@ function goOn() {
 function choose(name, how) {
   const card = cards[at], wanted = level(card);
   const again = isMark(name) && labelOf(card) === name; // pressed twice, it takes the mark back
-  give([card], wanted, again ? "" : name, how, at);
+  if (again) give([card], wanted, card.kept?.[wanted] || "", "", at); // what an earlier round says stands again
+  else give([card], wanted, name, how, at);
   if (again) return showLabel();
   const above = data.levels[data.levels.indexOf(wanted) + 1];
   if (above && card.levels.includes(above) && !isMark(name) && !card.values[above] && !parentOf(name, wanted, above)) {

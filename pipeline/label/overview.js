@@ -16,7 +16,7 @@ function showClasses() {
   const groups = new Map();
   for (const item of all) {
     const name = labelOf(item) || "no label yet";
-    if (item.rank || labelOf(item)) groups.set(name, [...(groups.get(name) || []), item]);
+    if (item.rank || item.kept || labelOf(item)) groups.set(name, [...(groups.get(name) || []), item]);
   }
   const names = [...groups.keys()].sort((one, other) => groups.get(other).length - groups.get(one).length);
   const odd = cards.filter(isOdd), checked = cards.some((card) => card.guess && labelOf(card));

@@ -137,11 +137,15 @@ def asking(
 
 
 def _of_round(about: Mapping[str, Any], earlier: Labels, filled: Labels) -> dict[str, Any]:
-    """What is written of an image of an earlier round or, where that is neither mark nor name, what the round says."""
+    """What is written of an image of an earlier round or, where that is neither mark nor name, what the round says.
+
+    `kept` is what the round says in any case, `filed` whether the person's file has the image too.
+    """
     names, values = dict(zip(earlier.levels, earlier.rows[about["key"]], strict=True)), about["values"]
+    kept = {level: names.get(level, "") for level in values}
     if not {*MARKS} & {*values.values()}:
-        values = {level: name or names.get(level, "") for level, name in values.items()}
-    return {**about, "values": values, "kept": None if about["key"] in filled.rows else values}
+        values = {level: name or kept[level] for level, name in values.items()}
+    return {**about, "values": values, "kept": kept, "filed": about["key"] in filled.rows}
 
 
 def _render(name: str, **values: Any) -> str:

@@ -50,8 +50,9 @@ async function load() {
   for (const item of all) {
     if (!(item.key in rows)) continue; // what the page was made with is still so
     const { how, seconds, not, ...names } = rows[item.key];
+    const kept = !Object.values(names).some(isMark) && item.kept; // of an earlier round: it says what the file does not
     for (const wanted of Object.keys(item.values)) {
-      item.values[wanted] = names[wanted] || "";
+      item.values[wanted] = names[wanted] || kept?.[wanted] || "";
       learn(item.values[wanted], wanted);
     }
     Object.assign(item, { how, seconds: how ? Number(seconds) : null, not });

@@ -100,7 +100,7 @@ const cell = (item, column) => {
   return String(item[column] ?? "");
 };
 // What a round says and the file does not is in the round alone, until somebody says otherwise.
-const isOfRound = (item) => item.kept && Object.entries(item.kept).every(([wanted, name]) => item.values[wanted] === name);
+const isOfRound = (item) => item.kept && !item.filed && Object.entries(item.kept).every(([wanted, name]) => item.values[wanted] === name);
 const isSaid = (item) => item.rank || item.not || (Object.values(item.values).some((name) => name) && !isOfRound(item));
 const table = () => [data.columns, ...all.filter(isSaid)
   .map((item) => data.columns.map((column) => cell(item, column)))].map((cells) => cells.map(quote).join(",") + "\n").join("");

@@ -173,7 +173,8 @@ def test_so_has_a_label_of_an_earlier_round_and_what_the_file_says_of_it_comes_f
     found = {card["key"]: card for card in on_page()["earlier"]}
     assert [*found] == ["key2", "key0", "key5"]  # key1 is a pick
     assert [card["values"]["label"] for card in found.values()] == ["cat", "cat", "[skip]"]
-    assert [card["kept"] for card in found.values()] == [{"label": "cat"}, None, None]
+    assert [card["kept"]["label"] for card in found.values()] == ["cat", "dog", "dog"]
+    assert [card["filed"] for card in found.values()] == [False, True, True]
     assert [found[key]["guess"][0] for key in ("key2", "key0")] == ["dog", "dog"]  # key1 is nearest to both
     assert found["key5"]["guess"] is None
     assert on_page()["others"] == []

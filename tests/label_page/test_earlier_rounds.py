@@ -76,8 +76,49 @@ def test_a_label_of_an_earlier_round_is_seen_corrected_and_stands_over_the_round
     assert ROUND.read_bytes() == before
 
 
+def test_a_mark_that_is_taken_back_leaves_what_the_round_says(browser, second):
+    """Of an image that the file says nothing of, and of one that is skipped there."""
+    keys, truth, url = second
+    with opened(browser, url) as page:
+        for key, names in ((keys[2], ["[skip]", "owl"]), (keys[1], [truth[keys[1]], "[skip]", truth[keys[1]]])):
+            for name in names:
+                page.evaluate(f"show('one'); showCard(cards.findIndex((card) => card.key === '{key}'))")
+                page.keyboard.press("s")
+                assert page.evaluate("labelOf(cards[at])") == name
+        rows = {row["key"]: row["label"] for row in saved(page)}
+        assert keys[2] not in rows  # as if nobody had been there
+        assert rows[keys[1]] == truth[keys[1]]
+        assert card_of(page, "owl").count() == 1
+    assert labels()[keys[1]] == truth[keys[1]]
+
+
+def test_arrows_and_enter_stay_among_the_picks_or_among_earlier_rounds(browser, second):
+    keys, truth, url = second
+    with opened(browser, url) as page:
+
+        def shown():
+            return page.evaluate("cards[at].key")
+
+        page.evaluate(f"showCard({len(keys[5:9]) - 1})")
+        page.keyboard.press("ArrowRight")
+        assert shown() == keys[8]
+        for key in keys[5:9]:
+            page.evaluate(f"give([of.get('{key}')], 'label', '{truth[key]}', 'key')")
+        page.keyboard.press("Enter")
+        assert shown() == keys[8]
+        page.evaluate("showCard(asked.length)")
+        page.keyboard.press("ArrowLeft")
+        assert shown() == page.evaluate("cards[asked.length].key")
+        page.keyboard.press("ArrowRight")
+        assert shown() == page.evaluate("cards[asked.length + 1].key")
+
+
 def test_from_the_server_a_correction_is_in_the_file_at_once_and_is_there_after_a_reload(browser, second):
     keys, truth, _ = second
+
+    def row():
+        return next(line for line in FILE.read_text().splitlines() if keys[2] in line)
+
     with served() as (url, _), opened(browser, url, allowed=url) as page:
         wait_until(lambda: count(page))
         card_of(page, "owl").click()
@@ -89,3 +130,12 @@ def test_from_the_server_a_correction_is_in_the_file_at_once_and_is_there_after_
         page.keyboard.press("Escape")
         page.evaluate(f"showCard(cards.findIndex((card) => card.key === '{keys[2]}'))")
         assert page.locator(".chip[aria-pressed=true]").inner_text().endswith(truth[keys[2]])
+        page.keyboard.press("s")
+        wait_until(lambda: "[skip]" in row() and page.inner_text("#unsaved") == "")
+        page.evaluate(f"show('one'); showCard(cards.findIndex((card) => card.key === '{keys[2]}'))")
+        page.keyboard.press("s")
+        wait_until(lambda: "owl" in row() and page.inner_text("#unsaved") == "")
+        FILE.write_text(FILE.read_text().replace("owl", ""))  # a label that is taken back is the round's again
+        page.reload()
+        wait_until(lambda: count(page))
+        assert card_of(page, "owl").count() == 1
