@@ -11,6 +11,7 @@ from pipeline.artifacts.predictions import Predictions, PseudoLabels
 from pipeline.artifacts.rounds import round_files
 from pipeline.artifacts.settings import FILE
 from pipeline.base.files import read_json
+from pipeline.evaluate.headline import FEW_ANSWERS
 from pipeline.evaluate.paired import Paired
 from pipeline.report.rounds import NOW, Round
 
@@ -54,7 +55,10 @@ class Since:
         changed = _changed(read_json(file), values) if file.is_file() else None
         if not is_new and not changed:
             return None
-        paired = _of_test(folder / OUTPUTS / TESTED, tested) or _of_audit(folder / OUTPUTS / PREDICTED, audit, guessed)
+        outputs = folder / OUTPUTS
+        both = (_of_test(outputs / TESTED, tested), _of_audit(outputs / PREDICTED, audit, guessed))
+        # As for the headline, a test with answers enough goes before an audit; else the one with more of them.
+        paired = max((one for one in both if one), key=lambda one: min(one.n, FEW_ANSWERS), default=None)
         return cls(rounds[-2 if is_new else -1], labels, changed, paired)
 
 

@@ -145,7 +145,6 @@ def test_after_a_round_other_values_with_the_same_labels_are_told_and_the_audit_
 
     found("one")
     evaluated(run, rows)
-    (run / "evaluate/predictions.csv").unlink()  # the round has kept none
     assert call(keep_round).exit_code == 0
     about = read_json(run / "train/model.json")
     write_json(run / "train/model.json", {**about, "params": {"steps": 9}})
@@ -153,6 +152,10 @@ def test_after_a_round_other_values_with_the_same_labels_are_told_and_the_audit_
     answers = ["one", "two", "two", "three"]
     Labels(["label"], {key: [name] for key, name in zip(keys, answers, strict=False)}).write(run / "label/audit.csv")
     assert call(evaluate, "evaluate.random_draws=2").exit_code == 0
+    tested = Predictions.read(run / "evaluate/predictions.csv")
+    first, *others = tested.answers  # one answered image of the test says less than four of the audit
+    for file in (run / "evaluate/predictions.csv", run / "rounds/outputs/predictions.csv"):
+        replace(tested, answers=[first, *("" for _ in others)]).write(file)
     assert call(report, "report.map=none").exit_code == 0
     assert "What changed" not in (run / "report/index.html").read_text()  # a key that the round knew nothing of
     params = read_json(run / "rounds/00/params.json")
