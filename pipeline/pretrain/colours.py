@@ -13,6 +13,7 @@ from pipeline.nn.primitives import in_float32
 from pipeline.parallel import dist
 
 SAMPLE = 256  # colours for each bin that the bins are learnt from, at most
+LEAST_SPAN = 1e-3  # of a or of b in a batch, in Lab's units or over 110; views of grey pictures have 1e-4 by rounding
 
 
 @in_float32
@@ -53,7 +54,7 @@ class ColourBins(nn.Module):
         self._found = False
 
     def forward(self, colours: Float[Tensor, "b 2 h w"]) -> Int64[Tensor, "b h w"]:
-        """The bin at each place. Raises ParamsError where the first batch has fewer places than there are bins."""
+        """The bin at each place. Raises ParamsError where the first batch is grey or has fewer places than bins."""
         self._find_centres(colours)
         return colour_bins(colours, self.centres)
 
@@ -68,5 +69,10 @@ class ColourBins(nn.Module):
         if len(rows) < len(self.centres):
             raise ParamsError(
                 f"{self.name}: expected at most {len(rows)}, the places of the maps of a batch, got {len(self.centres)}"
+            )
+        if (rows.amax(dim=0) - rows.amin(dim=0)).amax() < LEAST_SPAN:
+            raise ParamsError(
+                f"{self.name}: expected pictures with colours, got a first batch in grey; use another pretrain.method "
+                "or task, or lower pretrain.view.grey_prob"
             )
         self.centres.copy_(dist.from_first(colour_centres(rows, len(self.centres), self.seed)))

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,6 +111,14 @@ def test_what_it_refuses():
     method, feed = self_supervised("split_brain", colour_bins=100)
     says = refusal_of(method.loss, feed(0), kind=ParamsError)
     assert says == "pretrain.split_brain.colour_bins: expected at most 32, the places of the maps of a batch, got 100"
+    method, feed = self_supervised("split_brain")
+    views = feed(0)
+    grey = replace(views, first=views.first[:, :1].expand(-1, 3, -1, -1))
+    assert lab(grey.first)[:, 1:].unique().numel() > 6  # colours by rounding
+    says = refusal_of(method.loss, grey, kind=ParamsError)
+    assert says.startswith(
+        "pretrain.split_brain.colour_bins: expected pictures with colours, got a first batch in grey;"
+    )
     given = backbone(), ColorizationParams(colour_bins=6), 50, torch.Generator()
     says = refusal_of(Colorization, *given, kind=ParamsError)
     assert says == (
