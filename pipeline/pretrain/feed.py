@@ -20,7 +20,7 @@ LOCAL = "pretrain.local"
 class Views:
     """Two views of each image, perhaps small ones of parts of it, and the images' row numbers for a bank.
 
-    For a method that takes one view the second is the first.
+    Where only one view is taken the second is the first.
     """
 
     first: Float[Tensor, "b c h w"]

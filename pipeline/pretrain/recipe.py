@@ -127,8 +127,9 @@ class Recipe:
 
     @property
     def views(self) -> tuple[ContrastiveView, ...]:
-        """Those that the method takes: two, or the first alone. Not for method none."""
-        return self.common.views[: METHODS[self.common.method].num_views]
+        """Two, or the first alone where neither the method nor a task takes both. Not for method none."""
+        learnt = METHODS[self.common.method], *(TASKS[task] for task in self.tasks)
+        return self.common.views[: max(one.num_views for one in learnt)]
 
     def finish(self, backbone: Backbone, pixels: UInt8[Tensor, "n c h w"], device: Device) -> None:
         """Renews batch norm's statistics on plain images where training met others than whole, upright ones.

@@ -160,6 +160,14 @@ def test_the_tasks_of_the_params_are_learnt_and_statistics_renewed(tmp_path, mon
     assert all(not torch.equal(x, after[name]) for name, x in before.items())
 
 
+@pytest.mark.parametrize(("task", "count"), [("context", 1), ("exemplar", 2)])
+def test_a_task_of_two_views_gets_them_beside_a_method_of_one(task, count, monkeypatch):
+    values = recipe(("rotation", "", "small_resnet"), monkeypatch, multi_task={task: 1.0})
+    views = made(values)[2](0)
+    assert torch.equal(views.first, views.second) is (count == 1)
+    assert len(values.views) == count
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_frozen_layers_of_a_transformer_stay(method, tmp_path, monkeypatch):
     """Or of the network of its own."""
