@@ -10,8 +10,9 @@ import torch
 from pipeline.base.errors import ParamsError
 from pipeline.fit import fit
 from pipeline.nn.device import Device
-from pipeline.pretrain.boxes import TRIES, Pairs, crops, iou, moved, random_boxes
+from pipeline.pretrain.boxes import TRIES, crops, iou, moved, random_boxes
 from pipeline.pretrain.methods import METHODS
+from pipeline.pretrain.pairs import Pairs
 from tests import digits
 from tests.digits import self_supervised
 from tests.method_values import CONTRASTIVE, OPTIM, PARAMS
@@ -80,7 +81,7 @@ def test_a_crop_is_what_lies_in_the_box_mirrored_where_asked():
 
 
 def test_pairs_are_those_of_the_largest_cosine_of_the_nearest_images(monkeypatch):
-    monkeypatch.setattr("pipeline.pretrain.boxes.BLOCK_NUMBERS", 100)  # several blocks of images
+    monkeypatch.setattr("pipeline.pretrain.pairs.BLOCK_NUMBERS", 100)  # several blocks of images
     whole, regions = unit(9, 4, seed=0), unit(9, 5, 4, seed=1)
     pairs = Pairs(9, 3, torch.rand(5, 4), 0.4, "pretrain.orl.neighbours")
     assert not pairs.found

@@ -19,8 +19,9 @@ from pipeline.nn.backbones import Backbone, try_size
 from pipeline.nn.primitives import feature_std, unit
 from pipeline.parallel import dist
 from pipeline.pretrain.bootstrap import Bootstrap, BootstrapParams
-from pipeline.pretrain.boxes import TRIES, Pairs, crops, moved, one_of, random_boxes
+from pipeline.pretrain.boxes import TRIES, crops, moved, random_boxes
 from pipeline.pretrain.feed import Views
+from pipeline.pretrain.pairs import Pairs, one_of
 from pipeline.views.chance import Chance
 from pipeline.views.kinds import ContrastiveView, part_of
 
