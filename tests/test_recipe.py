@@ -135,7 +135,12 @@ def test_laid_out_again_a_run_keeps_what_a_person_set(tmp_path, monkeypatch):
             "path,label",
             "--set ingest.sise=3: sise: expected a key of params.yaml, found none of that ",
         ),
-        (["--budget", "5"], "file,kind", "/answers.csv: expected the columns path and label, got file,kind"),
+        (
+            ["--budget", "5"],
+            "file,kind",
+            "/answers.csv: expected the columns path and label, got file,kind; label may be called class, cls, "
+            "category too",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_and_lays_out_nothing(tmp_path, words, columns, says):

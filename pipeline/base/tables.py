@@ -39,10 +39,11 @@ class Table:
     def read(cls, file: Path, needed: Sequence[str]) -> "Table":
         """Reads a table. Raises SourceError where it has no column for one of `needed`."""
         table = cls(file, *read_csv(file, ()))
-        if any(table.place(what) is None for what in needed):
-            raise SourceError(
-                f"{file}: expected the columns {' and '.join(needed)}, got {','.join(table.header) or 'nothing'}"
-            )
+        missing = [what for what in needed if table.place(what) is None]
+        if missing:
+            names = [f"; {what} may be called {', '.join(NAMES[what][1:4])} too" for what in missing if what in NAMES]
+            got = ",".join(table.header) or "nothing"
+            raise SourceError(f"{file}: expected the columns {' and '.join(needed)}, got {got}{''.join(names)}")
         return table
 
 

@@ -47,6 +47,8 @@ class Run:
     path: Mapping[str, str]
     rounds: Sequence[Round]  # the last one is the run itself
     methods: Mapping[str, str]
+    network: str  # what the images were seen by, and at which size
+    guess: Mapping[str, str]  # the class that it gives to each training image without a label
 
     @classmethod
     def read(cls, name: str, folder: Path, home: Path) -> "Run":
@@ -63,9 +65,13 @@ class Run:
         test = Predictions.read(data / "evaluate/predictions.csv")
         tables = {"test": (dict(zip(test.keys, test.answers, strict=True)), test.keys, test.predictions)}
         guessed, audit = data / "train/pseudo_labels.csv", data / "label/audit.csv"
-        if guessed.is_file() and audit.is_file():  # a run of an earlier version has no audit
+        guess: dict[str, str] = {}
+        if guessed.is_file():
             pseudo = PseudoLabels.read(guessed)
-            tables["audit"] = finest(Labels.read(audit)), pseudo.keys, pseudo.ranking.best
+            guess = dict(zip(pseudo.keys, pseudo.ranking.best, strict=True))
+            if audit.is_file():  # a run of an earlier version has no audit
+                tables["audit"] = finest(Labels.read(audit)), pseudo.keys, pseudo.ranking.best
+        model = read_json(data / "train/model.json")
         return cls(
             name=name,
             folder=folder,
@@ -79,8 +85,10 @@ class Run:
             rounds=compared(folder / ROUNDS, label, metrics) or [Round("now", len(label), figure)],
             methods={
                 "select": _method(read_json(data / "select/record.json")),
-                "train": _method(read_json(data / "train/model.json")),
+                "train": _method(model),
             },
+            network=_network(model),
+            guess=guess,
         )
 
 
@@ -89,6 +97,14 @@ def _judged(answers: Mapping[str, str], keys: Sequence[str], predictions: Sequen
     answer = {key: answers[key] for key in sorted(answers) if answers[key] and key in prediction}
     picture = {key: sources.picture[key] for key in answer if key in sources.picture}
     return Judged(answer, {key: prediction[key] for key in answer}, picture)
+
+
+def _network(model: Mapping[str, Any]) -> str:
+    """The name of a model's network and the size of its images, or nothing where a model has neither."""
+    about = model.get("backbone", {})
+    about = about.get("backbone", about)  # below the vectors' own, where labels were spread over the graph
+    name = about.get("options", {}).get("model", about.get("name"))
+    return f"{name}, {' x '.join(map(str, model['size']))}" if name and "size" in model else ""
 
 
 def _method(record: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.compare.inputs import Run
 from pipeline.compare.paired import paired
-from pipeline.evaluate.headline import Figure, told_from
+from pipeline.evaluate.headline import PROPAGATE, Figure, told_from
 from pipeline.evaluate.paired import Paired
 from pipeline.graph.estimate import FEW
 
@@ -53,7 +53,7 @@ def pairs(runs: Sequence[Run]) -> list[tuple[Run, Run, str]]:
 def verdict(found: Paired | str, first: Run, second: Run) -> str:
     """The second run beside the first one, in words."""
     if isinstance(found, str):
-        return f"not comparable: {found}"
+        return f"not comparable: {found}{_other_classes(first, second)}"
     low, high = found.interval
     alone = f"{found.gained:,} are right in {second.name} alone, {found.lost:,} in {first.name} alone"
     return (
@@ -89,16 +89,33 @@ def _gain(m: Mapping[str, float], what: str) -> str:
 ROWS: Sequence[tuple[str, str, Callable[[Run], str]]] = (
     ("right on test images", "top1", lambda run: _counted(run.metrics, "top1", "n_test_answered")),
     ("right on an audit", "audit_top1", lambda run: _counted(run.metrics, "audit_top1", "n_audit")),
-    ("estimate from the labels", "estimated_top1", lambda run: _estimate(run.metrics)),
+    (
+        "estimate from the labels",
+        "estimated_top1",
+        lambda run: _estimate(run.metrics) + _of_graph(run.methods["train"]),
+    ),
     ("labels", "n_labels", lambda run: f"{run.metrics['n_labels']:,}"),
     ("classes with a label", "classes_covered", lambda run: _covered(run.metrics)),
     ("chosen by, trained by", "select.method, train.method", lambda run: ", ".join(run.methods.values())),
+    ("seen by", "pretrain.backbone, ingest.size", lambda run: run.network),
     ("gain over random picks", "propagate_top1", lambda run: _gain(run.metrics, "propagate")),
     ("the same by a linear probe", "probe_top1", lambda run: _gain(run.metrics, "probe")),
     ("mean over classes", "macro_f1", lambda run: share(run.metrics["macro_f1"])),
     ("calibration error", "ece", lambda run: share(run.metrics["ece"])),
     ("vectors: nearest neighbours", "knn_top1", lambda run: share(run.metrics["knn_top1"])),
 )
+
+
+def _other_classes(first: Run, second: Run) -> str:
+    """Of how many images without a label in either run they name another class."""
+    shared = first.guess.keys() & second.guess.keys()
+    differ = sum(first.guess[key] != second.guess[key] for key in shared)
+    return f"; of {len(shared):,} images without a label they name another class for {differ:,}" if shared else ""
+
+
+def _of_graph(method: str) -> str:
+    """What an estimate is of, where that is not the model."""
+    return "" if method == PROPAGATE else " of the graph, not of this model"
 
 
 def _counted(m: Mapping[str, float], name: str, count: str) -> str:

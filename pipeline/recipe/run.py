@@ -26,6 +26,7 @@ NOTE = "elsewhere.txt"
 BUDGET = 60  # labels of the first round
 KEPT = ("label.audit", "label.source", "select.budget", "select.method")  # an audit that is lost would be trained on
 PRESET, ADAPTED = HOME / "presets/photos/packaged.yaml", "PRESET=presets/photos/adapted.yaml"
+LARGER = "PRESET=presets/photos/larger.yaml"
 
 
 def lay_out(
@@ -79,14 +80,18 @@ def lay_out(
             "  label.source: file, so a person labels, and the classes that all images have measure the result; with "
             f"answers, in {folder}/params.yaml, they are the labels too"
         )
+    yield f"  select.budget: {params.lookup('select.budget')}"
     times = seconds(pictures, params)
-    for stages, end in ((BEFORE, "the page that asks for labels"), (AFTER, "the result, once they are there")):
+    ends: Sequence[tuple[Sequence[str], str]] = (((*BEFORE, *AFTER), "the result"),)
+    if params.lookup("label.source") == "file":
+        ends = (BEFORE, "the page that asks for labels"), (AFTER, "the result, once they are there")
+    for stages, end in ends:
         each = ", ".join(f"{stage} {times[stage]:.0f} s" for stage in stages)
         yield f"about {duration(sum(times[stage] for stage in stages))} to {end}: {each}"
     for stage, quick in (("pretrain", "none"), ("train", "propagate")):
         if params.lookup(f"{stage}.method") != quick:
             yield f"and the steps of {stage}: its log says how long they take, after some of them"
-    better = f"more labels, or {ADAPTED}" if pretrain["method"] == "none" else "more labels"
+    better = f"more labels, {LARGER} or {ADAPTED}" if pretrain["method"] == "none" else "more labels"
     yield f"shorter: a smaller ingest.size; better: {better} ({folder}/params.yaml has all values)"
 
 

@@ -83,9 +83,11 @@ def test_the_table_says_how_good_first_and_what_is_paired_last():
         "labels",
         "classes with a label",
         "chosen by, trained by",
+        "seen by",
         "gain over random picks",
     ]
-    assert [line[:26].strip() for line in text[1:7]] == names
+    assert [line[:26].strip() for line in text[1:8]] == names
+    assert "small_resnet, 8 x 8" in text[6]
     assert text[-2].startswith(f"{OTHER} beside this: -6.0 points (")
     assert text[-2].endswith(f"p = 0.031: of 100 test images 0 are right in {OTHER} alone, 6 in this alone")
 
@@ -109,6 +111,7 @@ def test_a_test_an_audit_and_an_estimate_stand_in_rows_of_their_own():
         assert (test[at:], audit) == ("", [there] if there else [])
         estimate = next(line[at:] for line in rest if line.startswith("estimate from the labels"))
         assert estimate.startswith("at least" if there else f"{100 * metrics['estimated_top1']:.0f} % (")
+        assert estimate.endswith(" of the graph, not of this model")
         assert ('class="mark estimate"' in Path("page.html").read_text()) == (not there)
 
 
@@ -135,7 +138,11 @@ def test_the_page_reads_well_on_desk_and_phone(browser):
 )  # fmt: skip
 def test_runs_that_are_judged_by_other_images_are_not_paired(change, file, why):
     rewrite(Path(OTHER), change, file)
-    assert f"{OTHER} beside this: not comparable: {why}\n" in said("this", OTHER)
+    for run, last in (("this", "two"), (OTHER, "six")):
+        guesses = f"key,prediction,confidence\nkey1,one,0.9\nkey2,{last},0.5\n"
+        Path(run, "data/train/pseudo_labels.csv").write_text(guesses)
+    beside = "; of 2 images without a label they name another class for 1"
+    assert f"{OTHER} beside this: not comparable: {why}{beside}\n" in said("this", OTHER)
 
 
 def test_a_picture_that_was_replaced_is_another_image():

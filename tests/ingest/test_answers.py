@@ -10,7 +10,10 @@ from tests.ingest.outcome import FIVE, FOLDER, IMAGES, answers, classes, splits
     [
         ("path,label\n9.png,cat\n", "9.png: expected an image of that path, found none"),
         ("path,label\n1.png,cat\n1.png,dog\n", "1.png: expected one label, got 'cat' and 'dog'"),
-        ("caption,label\n1.png,cat\n", "expected the columns path and label, got caption,label"),
+        (
+            "caption,label\n1.png,cat\n",
+            "expected the columns path and label, got caption,label; path may be called file, filename, filepath too",
+        ),
         (
             "path,label,split\n1.png,cat,test\n2.png,cat,4\n",
             "2.png: expected train, val or test in the column of splits, got '4'",
