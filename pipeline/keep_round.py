@@ -38,24 +38,23 @@ def keep_round(
     pretrain: Path,
     params: EmbedParams,
     machine: Machine,
+    again: str,
 ) -> tuple[Path, int]:
     """Writes the next round below `out`: the file with its labels, and their number.
 
     Picks without a label are left out; one with a mark in its place is not picked again. A copy of `metrics`,
     where there is such a file, and the params that the round was made with lie beside the labels, for the report to
     compare rounds. Raises ArtifactError unless the model was trained on these labels and the metrics are of as many. A
-    model that nncsl can go on from is copied to `previous`.
+    model that nncsl can go on from is copied to `previous`. `again` is what a person types to go on with the run.
     """
     missing = labels.with_name("missing.csv")
     for needed in (labels, missing, model / "model.json"):
         if not needed.is_file():
-            raise ArtifactError(f"{needed}: expected what a finished `dvc repro` leaves, found none")
-    file, new = round_to_keep(out, Labels.read(labels), Selection.read(select / "picks.csv").keys)
+            raise ArtifactError(f"{needed}: expected what a finished `{again}` leaves, found none")
+    file, new = round_to_keep(out, Labels.read(labels), Selection.read(select / "picks.csv").keys, again)
     if read_json(model / "model.json").get("labels_sha256") != sha256(labels):
-        raise ArtifactError(
-            f"{model}: expected a model trained on {labels} as it is now, got another; `dvc repro` first"
-        )
-    measured = _metrics(metrics, len(finest(Labels.read(labels))))
+        raise ArtifactError(f"{model}: expected a model trained on {labels} as it is now, got another; `{again}` first")
+    measured = _metrics(metrics, len(finest(Labels.read(labels))), again)
     made_with = settings(read_records(pretrain, select, model))
     manifest, index = Manifest.read(ingest / "manifest.json"), Index.read(ingest / "index.parquet")
     device = Device.choose(machine.precision)
@@ -90,13 +89,13 @@ def keep_round(
     return file, len(new.rows)
 
 
-def _metrics(file: Path, num_labels: int) -> dict[str, Any]:
+def _metrics(file: Path, num_labels: int, again: str) -> dict[str, Any]:
     if not file.is_file():
         return {}
     values = read_json(file)
     if values.get("n_labels") != num_labels:
         raise ArtifactError(
             f"{file}: expected metrics of the {num_labels} labels, got those of {values.get('n_labels')}; "
-            "`dvc repro` first"
+            f"`{again}` first"
         )
     return values

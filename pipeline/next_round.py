@@ -42,7 +42,9 @@ def next_round(file: Path, data: Path, budget: int, method: str, typed: Typed) -
     block, machine = before.stage("embed", EmbedParams), before.block("machine", Machine)
     ingest, select, model = data / "ingest", data / "select", data / "train"
     previous, pretrain = data / "previous", data / "pretrain"
-    kept, count = keep_round(ingest, select, labels, model, metrics, rounds, previous, pretrain, block, machine)
+    kept, count = keep_round(
+        ingest, select, labels, model, metrics, rounds, previous, pretrain, block, machine, typed.again
+    )
     write_params(file, params)
     measured, method_now = read_json(metrics), read_json(model / "model.json")["method"]
     yield f"round {number}: {count} labels are kept in {kept}; {headline(measured, method_now)}"

@@ -12,6 +12,7 @@ import click
 
 from pipeline.base.machine import Machine
 from pipeline.base.params import Params
+from pipeline.base.typed import here
 from pipeline.embed.run import EmbedParams
 from pipeline.keep_round import keep_round
 from stages.cli import DATA, command
@@ -28,8 +29,9 @@ from stages.cli import DATA, command
 @click.option("--pretrain", type=click.Path(path_type=Path), default=DATA / "pretrain", show_default=True)
 def main(params: Params, **paths: Path) -> None:
     block, machine = params.stage("embed", EmbedParams), params.block("machine", Machine)
-    file, count = keep_round(**paths, params=block, machine=machine)
-    click.echo(f"{file}: {count} labels; `dvc repro` goes on with the next round")
+    again = here().again
+    file, count = keep_round(**paths, params=block, machine=machine, again=again)
+    click.echo(f"{file}: {count} labels; `{again}` goes on with the next round")
 
 
 if __name__ == "__main__":

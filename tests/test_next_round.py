@@ -1,6 +1,8 @@
 """A round is kept and the next one set in one step, or nothing changes."""
 
 import json
+import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -79,16 +81,31 @@ def test_a_model_by_supports_is_kept_and_nncsl_goes_on_from_it(run, caplog):
     assert "distilled" in (run / "train/curve.csv").read_text().splitlines()[0]
 
 
-def test_where_something_is_missing_nothing_changes(measured):
-    run = measured
+def test_where_something_is_missing_nothing_changes_and_who_came_by_make_reads_make(measured, monkeypatch):
+    run, home = measured, measured.resolve().parent
+    for file in ("Makefile", "stages/images.py"):
+        (home / file).parent.mkdir(exist_ok=True)
+        (home / file).touch()
+    monkeypatch.setattr(sys, "prefix", str(home / ".venv"))
     before = (run / "../params.yaml").read_bytes()
     assert CliRunner().invoke(next_round, ["--method", "typicclust"]).exit_code == 2
     left = 400 - len(Labels.read(run / "label/labels.csv").rows)
     assert f"--budget: expected at most {left}, the images that are left" in refusal(call("--budget", str(left + 1)))
+    (run / "rounds/00").mkdir(parents=True)
+    shutil.copy(run / "label/labels.csv", run / "rounds/00")
+    assert "that are kept already; `make images RUN=.` chooses others" in refusal(call())
+    shutil.rmtree(run / "rounds")
+    metrics = json.loads((run / "evaluate/metrics.json").read_text())
+    (run / "evaluate/metrics.json").write_text(json.dumps({**metrics, "n_labels": 7}))
+    assert "got those of 7; `make images RUN=.` first" in refusal(call())
     (run / "train/model.json").write_text("{}")
-    assert "expected a model trained on" in refusal(call())
+    says = refusal(call())
+    assert "expected a model trained on" in says
+    assert says.endswith("got another; `make images RUN=.` first")
+    (run / "train/model.json").unlink()
+    assert "model.json: expected what a finished `make images RUN=.` leaves" in refusal(call())
     (run / "evaluate/metrics.json").unlink()
-    assert "expected what a finished `dvc repro` leaves" in refusal(call())
+    assert "metrics.json: expected what a finished `make images RUN=.` leaves" in refusal(call())
     assert (run / "../params.yaml").read_bytes() == before
     assert not (run / "rounds/00").exists()
     assert Params.read(run / "../params.yaml").lookup("select.budget") == 40

@@ -93,19 +93,19 @@ def next_number(folder: Path) -> int:
     return max((int(file.parent.name) for file in round_files(folder)), default=-1) + 1
 
 
-def round_to_keep(folder: Path, labels: Labels, picks: Sequence[str]) -> tuple[Path, Labels]:
+def round_to_keep(folder: Path, labels: Labels, picks: Sequence[str], again: str) -> tuple[Path, Labels]:
     """The file of the next round, not written yet, and its labels: all that no round holds, those of the picks first.
 
-    A person may have labelled images that are no picks: they are not to be picked again either. Raises ArtifactError
-    where there are no new picks, or no label for one of them.
+    A person may have labelled images that are no picks: they are not to be picked again either. `again` is what one
+    types for other picks. Raises ArtifactError where there are no new picks, or no label for one of them.
     """
     before = read_rounds(folder).rows
     new = [key for key in picks if key not in before]
     of_picks = [key for key in new if any(labels.rows.get(key, ()))]
     if not new:
         raise ArtifactError(
-            f"{folder}: expected picks that no round holds, got {len(picks)} that are kept already; `dvc repro` "
-            "chooses others"
+            f"{folder}: expected picks that no round holds, got {len(picks)} that are kept already; "
+            f"`{again}` chooses others"
         )
     if not of_picks:
         raise ArtifactError(f"{folder}: expected a label for one pick at least, got none for {len(new)}")

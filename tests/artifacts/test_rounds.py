@@ -30,7 +30,7 @@ def labels(**rows):
 
 
 def keep_round(folder, given, picks):
-    file, new = round_to_keep(folder, given, picks)
+    file, new = round_to_keep(folder, given, picks, "dvc repro")
     new.write(file)
     return file
 
