@@ -12,6 +12,7 @@ import click
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.params import Params
+from pipeline.base.typed import home
 
 DATA = Path("data")  # each stage's folder below it bears the stage's name
 # Below DATA, what a temporary checkout lacks: folders that stages write beside their outputs, a person's files that git
@@ -40,14 +41,13 @@ def one_line_errors() -> Iterator[None]:
 
 def bring_from_home() -> None:
     """In a temporary checkout of `dvc exp run --temp` or `--queue`, brings what neither git nor DVC has put there."""
-    inside = [folder for folder in Path.cwd().parents if folder.parts[-3:] == (".dvc", "tmp", "exps")]
-    if not inside:
+    run = home(Path.cwd())
+    if run == Path.cwd():
         return
-    home = inside[-1].parents[2]
-    (home / DATA / "shards").mkdir(parents=True, exist_ok=True)  # shards of a temporary checkout are to outlive it
+    (run / DATA / "shards").mkdir(parents=True, exist_ok=True)  # shards of a temporary checkout are to outlive it
     for pattern in (*LINKED, *COPIED):
-        for path in (home / DATA).glob(pattern):
-            here = path.relative_to(home)
+        for path in (run / DATA).glob(pattern):
+            here = path.relative_to(run)
             if here.exists():
                 continue
             here.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.base.files import read_csv, sha256
 from pipeline.base.typed import IN_FOLDER
+from pipeline.base.typed import here as typed_here
 from stages.cli import bring_from_home
 from tests.imports import ROOT
 from tests.test_chain import SMALL, stage_lines
@@ -150,6 +151,11 @@ def test_a_temporary_checkout_has_what_git_and_dvc_leave_behind(tmp_path, monkey
     shutil.copytree(data / "annotations", here / "data/annotations")
     (here / "data/annotations/labels.csv").write_text("of git")
     monkeypatch.chdir(here)
+    for file in ("Makefile", "stages/images.py"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    assert typed_here().again == "make images RUN=run"  # the temporary checkout is gone when it is read
     bring_from_home()
     bring_from_home()
     linked = {str(path.relative_to(here)) for path in here.glob("data/**/*") if path.is_symlink()}

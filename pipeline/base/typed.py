@@ -61,9 +61,15 @@ def begin(run: Path, environment: Path) -> str:
     return activate if folder == Path() else f"cd {shlex.quote(str(folder))} && {activate}"
 
 
+def home(folder: Path) -> Path:
+    """The run of which `dvc exp run --temp` or `--queue` has made `folder`, a temporary checkout; else `folder`."""
+    inside = [above for above in folder.parents if above.parts[-3:] == (".dvc", "tmp", "exps")]
+    return inside[-1].parents[2] if inside else folder
+
+
 def here() -> Typed:
     """Those of the run in this folder, with the environment that this process has."""
-    return Typed.of(Path.cwd(), Path(sys.prefix))
+    return Typed.of(home(Path.cwd()), Path(sys.prefix))
 
 
 IN_FOLDER = Typed(

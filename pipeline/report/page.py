@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.base.typed import begin, here
+from pipeline.base.typed import begin, here, home
 from pipeline.evaluate import accuracy
 from pipeline.evaluate.headline import kind_of, told_from
 from pipeline.evaluate.metrics import absent, finest
@@ -108,7 +108,7 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int, l
             readouts=levels,
             absent=known,
             cure=advice.cures(run.metrics, typed),
-            begin=begin(Path.cwd(), Path(sys.prefix)),
+            begin=begin(home(Path.cwd()), Path(sys.prefix)),
             typed=typed,
             curve_words=names.CURVES,
             steps=advice.steps(
