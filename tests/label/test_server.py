@@ -224,7 +224,8 @@ def test_finish_runs_the_chain_and_says_how_it_goes():
 def test_what_cannot_be_served_is_refused():
     assert refusal("--serve") == "label.source: expected file, as a person labels, got answers"
     labelled("name\ncat\n")
-    assert refusal("--serve", *FROM_FILE) == f"{FILE}: expected the columns key and label, got name"
+    says = "expected the columns key and label, got name; label may be called class, cls, category too"
+    assert refusal("--serve", *FROM_FILE) == f"{FILE}: {says}"
     FILE.unlink()
     Path("data/label/page.html").unlink()
     assert "expected the page that `dvc repro` makes" in refusal("--serve", *FROM_FILE)
