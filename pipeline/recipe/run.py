@@ -39,7 +39,7 @@ def lay_out(
     ingest would refuse of the names of files and folders, and of the tables of answers.
     """
     found = look_below(images)
-    has_answer = [item.answer is not None for item in Folder(path=str(images)).listing().items]
+    has_answer = [item.answer is not None for item in Folder(path=str(images)).listed(found).items]
     pictures, now = Pictures.look(images, found), state(found)
     before = values_before(folder / "params.yaml")
     kept = {key: before[key] for key in KEPT if key in before}

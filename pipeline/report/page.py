@@ -12,6 +12,7 @@ from pipeline.base.typed import begin, here, home
 from pipeline.evaluate import accuracy
 from pipeline.evaluate.headline import kind_of, told_from
 from pipeline.evaluate.metrics import absent, finest
+from pipeline.evaluate.propagated import DRAWS
 from pipeline.graph.estimate import FEW
 from pipeline.report import advice, names, plots, tables
 from pipeline.report.changes import SHOWN, Change
@@ -101,6 +102,7 @@ def render(run: Run, shown: Shown, pictures: Mapping[str, Picture], seed: int, l
             kind=kind,
             tested=tested(run.metrics),
             label=label,
+            spread_draws=DRAWS,
             which="test images" if run.predictions.keys else "images without a label",
             answered=answered,
             guessed=sum(bool(name) for name in run.pseudo_labels.ranking.best) if run.pseudo_labels else 0,

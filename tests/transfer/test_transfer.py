@@ -261,11 +261,7 @@ def spoilt(folder):
             ("--backbone", "random:vit_tiny@7"),
             "vit_tiny.patch_size: expected a divisor of the sides of all images and crops, got 4 for 7 x 7",
         ),
-        (
-            None,
-            ("--backbone", "packaged:tf_efficientnet_lite1"),
-            "packaged: one of tf_efficientnet_lite0, tf_efficientnet_lite2; is it tf_efficientnet_lite",
-        ),
+        (None, ("--backbone", "packaged:efficientnet_lite2"), "tf_efficientnet_lite2; is it tf_efficientnet_lite"),
         (None, ("--backbone", "packaged@big"), "expected pixels after @, such as @96, got 'big'"),
         (None, ("--labels", "500"), "expected 500 training images, for as many labels, got 400"),
         (None, ("--scaling",), "expected 800 training images for a curve of 5 points, got 400"),

@@ -31,8 +31,11 @@ class Folder(Source):
 
     def listing(self) -> Listing:
         """Images by the names of files and folders, and by tables; an image's content is not looked at."""
+        return self.listed(look_below(Path(self.path)))
+
+    def listed(self, found: Found) -> Listing:
+        """The same of what was found below the folder."""
         root = Path(self.path)
-        found = look_below(root)
         if not found.images:
             packed = found.others.get("archives")
             raise SourceError(f"{root}: expected images, found none{f'; unpack {packed[0].name}' if packed else ''}")

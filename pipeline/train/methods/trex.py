@@ -84,8 +84,8 @@ class Trex(ByCosine[CropBatch, TrexParams]):
     of all its labelled images' projections.
     Departures: the average's momentum is warmed up, and it is the result, in the authors' code the network itself is;
     the queue begins with random unit vectors, theirs with longer ones, both of random classes; small views do not move
-    the running statistics of the backbone; the linear layer beside is ours.
-    `train.weak` and `train.strong` have no effect.
+    the running statistics of the backbone; the linear layer beside is ours. `train.weak`
+    and `train.strong` have no effect.
     """
 
     Params = TrexParams
